@@ -1,0 +1,1 @@
+"""Pure: no suspension, no clock, no randomness, no I/O (habit 3)."""

@@ -1,0 +1,245 @@
+"""The engine's doors as protocols: the event log, a cluster's API, the clock.
+
+Everything above talks to these; `tests/contracts/` holds the fakes and the real things to the same behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from schemas.names import ClusterName
+
+
+class EventLogError(Exception):
+    """Raised when the broker cannot be reached or refuses; retryable unless a subclass says otherwise."""
+
+
+class WrongLastSequence(EventLogError):
+    """Raised when an append's precondition does not hold: someone else wrote this subject. Re-read, do not retry."""
+
+
+class MessageTooLarge(EventLogError):
+    """Raised when a message exceeds the broker's limit; raise `max_payload`. Never retried, never dropped silently."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to publish."""
+
+    subject: str
+    body: bytes
+    id: str = ""
+    """`Nats-Msg-Id`: a second publish within the duplicate window is acknowledged and not stored."""
+    ttl: float = 0.0
+    """Seconds after which the message expires by itself; 0: never."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored message."""
+
+    subject: str
+    seq: int
+    body: bytes
+    id: str = ""
+    """Its `Nats-Msg-Id`."""
+    time: str = ""
+    """When the broker stored it, RFC 3339."""
+
+
+class Delivery(Protocol):
+    """A record handed to a consumer. Exactly one of ack, nak, or nothing (it is redelivered after the ack wait)."""
+
+    @property
+    def record(self) -> Record:
+        """The message itself."""
+
+    @property
+    def delivered(self) -> int:
+        """How often it has been handed out, 1 the first time."""
+
+    async def ack(self) -> None:
+        """Say that it is done."""
+
+    async def nak(self, delay: float = 0.0) -> None:
+        """Ask for it again after `delay` seconds."""
+
+    async def in_progress(self) -> None:
+        """Start the ack wait anew."""
+
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+class EventLog(Protocol):
+    """The streams of DESIGN §5. Stream names: FACTS, STATE, INDEX, REQUESTS, DECISIONS, TIMERS."""
+
+    async def prepare(self) -> None:
+        """Create or migrate every stream; safe to call by many processes at once and again.
+
+        Raises:
+            EventLogError: when a stream cannot be made as DESIGN §5 asks, saying which and why.
+
+        """
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Publish to FACTS in order, as atomic batches; returns when all are acknowledged.
+
+        All or nothing per batch of at most 1,000 messages. Duplicates (by `Message.id`) are acknowledged, not stored.
+
+        Raises:
+            MessageTooLarge: for a message over the limit; nothing of the call was published.
+            EventLogError: when the outcome of some is unknown; publish the same messages again.
+
+        """
+
+    async def append(
+        self, stream: str, message: Message, *, expect_last: int | None = None, rollup: bool = False
+    ) -> int:
+        """Publish one message to a stream other than FACTS and return its sequence.
+
+        Args:
+            stream: the stream that holds the subject.
+            message: what to publish.
+            expect_last: sequence that the subject's last message must have; 0: there must be none; None: no precondition.
+            rollup: drop the subject's earlier messages.
+
+        Raises:
+            WrongLastSequence: when the precondition does not hold.
+
+        """
+
+    async def publish_many(self, stream: str, messages: Sequence[Message]) -> None:
+        """Publish to a stream other than FACTS, pipelined, without preconditions; returns when all are acknowledged."""
+
+    async def last(self, stream: str, subjects: Sequence[str]) -> dict[str, Record]:
+        """Return the last record of each subject that has one; filters with wildcards give one per matching subject.
+
+        Concurrent calls for one stream are sent as one request of at most 1,000 subjects.
+        """
+
+    def scan(self, stream: str, filters: Sequence[str], *, headers_only: bool = False) -> AsyncIterator[Record]:
+        """Iterate over the last record of every subject matching any filter, then end. Bodies are empty if headers_only."""
+
+    def follow(self, stream: str, filters: Sequence[str], *, after: int | None = None) -> AsyncIterator[Record]:
+        """Iterate over records as they come, in stream order and without an end.
+
+        Args:
+            stream: which stream.
+            filters: subjects, wildcards allowed.
+            after: start behind this sequence; None: only what is published from now on.
+
+        """
+
+    async def consume(
+        self, stream: str, durable: str, filters: Sequence[str], handler: Handler, *, concurrency: int, ack_wait: float
+    ) -> None:
+        """Run `handler` for each delivery of a shared durable consumer until cancelled.
+
+        At most `concurrency` handlers run at once and no more messages than that are held. While a handler runs its
+        message is kept from being redelivered. A handler that raises leaves its message to be redelivered, and is logged.
+        The consumer is created or migrated if needed, and re-created if the stream was.
+        """
+
+    async def schedule(self, key_subject: str, due_subject: str, at: float, body: bytes = b"") -> None:
+        """Publish a durable timer: at wall time `at` (seconds since the epoch) `due_subject` gets `body`.
+
+        Scheduling the same `key_subject` again replaces the timer.
+        """
+
+    async def incarnation(self, stream: str) -> str:
+        """Return which life of the stream this is: it changes when the stream is re-created. Cached for a second."""
+
+    async def last_sequence(self, stream: str) -> int:
+        """Return the sequence of the stream's last message, 0 when it is empty."""
+
+    async def heal(self) -> list[str]:
+        """Look for what breaks sourcing FACTS into STATE (DESIGN §5), mend it, and return what was found, in words.
+
+        A non-empty answer means that STATE may lack facts: every watcher must do a healing pass.
+        """
+
+    async def close(self) -> None:
+        """Flush and disconnect."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An API server's answer to one request, any status."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = {}
+
+
+class ClusterUnreachable(Exception):
+    """Raised when no HTTP answer came: refused, timed out, TLS or DNS failure, connection lost. Never means absence."""
+
+
+class CredentialsRejected(Exception):
+    """Raised when credentials cannot be had at all: no such file, an exec plugin that fails or is not on the allow-list."""
+
+
+class ClusterApi(Protocol):
+    """One cluster's API server. Answers are returned whatever their status; no answer raises."""
+
+    @property
+    def name(self) -> ClusterName:
+        """The cluster's configured name."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout: float,
+    ) -> Reply:
+        """Send one request and return the answer.
+
+        Args:
+            method: HTTP method.
+            path: absolute path on the API server, already percent-encoded.
+            params: query parameters.
+            body: bytes to send.
+            content_type: of the body.
+            accept: media type asked for.
+            timeout: seconds for the whole exchange.
+
+        Raises:
+            ClusterUnreachable: when no answer came.
+            CredentialsRejected: when there was nothing to authenticate with.
+
+        """
+
+    def stream(
+        self, path: str, *, params: Mapping[str, str], idle_timeout: float
+    ) -> AsyncIterator[Reply | list[bytes]]:
+        """Open a watch. The first item is a Reply (status, headers; the body too when it is not 200), then lists of whole
+        lines as they arrive. Ends when the server closes.
+
+        Raises:
+            ClusterUnreachable: when the connection is lost, a line is cut off at the end, or nothing at all arrives for
+                `idle_timeout` seconds (W-16).
+            CredentialsRejected: as for `request`.
+
+        """  # noqa: D205
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+class Clock(Protocol):
+    """Time, passed in so that tests own it."""
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start; never goes back."""
+
+    def time(self) -> float:
+        """Wall time, seconds since the epoch. Nothing but display, timers and `view.now` may depend on it."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""

@@ -1,0 +1,1 @@
+"""The built-in reconcilers, and the registry that finds them and yours."""

@@ -1,0 +1,183 @@
+"""The subject grammar (DESIGN §5): build and parse. Round trips are property-tested.
+
+A subject is `.`-separated tokens. Object names may hold `.` and, for RBAC, nearly anything, so every token from outside
+is percent-escaped. An empty namespace is `_`, the core group is `core`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
+
+FACTS = "facts"
+SYNC = "sync"
+OWNERS = "owners"
+REQUESTS = "requests"
+DECISIONS = "decisions"
+TIMERS = "timers"
+DUE = "due"
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_:\-]")
+_ESCAPED = re.compile(r"%([0-9A-F]{2})")
+
+
+def escape(token: str) -> str:
+    """Return one subject token for any text; `unescape` is its inverse.
+
+    Raises:
+        ValueError: for the empty text, which no subject can carry.
+
+    """
+    if not token:
+        message = "a subject token cannot be empty"
+        raise ValueError(message)
+    return _UNSAFE.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), token)
+
+
+def unescape(token: str) -> str:
+    """Return the text that `escape` made this token from."""
+    if "%" not in token:
+        return token
+    raw = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), token)
+    return raw.encode("latin-1").decode()
+
+
+def _group(group: str) -> str:
+    return escape(group) if group else "core"
+
+
+def _ungroup(token: str) -> str:
+    return "" if token == "core" else unescape(token)  # noqa: S105 - a group name, not a secret
+
+
+def _namespace(namespace: str) -> str:
+    return escape(namespace) if namespace else "_"
+
+
+def object_tokens(ref: ObjectRef) -> str:
+    """Return `<cluster>.<group>.<resource>.<namespace>.<name>`, the tail shared by every per-object subject."""
+    place = f"{_namespace(ref.namespace)}.{escape(ref.name)}"
+    return f"{escape(ref.cluster)}.{_group(ref.group)}.{escape(ref.resource)}.{place}"
+
+
+def parse_object_tokens(tokens: list[str]) -> ObjectRef:
+    """Return the reference that `object_tokens` was built from; `tokens` are the five tokens.
+
+    Raises:
+        ValueError: when there are not exactly five.
+
+    """
+    if len(tokens) != 5:
+        message = f"expected 5 tokens for an object, got {tokens}"
+        raise ValueError(message)
+    cluster, group, resource, namespace, name = tokens
+    return ObjectRef(
+        ClusterName(unescape(cluster)),
+        _ungroup(group),
+        unescape(resource),
+        "" if namespace == "_" else unescape(namespace),
+        unescape(name),
+    )
+
+
+def fact(ref: ObjectRef) -> str:
+    """Subject of an object's facts."""
+    return f"{FACTS}.{object_tokens(ref)}"
+
+
+def facts_of(cluster: str, group: str | None = None, resource: str | None = None) -> str:
+    """Filter for the facts of a cluster's resource type; `*` for any cluster, None for any group or resource."""
+    head = "*" if cluster == "*" else escape(cluster)
+    if group is None:
+        return f"{FACTS}.{head}.>"
+    kind = "*" if resource is None else escape(resource)
+    return f"{FACTS}.{head}.{_group(group)}.{kind}.>"
+
+
+def sync(cluster: str, group: str, resource: str) -> str:
+    """Subject of the sync records of one resource type in one cluster; cluster may be `*`."""
+    head = "*" if cluster == "*" else escape(cluster)
+    return f"{SYNC}.{head}.{_group(group)}.{escape(resource)}"
+
+
+def parse_sync(subject: str) -> tuple[ClusterName, str, str]:
+    """Return (cluster, group, resource) of a sync record's subject.
+
+    Raises:
+        ValueError: when it is not one.
+
+    """
+    tokens = subject.split(".")
+    if len(tokens) != 4 or tokens[0] != SYNC:
+        message = f"{subject!r} is not the subject of a sync record"
+        raise ValueError(message)
+    return ClusterName(unescape(tokens[1])), _ungroup(tokens[2]), unescape(tokens[3])
+
+
+def parse_fact(subject: str) -> ObjectRef:
+    """Return the object that a fact's subject names.
+
+    Raises:
+        ValueError: when it is not the subject of a fact.
+
+    """
+    head, *tokens = subject.split(".")
+    if head != FACTS:
+        message = f"{subject!r} is not the subject of a fact"
+        raise ValueError(message)
+    return parse_object_tokens(tokens)
+
+
+def owner(identity: ClusterId, uid: Uid, dependent: ObjectRef) -> str:
+    """INDEX subject of one dependent of the owner `uid` in the cluster with this identity."""
+    return f"{OWNERS}.{escape(identity)}.{escape(uid)}.{object_tokens(dependent)}"
+
+
+def owned_by(identity: ClusterId, uid: Uid) -> str:
+    """INDEX filter for every dependent of an owner."""
+    return f"{OWNERS}.{escape(identity)}.{escape(uid)}.>"
+
+
+def parse_owner(subject: str) -> tuple[ClusterId, Uid, ObjectRef]:
+    """Return (owner's cluster identity, owner's uid, dependent) of an INDEX subject.
+
+    Raises:
+        ValueError: when it is not one.
+
+    """
+    head, identity, uid, *tokens = subject.split(".")
+    if head != OWNERS:
+        message = f"{subject!r} is not the subject of an owner entry"
+        raise ValueError(message)
+    return ClusterId(unescape(identity)), Uid(unescape(uid)), parse_object_tokens(tokens)
+
+
+def keyed(stream: str, reconciler: str, ref: ObjectRef) -> str:
+    """Subject of a key (one reconciler, one object) in REQUESTS, DECISIONS, TIMERS or DUE."""
+    return f"{stream}.{escape(reconciler)}.{object_tokens(ref)}"
+
+
+def parse_keyed(subject: str) -> tuple[str, ObjectRef]:
+    """Return (reconciler, object) of a subject built by `keyed`.
+
+    Raises:
+        ValueError: when it is not one.
+
+    """
+    head, reconciler, *tokens = subject.split(".")
+    if head not in {REQUESTS, DECISIONS, TIMERS, DUE}:
+        message = f"{subject!r} is not the subject of a key"
+        raise ValueError(message)
+    return unescape(reconciler), parse_object_tokens(tokens)
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Return whether a subject matches a NATS filter (`*` one token, `>` one or more at the end)."""
+    wanted, given = pattern.split("."), subject.split(".")
+    for index, token in enumerate(wanted):
+        if token == ">":
+            return len(given) > index
+        if index >= len(given) or token not in ("*", given[index]):
+            return False
+    return len(wanted) == len(given)

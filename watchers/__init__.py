@@ -1,0 +1,1 @@
+"""One watcher per cluster: list, watch, publish facts."""
