@@ -1,1 +1,74 @@
+"""Crosscurrent: write a reconciler across clusters.
 
+This is the whole public surface; everything else may change. A reconciler is a pure function that says what it wants:
+
+    from crosscurrent import Decision, Request, View, dependent, hold, prune, reconciler, release
+
+    @reconciler("mirror", watches="v1/configmaps", owns=["v1/configmaps"])
+    def mirror(view: View, request: Request) -> Decision: ...
+
+Name it in the configuration as `module:attribute`.
+"""
+
+from engine.core.authoring import (
+    Reconciler,
+    condition,
+    dependent,
+    hold,
+    name_problem,
+    prune,
+    reconciler,
+    reference,
+    release,
+    report,
+    timestamp,
+)
+from engine.core.view import Cluster, Known, KubeObject, View
+from schemas.actions import (
+    AddFinalizer,
+    Apply,
+    Create,
+    Decision,
+    Delete,
+    Json,
+    Patch,
+    PatchStatus,
+    Propagation,
+    RecordEvent,
+    RemoveFinalizer,
+    Request,
+)
+from schemas.names import ClusterName, ObjectRef, Resource
+
+__all__ = [
+    "AddFinalizer",
+    "Apply",
+    "Cluster",
+    "ClusterName",
+    "Create",
+    "Decision",
+    "Delete",
+    "Json",
+    "Known",
+    "KubeObject",
+    "ObjectRef",
+    "Patch",
+    "PatchStatus",
+    "Propagation",
+    "Reconciler",
+    "RecordEvent",
+    "RemoveFinalizer",
+    "Request",
+    "Resource",
+    "View",
+    "condition",
+    "dependent",
+    "hold",
+    "name_problem",
+    "prune",
+    "reconciler",
+    "reference",
+    "release",
+    "report",
+    "timestamp",
+]

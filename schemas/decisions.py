@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from schemas.actions import Action, Outcome
+from schemas.actions import Action, Json, Outcome
 from schemas.names import ObjectRef, ResourceVersion, Uid
 
 
@@ -26,17 +26,21 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a key remembers of one object that it writes, carried from entry to entry."""
 
     ref: ObjectRef
+    slot: str
+    """Which of our writes to it: `apply`, `status`, `finalizer`, `delete`, `patch`, `event`."""
     desired: str = ""
     """Hash of the intent last accepted by the server."""
     fields: str = ""
     """Hash of our field manager's fieldsV1 right after that."""
+    settled: str = ""
+    """Hash of what the server made of the intent where it stores it otherwise (`1000m` as `1`), once seen to be stable."""
     uid: Uid = Uid("")
     version: ResourceVersion = ResourceVersion("")
     """resourceVersion right after our last write; the view is stale for this target until it has passed it."""
     closed_at: float = 0.0
     """Wall time of that write, seconds since the epoch."""
-    deleted: Uid = Uid("")
-    """uid whose deletion the server has accepted."""
+    value: Json | None = None
+    """The status that we wrote, so that what we said before is known before the watch shows it."""
     attempted: str = ""
     """Hash of the intent last attempted, if it did not succeed."""
     attempts: int = 0

@@ -175,9 +175,9 @@ def parse_keyed(subject: str) -> tuple[str, ObjectRef]:
 def matches(pattern: str, subject: str) -> bool:
     """Return whether a subject matches a NATS filter (`*` one token, `>` one or more at the end)."""
     wanted, given = pattern.split("."), subject.split(".")
-    for index, token in enumerate(wanted):
-        if token == ">":
+    for index, part in enumerate(wanted):
+        if part == ">":
             return len(given) > index
-        if index >= len(given) or token not in ("*", given[index]):
+        if index >= len(given) or part not in ("*", given[index]):
             return False
     return len(wanted) == len(given)

@@ -1,0 +1,60 @@
+"""`crosscurrent doctor`: a standing report of what is wrong, and what to do about it. Reads, changes nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from crosscurrent import settings as configuration
+from crosscurrent.connect import connected
+from crosscurrent.errors import UserError
+from crosscurrent.findings import Finding, Level, examine
+from crosscurrent.options import ConfigFile
+from crosscurrent.output import Format, dump, paint, say
+
+_MARKS = {Level.FINE: ("✓", "good"), Level.NOTE: ("·", "dim"), Level.WRONG: ("✗", "bad")}
+
+
+class DoctorFormat(StrEnum):
+    """`-o` of a report."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+async def doctor(
+    *,
+    output: Annotated[DoctorFormat, Parameter(name=["--output", "-o"], help="Form of the report.")] = DoctorFormat.TEXT,
+    config: ConfigFile = None,
+) -> int:
+    """Say what is wrong, and what to do about it."""
+    settings = configuration.load(config)
+    names = tuple(cluster.name for cluster in settings.config.clusters)
+    try:
+        async with connected(settings) as log:
+            findings = await examine(log, names, time.time())
+    except UserError as error:
+        # That the broker does not answer is what one asks a doctor for: a finding, not a failure of the report.
+        findings = [Finding(Level.WRONG, "broker", error.message, error.advice)]
+    return report(findings, output)
+
+
+def report(findings: Sequence[Finding], output: DoctorFormat) -> int:
+    """Print findings; 1 when something is wrong."""
+    wrong = sum(finding.level is Level.WRONG for finding in findings)
+    if output is DoctorFormat.JSON:
+        say(dump({"healthy": not wrong, "findings": list(findings)}, Format.JSON))
+        return 1 if wrong else 0
+    for finding in findings:
+        mark, mood = _MARKS[finding.level]
+        say(f"{paint(mark, mood, sys.stdout)} {finding.check}: {finding.message}")
+        for line in finding.advice.splitlines():
+            say(f"    {line}")
+    say()
+    say("Nothing is wrong." if not wrong else f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.")
+    return 1 if wrong else 0

@@ -1,0 +1,169 @@
+"""What `doctor` looks at. Each check reads the streams and answers findings; none changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from crosscurrent.fleet import UNSEEN, ClusterView, read_clusters
+from crosscurrent.output import parse_time, span
+from engine.runtime.ports import EventLog, EventLogError
+from schemas import subjects
+from schemas.decisions import Entry, EntryState, decode_entry
+from schemas.names import ClusterName
+
+STREAMS = ("FACTS", "STATE", "INDEX", "REQUESTS", "DECISIONS", "TIMERS")
+MAX_SHOWN = 10
+"""Findings of one kind that are printed in full; a fleet-wide failure has thousands, and their causes repeat."""
+_GRACE_S = 5.0
+"""An open entry is looked at by a waiting worker only after its lease, and taken over soon after that."""
+_ADVICE = {
+    "Unauthorized": "its credentials are expired or wrong: renew them in the kubeconfig; the watcher reads it again",
+    "Forbidden": "its credentials lack a permission: grant what the message names (deploy/ has the roles)",
+    "CredentialsRejected": "its kubeconfig gives no usable credentials: see the message",
+    "Unreachable": "check that its API server runs and can be reached from here; it joins again by itself",
+    "IdentityChanged": "another cluster answers under this name: rename one of them if that is not what you want",
+    "Restored": "its etcd was restored: it is read anew, and nothing is deleted until that is done",
+    UNSEEN: "no watcher has reported it: is `crosscurrent up` (or `crosscurrent watch {name}`) running with this file?",
+}
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    FINE = "fine"
+    NOTE = "note"
+    """Passing, or only good to know."""
+    WRONG = "wrong"
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that was looked at."""
+
+    level: Level
+    check: str
+    message: str
+    advice: str = ""
+    """What to do about it."""
+
+
+async def examine(log: EventLog, names: tuple[ClusterName, ...], now: float) -> list[Finding]:
+    """Look at everything and return what was found, in the order in which causes precede consequences."""
+    findings = await _streams(log)
+    if any(finding.level is Level.WRONG for finding in findings):
+        return findings  # whatever else looks wrong follows from this
+    views = await read_clusters(log, names)
+    findings += [*_clusters(views), *_types(views)]
+    return [*findings, *await _keys(log, now)]
+
+
+async def _streams(log: EventLog) -> list[Finding]:
+    missing = []
+    for stream in STREAMS:
+        try:
+            await log.incarnation(stream)
+        except EventLogError as error:
+            missing.append(Finding(Level.WRONG, "streams", f"{stream}: {error}", "`crosscurrent up` makes the streams"))
+    if missing:
+        return missing
+    return [Finding(Level.FINE, "broker", f"reachable, {len(STREAMS)} streams")]
+
+
+def _clusters(views: Sequence[ClusterView]) -> Iterator[Finding]:
+    if not views:
+        yield Finding(
+            Level.WRONG,
+            "clusters",
+            "none configured and none reported",
+            "list them under `clusters` in the configuration",
+        )
+        return
+    for view in views:
+        if view.state == "live":
+            yield Finding(Level.FINE, f"cluster {view.name}", f"live, {view.status.version if view.status else ''}")
+            continue
+        reason = view.status.reason if view.status else UNSEEN
+        message = ": ".join(filter(None, (view.state, reason, view.status.message if view.status else "")))
+        if view.state == "rejoining":
+            yield Finding(
+                Level.NOTE, f"cluster {view.name}", message, "its types are being listed; look again in a minute"
+            )
+        else:
+            advice = _ADVICE.get(reason, "see the message").format(name=view.name)
+            yield Finding(Level.WRONG, f"cluster {view.name}", message, advice)
+
+
+def _types(views: Sequence[ClusterView]) -> Iterator[Finding]:
+    unsynced = [item for view in views if view.state == "live" for item in view.unsynced]
+    for item in unsynced[:MAX_SHOWN]:
+        yield Finding(
+            Level.WRONG,
+            f"type {item.group_resource} of {item.cluster}",
+            f"not synced: {item.reason}",
+            "until it is synced nothing counts as absent there, so nothing is deleted on its account",
+        )
+    if len(unsynced) > MAX_SHOWN:
+        yield Finding(Level.WRONG, "types", f"{len(unsynced) - MAX_SHOWN} more are not synced")
+    if not unsynced and (total := sum(len(view.types) for view in views if view.state == "live")):
+        yield Finding(Level.FINE, "types", f"all {total} of the live clusters are synced")
+
+
+async def _keys(log: EventLog, now: float) -> list[Finding]:
+    """Look at the last entry of every key: parked, failing, or open for longer than its lease."""
+    found: list[Finding] = []
+    keys = 0
+    async for record in log.scan("DECISIONS", [f"{subjects.DECISIONS}.>"]):
+        keys += 1
+        reconciler, ref = subjects.parse_keyed(record.subject)
+        stored = parse_time(record.time)
+        found += _key(decode_entry(record.body), f"key {reconciler} {ref}", now if stored is None else stored, now)
+    if not found:
+        return [Finding(Level.FINE, "keys", f"{keys} known: none parked, failing or held too long")]
+    if len(found) > MAX_SHOWN:
+        return [
+            *found[:MAX_SHOWN],
+            Finding(Level.WRONG, "keys", f"{len(found) - MAX_SHOWN} more findings of this kind"),
+        ]
+    return found
+
+
+def _key(entry: Entry, key: str, stored: float, now: float) -> Iterator[Finding]:
+    match entry.state:
+        case EntryState.PARKED:
+            yield Finding(
+                Level.WRONG, key, f"parked: {entry.reason}", "mend the cause; any change of its inputs tries again"
+            )
+        case EntryState.OPEN if now - stored > entry.lease + _GRACE_S:
+            yield Finding(
+                Level.WRONG,
+                key,
+                f"held open by {entry.worker} for {span(now - stored)}, its lease was {entry.lease:.0f}s",
+                "no worker takes it over: is any `crosscurrent reconcile` running?",
+            )
+        case EntryState.CLOSED if entry.failures:
+            yield Finding(
+                Level.WRONG,
+                key,
+                f"the reconciler raised {entry.failures} times in a row: {entry.reason}",
+                "mend the reconciler; it is asked again with growing pauses, then parked",
+            )
+        case _:
+            pass
+    if entry.state in (EntryState.CLOSED, EntryState.OPEN):
+        yield from _targets(entry, key, now)
+
+
+def _targets(entry: Entry, key: str, now: float) -> Iterator[Finding]:
+    for target in entry.targets:
+        if target.attempts and target.message:
+            wait = max(0.0, target.not_before - now)
+            again = f"tried again in {span(wait)}" if wait else "about to be tried again"
+            why = " ".join(filter(None, (str(target.code or ""), target.reason)))
+            yield Finding(
+                Level.WRONG,
+                key,
+                f"{target.ref} failed {target.attempts} times, {again}: {why}: {target.message}",
+                "the words are the API server's; a change of the object or of that cluster tries again at once",
+            )

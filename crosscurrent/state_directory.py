@@ -1,0 +1,128 @@
+"""Where `up` leaves the address of its broker, so that the other commands find it.
+
+`<state_directory>/broker.json` (mode 0600: it holds the credential) exists while `up` runs. `up` holds a lock on
+`<state_directory>/up.lock` for as long: the lock ends with the process however it dies, which a pid alone cannot say
+(pids are used again), and it keeps a second `up` from starting a second broker on the same store.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from crosscurrent.errors import BrokerNotFound, UserError
+from crosscurrent.settings import Settings
+
+ADDRESS_FILE = "broker.json"
+LOCK_FILE = "up.lock"
+_START_ONE = "start `crosscurrent up`, or set nats.url"
+
+
+class BrokerAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How to reach a broker."""
+
+    url: str
+    token: str = ""
+    credentials: str = ""
+    """Path of a NATS credentials file; of a configured external broker only."""
+    pid: int = 0
+    """Process that runs the embedded broker; 0: external."""
+
+
+def find_broker(settings: Settings) -> BrokerAddress:
+    """Return the configured broker, else the one that a running `up` left word of.
+
+    Raises:
+        BrokerNotFound: when there is neither.
+
+    """
+    nats = settings.config.nats
+    if nats.url:
+        return BrokerAddress(url=nats.url, token=nats.token, credentials=nats.credentials)
+    path = settings.state_directory / ADDRESS_FILE
+    try:
+        address = msgspec.json.decode(path.read_bytes(), type=BrokerAddress)
+    except FileNotFoundError:
+        raise BrokerNotFound(f"no running broker found in {settings.state_directory}", _START_ONE) from None
+    except PermissionError:
+        raise BrokerNotFound(f"{path}: not yours to read", "run as the user who started `crosscurrent up`") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise BrokerNotFound(f"{path}: cannot be read: {error}", _START_ONE) from error
+    if not is_running(settings.state_directory):
+        raise BrokerNotFound(
+            f"no running broker found: `crosscurrent up` (pid {address.pid}) has ended and left {path}", _START_ONE
+        )
+    return address
+
+
+def is_running(directory: Path) -> bool:
+    """Return whether an `up` holds this state directory."""
+    try:
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold the state directory for this process, making it if needed.
+
+    Raises:
+        UserError: when another `up` holds it, or it cannot be made.
+
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(
+            f"{directory}: {error.strerror}", "set state_directory to a directory that can be written"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another `crosscurrent up` runs in {directory}{_holder(directory)}",
+                "stop it first, or give this one its own state_directory",
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def announced(directory: Path, address: BrokerAddress) -> Iterator[Path]:
+    """Leave word of the broker for as long as the block runs. Call it inside `held`."""
+    path = directory / ADDRESS_FILE
+    temporary = path.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    # Created 0600 and renamed: at no moment is there a readable or half-written credential.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(address))
+    temporary.replace(path)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _holder(directory: Path) -> str:
+    try:
+        address = msgspec.json.decode((directory / ADDRESS_FILE).read_bytes(), type=BrokerAddress)
+    except (OSError, msgspec.DecodeError):
+        return ""
+    return f" (pid {address.pid})"

@@ -1,0 +1,260 @@
+"""What people write reconcilers with. `crosscurrent` re-exports all of it; built-in reconcilers use nothing else.
+
+A reconciler is a pure function `reconcile(view, request) -> Decision`: it states what it wants each time, and the engine
+leaves out what is so already. It never awaits, and has no client, clock or random number; `view.now` is the time.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+import msgspec
+
+from engine.core.ownership import DEPENDENTS_FINALIZER, OwnerReference, owned
+from engine.core.plan import intent
+from engine.core.view import Cluster, Known, KubeObject, View
+from schemas.actions import AddFinalizer, Apply, Decision, Delete, Json, PatchStatus, RemoveFinalizer, Request
+from schemas.names import ClusterName, ObjectRef, Resource
+
+Reconcile = Callable[[View, Request], Decision]
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+class Reconciler(msgspec.Struct, frozen=True):
+    """A reconcile function with what the engine must know of it. Call it like the function itself."""
+
+    name: str
+    watches: Resource
+    """Type of the objects that requests name."""
+    owns: tuple[Resource, ...]
+    """Types of the dependents that it writes; their changes wake their owner's key."""
+    function: Reconcile
+    code: str
+    """Digest of the module that defines it: when it changes, everything is evaluated again."""
+
+    def __call__(self, view: View, request: Request) -> Decision:
+        """Answer one request."""
+        return self.function(view, request)
+
+    @property
+    def manager(self) -> str:
+        """Its field manager in server-side apply."""
+        return f"crosscurrent/{self.name}"
+
+
+def reconciler(name: str, *, watches: str, owns: Sequence[str] = ()) -> Callable[[Reconcile], Reconciler]:
+    """Make a reconciler of a function.
+
+    Args:
+        name: unique, DNS label of at most 42 characters; part of subjects and of the field manager.
+        watches: type of the objects to reconcile, as `apps/v1/deployments` or `v1/configmaps`.
+        owns: types of the dependents that it writes in any cluster.
+
+    Raises:
+        ValueError: when a name or type is malformed.
+
+    """
+    if not _NAME.fullmatch(name):
+        message = f"{name!r} cannot name a reconciler: lower-case letters, digits and dashes, at most 42"
+        raise ValueError(message)
+
+    def decorate(function: Reconcile) -> Reconciler:
+        kinds = tuple(Resource.parse(text) for text in owns)
+        return Reconciler(name, Resource.parse(watches), kinds, function, _code_of(function))
+
+    return decorate
+
+
+def dependent(view: View, owner: KubeObject, cluster: Cluster | ClusterName, resource: str, body: Json) -> Apply:
+    """Return the apply of an object in any cluster that `owner` owns.
+
+    Args:
+        view: of the request.
+        owner: the owner, usually the requested object.
+        cluster: where the dependent goes.
+        resource: its type, as `apps/v1/deployments`.
+        body: with `metadata.name`, and `metadata.namespace` if it is namespaced; apiVersion and kind included.
+
+    """
+    kind = Resource.parse(resource)
+    metadata = body["metadata"]
+    place = cluster.name if isinstance(cluster, Cluster) else cluster
+    ref = ObjectRef(place, kind.group, kind.plural, metadata.get("namespace", ""), metadata["name"])
+    return Apply(ref=ref, api_version=kind.api_version, kind=body["kind"], body=owned(body, reference(view, owner)))
+
+
+def reference(view: View, owner: KubeObject) -> OwnerReference:
+    """Return the cross-cluster reference to `owner`, as its controller, blocking its deletion."""
+    home = view.clusters[owner.cluster]
+    return OwnerReference(
+        cluster_id=home.identity,
+        cluster=owner.cluster,
+        api_version=owner.api_version,
+        kind=owner.kind,
+        resource=owner.ref.resource,
+        namespace=owner.namespace,
+        name=owner.name,
+        uid=owner.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
+
+
+def hold(owner: KubeObject) -> AddFinalizer:
+    """Return the finalizer that keeps `owner` until its dependents in other clusters are gone; before the first of them."""
+    return AddFinalizer(
+        ref=owner.ref, api_version=owner.api_version, kind=owner.kind, uid=owner.uid, finalizer=DEPENDENTS_FINALIZER
+    )
+
+
+def prune(view: View, owner: KubeObject, wanted: Iterable[Apply]) -> list[Delete]:
+    """Return the deletes of dependents that are not among `wanted`, once everything wanted has been applied."""
+    keep = {apply.ref for apply in wanted}
+    return [_delete(child) for child in view.dependents(owner) if child.ref not in keep]
+
+
+def release(view: View, owner: KubeObject, owns: Sequence[str]) -> Decision:
+    """Return what a deleted owner needs: its dependents deleted first, then the finalizer removed.
+
+    The finalizer goes only when no dependent is seen any more; the engine then asks every cluster once more, live, and
+    keeps the owner while one of them cannot answer (DESIGN §8).
+    """
+    if DEPENDENTS_FINALIZER not in owner.finalizers:
+        return Decision.wait()
+    problem = _held_up(view, owner)
+    told = (report(view, owner, problem=problem),) if problem else ()
+    if children := view.dependents(owner):
+        return Decision.do(*(_delete(child) for child in children), *told)
+    let_go = RemoveFinalizer(
+        ref=owner.ref,
+        api_version=owner.api_version,
+        kind=owner.kind,
+        uid=owner.uid,
+        finalizer=DEPENDENTS_FINALIZER,
+        dependents=tuple(owns),
+    )
+    return Decision.do(let_go, *told)
+
+
+def report(
+    view: View,
+    owner: KubeObject,
+    wanted: Sequence[Apply] = (),
+    *,
+    problem: tuple[str, str] | None = None,
+    observe: Callable[[KubeObject], Json] | None = None,
+) -> PatchStatus:
+    """Return the status of `owner`: a Ready condition, and for each wanted dependent its cluster's state and conditions.
+
+    Args:
+        view: of the request.
+        owner: whose status it is.
+        wanted: its dependents, one per cluster.
+        problem: (reason, message) if `owner` itself is wrong.
+        observe: further fields of a cluster's entry, from the live dependent.
+
+    """
+    before = view.status(owner)
+    entries = {entry.get("name"): entry for entry in before.get("clusters") or []}
+    clusters = [_cluster_status(view, apply, entries.get(apply.ref.cluster, {}), observe) for apply in wanted]
+    waiting = [entry["name"] for entry in clusters if entry["conditions"][0]["status"] != "True"]
+    if problem is None and waiting:
+        problem = ("ClustersNotReady", f"not applied in {', '.join(waiting)}")
+    reason, message = problem or ("Applied", f"applied in {len(clusters)} clusters")
+    ready = condition(before, "Ready", problem is None, reason, message, now=view.now)
+    status: Json = {"observedGeneration": owner.generation, "conditions": [ready], "clusters": clusters}
+    return PatchStatus(ref=owner.ref, api_version=owner.api_version, kind=owner.kind, uid=owner.uid, status=status)
+
+
+def condition(before: Json, kind: str, status: bool | None, reason: str, message: str, *, now: float) -> Json:
+    """Return a Kubernetes condition; its lastTransitionTime is kept from `before` if the status is the same.
+
+    Args:
+        before: an object with a list `conditions`.
+        kind: type of the condition.
+        status: None for Unknown.
+        reason: CamelCase.
+        message: for people.
+        now: `view.now`.
+
+    """
+    value = {True: "True", False: "False", None: "Unknown"}[status]
+    since = timestamp(now)
+    for old in before.get("conditions") or []:
+        if old.get("type") == kind and old.get("status") == value:
+            since = old.get("lastTransitionTime", since)
+    return {"type": kind, "status": value, "reason": reason, "message": message, "lastTransitionTime": since}
+
+
+def timestamp(seconds: float) -> str:
+    """Return RFC 3339 UTC in whole seconds, the form of Kubernetes' times."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def name_problem(name: object) -> str:
+    """Return what is wrong with the name of an object (DNS-1123 subdomain), empty if nothing is."""
+    if not isinstance(name, str) or not name:
+        return "it must not be empty"
+    if len(name) > 253 or not _SUBDOMAIN.fullmatch(name):
+        return f"{name!r} is not a DNS-1123 subdomain: lower-case letters, digits, '-' and '.', at most 253"
+    return ""
+
+
+def _cluster_status(view: View, apply: Apply, before: Json, observe: Callable[[KubeObject], Json] | None) -> Json:
+    cluster = view.clusters[apply.ref.cluster]
+    live = view.get(apply.ref)
+    status, reason, message = _applied(view, apply, cluster)
+    entry: Json = {"name": cluster.name, "state": cluster.state.value}
+    if live is not None and observe is not None:
+        entry |= observe(live)
+    return entry | {"conditions": [condition(before, "Applied", status, reason, message, now=view.now)]}
+
+
+def _applied(view: View, apply: Apply, cluster: Cluster) -> tuple[bool | None, str, str]:
+    if not cluster.answering:
+        return None, cluster.reason or "Unreachable", cluster.message or f"{cluster.name} does not answer"
+    failure = view.failure(apply.ref)
+    if failure is not None:
+        return False, _camel(failure.reason), failure.message or "the write failed"
+    target = view.targets.get((apply.ref, "apply"))
+    if target is not None and target.desired == intent(apply):
+        return True, "Applied", ""
+    if view.known(apply.ref) is Known.UNKNOWN:
+        return None, "NotSynced", f"{apply.ref.resource} in {cluster.name} are not known yet"
+    return False, "Pending", "not applied yet"
+
+
+def _camel(reason: str) -> str:
+    return reason[:1].upper() + reason[1:] if reason else "Failed"
+
+
+def _held_up(view: View, owner: KubeObject) -> tuple[str, str] | None:
+    """Return (reason, message) of what keeps a deleted owner: clusters that do not answer, deletes that were refused."""
+    for child in view.dependents(owner):
+        cluster = view.clusters[child.cluster]
+        if not cluster.answering:
+            return "WaitingForCluster", f"{child.ref} is still there and {cluster.name} does not answer: {cluster.message}"
+        if failure := view.failure(child.ref, "delete"):
+            return "DeleteFailed", f"{child.ref}: {failure.message}"
+    if failure := view.failure(owner.ref, "finalizer"):
+        return "WaitingForDependents", failure.message
+    return None
+
+
+def _delete(child: KubeObject) -> Delete:
+    return Delete(ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid)
+
+
+def _code_of(function: Reconcile) -> str:
+    module = inspect.getmodule(function)
+    try:
+        source = inspect.getsource(module) if module else inspect.getsource(function)
+    except (OSError, TypeError):
+        source = function.__code__.co_code.hex()  # typed at a prompt: there is no source to read
+    return blake2b(source.encode(), digest_size=6).hexdigest()

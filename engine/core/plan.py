@@ -1,0 +1,260 @@
+"""From a decision to the writes that are needed now, and from outcomes to what the key remembers. Pure.
+
+Rules:
+    * An object is written only when it differs (DESIGN §2.6); see `engine.core.drift`.
+    * Until the watch has shown our last write, the view is stale for that object: the write is taken as done, for at most
+      `STALE_SECONDS`; after that the write is sent again, which asks the live server. No cluster makes a key wait.
+    * A failed write is not repeated before its back-off has passed, unless the intent or the cluster changed since.
+    * Nothing is sent to a cluster that does not answer, or for a type whose contents are still unknown there: the cluster's
+      record, or the type's sync record, wakes the key again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from engine.core.drift import digest, merged, projection, satisfies
+from engine.core.view import KubeObject, Row, View
+from schemas.actions import (
+    Action,
+    AddFinalizer,
+    Apply,
+    Create,
+    Decision,
+    Delete,
+    Json,
+    Outcome,
+    Patch,
+    PatchStatus,
+    RecordEvent,
+    RemoveFinalizer,
+    Result,
+)
+from schemas.decisions import Target
+from schemas.names import ObjectRef, newer
+
+STALE_SECONDS = 5.0
+"""How long an unobserved write is trusted (DESIGN §5, read-your-writes). Watches lag by milliseconds."""
+FIRST_RETRY_SECONDS = 0.25
+MAX_RETRY_SECONDS = 30.0
+"""Passing troubles: doubled from the first to this."""
+REFUSED_RETRY_SECONDS = 15.0
+MAX_REFUSED_RETRY_SECONDS = 600.0
+"""What the server refuses is refused again until somebody changes something: looked at slowly (DESIGN §7)."""
+RETRIES = {
+    Result.FAILED: (FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS),
+    # A conflict is mostly a view that was a moment old, so the next try comes soon; if not, it is like a refusal.
+    Result.CONFLICT: (FIRST_RETRY_SECONDS, MAX_REFUSED_RETRY_SECONDS),
+    Result.REFUSED: (REFUSED_RETRY_SECONDS, MAX_REFUSED_RETRY_SECONDS),
+}
+"""First and longest delay by result."""
+
+Slot = tuple[ObjectRef, str]
+
+_SLOTS: dict[type, str] = {
+    Apply: "apply",
+    Create: "apply",
+    Patch: "patch",
+    Delete: "delete",
+    AddFinalizer: "finalizer",
+    RemoveFinalizer: "finalizer",
+    PatchStatus: "status",
+    RecordEvent: "event",
+}
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to send now, and when to look again because something is held back."""
+
+    actions: tuple[Action, ...] = ()
+    deferred: bool = False
+    """A status was left out because objects are written first: reconcile again right after, with their outcomes known."""
+    wake_at: float = math.inf
+    """Wall time of the earliest back-off to pass, or of `again_after`; infinite if nothing is to be timed."""
+
+
+def slot_of(action: Action) -> Slot:
+    """Return which of the key's writes an action is."""
+    slot = _SLOTS[type(action)]
+    if isinstance(action, RecordEvent):
+        slot = f"event:{action.reason}"
+    return action.ref, slot
+
+
+def intent(action: Action) -> str:
+    """Return the hash of everything that an action wants."""
+    return digest(action)
+
+
+def make_plan(view: View, decision: Decision) -> Plan:
+    """Return the writes of `decision` that are needed now.
+
+    Args:
+        view: must hold a row for every object that the decision writes, where STATE has one.
+        decision: what the reconciler answered.
+
+    """
+    wake_at = math.inf if decision.again_after is None else view.now + decision.again_after
+    needed: list[Action] = []
+    held: list[Action] = []
+    for action in decision.actions:
+        if _satisfied(view, action):
+            continue
+        hold_until = _held_until(view, action)
+        if hold_until is None:
+            needed.append(action)
+        else:
+            held.append(action)
+            wake_at = min(wake_at, hold_until)
+    if any(isinstance(action, Delete) for action in held):
+        needed = [action for action in needed if not isinstance(action, RemoveFinalizer)]
+    now = [action for action in needed if not isinstance(action, PatchStatus)]
+    # A status says what became of the writes, so it follows them instead of being written twice.
+    deferred = bool(now) and len(now) < len(needed)
+    return Plan(tuple(now if deferred else needed), deferred, wake_at)
+
+
+def _held_until(view: View, action: Action) -> float | None:
+    """Return when a needed write may be sent: None for now, infinity where only a change of the fleet can tell."""
+    cluster = view.clusters.get(action.ref.cluster)
+    if cluster is None or not cluster.answering:
+        return math.inf
+    target = view.targets.get(slot_of(action))
+    if target is None or not target.attempts:
+        return None
+    if target.attempted != intent(action) or target.cluster_seq != cluster.seq or view.now >= target.not_before:
+        return None
+    return target.not_before
+
+
+def _satisfied(view: View, action: Action) -> bool:
+    live = view.get(action.ref)
+    target = view.targets.get(slot_of(action))
+    if target is not None and target.desired == intent(action) and _unobserved(view, action.ref, target):
+        return True
+    match action:
+        case Apply() | Create():
+            return _applied(view, action, live, target)
+        case PatchStatus():
+            return live is None or live.uid != action.uid or _same(view, live, action, target)
+        case Patch():
+            return live is None or live.uid != action.uid or merged(live.body, action.patch) == live.body
+        case Delete():
+            return live is None or live.uid != action.uid or live.deleting
+        case AddFinalizer():
+            return live is None or live.uid != action.uid or action.finalizer in live.finalizers or live.deleting
+        case RemoveFinalizer():
+            return live is None or live.uid != action.uid or action.finalizer not in live.finalizers
+        case RecordEvent():
+            return target is not None and target.desired == intent(action)
+
+
+def _applied(view: View, action: Apply | Create, live: KubeObject | None, target: Target | None) -> bool:
+    if live is None:
+        # UNKNOWN is not absent: until the type is synced there, we would write blindly what may be there already.
+        return (action.ref.cluster, action.ref.group, action.ref.resource) not in view.synced
+    if live.deleting:
+        return True  # it cannot be kept; its tombstone wakes the key
+    return isinstance(action, Create) or _same(view, live, action, target)
+
+
+def _same(view: View, live: KubeObject, action: Apply | PatchStatus, target: Target | None) -> bool:
+    """Return whether `live` is what the server made of this very intent, by ownership and by value (DESIGN §7)."""
+    if target is None or target.desired != intent(action) or live.fact is None:
+        return False
+    status = isinstance(action, PatchStatus)
+    manager = f"crosscurrent/{view.reconciler}:status" if status else f"crosscurrent/{view.reconciler}"
+    if live.fact.manager_hash(manager) != target.fields:
+        return False
+    wanted = _wanted(action)
+    return satisfies(live.body, wanted) or target.settled == digest(projection(live.body, wanted))
+
+
+def _wanted(action: Apply | PatchStatus) -> Json:
+    return action.body if isinstance(action, Apply) else {"status": action.status}
+
+
+def _unobserved(view: View, ref: ObjectRef, target: Target) -> bool:
+    """Return whether STATE has not yet shown our last successful write to an object."""
+    if not target.version or view.now - target.closed_at > STALE_SECONDS:
+        return False
+    row: Row | None = view.rows.get(ref)
+    return row is None or (row.version != target.version and newer(target.version, row.version))
+
+
+def remember(
+    view: View, actions: Sequence[Action], outcomes: Sequence[Outcome], *, now: float, seed: float
+) -> tuple[Target, ...]:
+    """Return the key's targets after `outcomes`.
+
+    Args:
+        view: what the decision saw.
+        actions: what was performed, in order.
+        outcomes: what became of each, in the same order.
+        now: wall time, seconds since the epoch.
+        seed: a number in [0, 1) that spreads retries of different keys.
+
+    """
+    targets = dict(view.targets)
+    for action, outcome in zip(actions, outcomes, strict=True):
+        slot = slot_of(action)
+        if outcome.result is Result.SKIPPED:
+            continue
+        before = targets.get(slot, Target(ref=slot[0], slot=slot[1]))
+        targets[slot] = (
+            _succeeded(view, action, outcome, before, now)
+            if outcome.ok
+            else _failed(view, action, outcome, before, now, seed)
+        )
+        if outcome.ok and isinstance(action, Delete):
+            targets.pop((action.ref, "apply"), None)
+    return tuple(targets[slot] for slot in sorted(targets))
+
+
+def _succeeded(view: View, action: Action, outcome: Outcome, before: Target, now: float) -> Target:
+    live = view.get(action.ref)
+    settled = ""
+    if isinstance(action, Apply | PatchStatus) and live is not None and live.version == outcome.version:
+        # The server had nothing to change, so what it holds is its form of this intent.
+        settled = digest(projection(live.body, _wanted(action)))
+    return Target(
+        ref=before.ref,
+        slot=before.slot,
+        desired=intent(action),
+        fields=outcome.fields,
+        settled=settled,
+        uid=outcome.uid or before.uid,
+        version=outcome.version,
+        closed_at=now,
+        value=action.status if isinstance(action, PatchStatus) else None,
+    )
+
+
+def _failed(view: View, action: Action, outcome: Outcome, before: Target, now: float, seed: float) -> Target:
+    again = before.attempted == intent(action)
+    attempts = before.attempts + 1 if again else 1
+    first, most = RETRIES[outcome.result]
+    delay = min(most, first * 2.0 ** min(attempts - 1, 20)) * (0.75 + seed / 2)
+    cluster = view.clusters.get(action.ref.cluster)
+    return msgspec.structs.replace(
+        before,
+        attempted=intent(action),
+        attempts=attempts,
+        not_before=now + max(delay, outcome.retry_after),
+        cluster_seq=cluster.seq if cluster else 0,
+        code=outcome.code,
+        reason=outcome.reason or outcome.result.value,
+        message=outcome.message,
+    )
+
+
+def failures_changed(before: Sequence[Target], after: Sequence[Target]) -> bool:
+    """Return whether a failure appeared, went away or changed its words: the reconciler must see it, for its status."""
+
+    def failing(targets: Sequence[Target]) -> set[tuple[ObjectRef, str, int, str]]:
+        return {(target.ref, target.slot, target.code, target.message) for target in targets if target.attempts}
+
+    return failing(before) != failing(after)

@@ -1,0 +1,154 @@
+"""Map facts to requests: primary objects, dependents by owner reference, changes of the cluster set (DESIGN §5).
+
+Maps from STATE, never from FACTS: what woke a key is readable by then. Each reconciler has its own durable consumer, whose
+name carries the digest of the reconciler's code: new code reads everything again and so evaluates everything again.
+INDEX is written before the request, so that the view finds the dependent that woke it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from engine.core.authoring import Reconciler
+from engine.core.ownership import owner_references
+from engine.runtime.ports import Delivery, EventLog, Message, Record, WrongLastSequence
+from schemas import subjects
+from schemas.actions import Json
+from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
+from schemas.facts import SyncType, decode_fact, decode_sync
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
+
+MAPPERS_IN_FLIGHT = 256
+"""Handlers at once: each waits for a round trip or two, so this many keep the broker busy."""
+ABSENT = b""
+"""Body of an INDEX entry that is no longer true."""
+ABSENT_TTL_SECONDS = 3600.0
+"""An entry that says no longer is kept until no mapper can still hold an older fact of that dependent."""
+
+_log = structlog.get_logger(__name__)
+
+
+class _Object(msgspec.Struct):
+    """As much of an object as says who owns it; the rest is skipped over."""
+
+    metadata: Json = {}
+
+
+_object = msgspec.json.Decoder(_Object)
+
+
+class Mapper:
+    """Maps what one reconciler should hear of."""
+
+    def __init__(self, log: EventLog, reconciler: Reconciler, clusters: tuple[ClusterName, ...]) -> None:
+        """Map for `reconciler`, whose objects live in `clusters`."""
+        self._event_log = log
+        self._reconciler = reconciler
+        self._clusters = clusters
+        self._names: dict[ClusterId, ClusterName] = {}
+
+    @property
+    def durable(self) -> str:
+        """Name of its consumer."""
+        return f"map-{self._reconciler.name}-{self._reconciler.code}"
+
+    async def run(self, ack_wait: float) -> None:
+        """Map until cancelled."""
+        types = self._types()
+        filters = [subjects.facts_of("*", kind.group, kind.plural) for kind in (*types, CLUSTERS)]
+        filters += [subjects.sync("*", kind.group, kind.plural) for kind in types]
+        await self._event_log.consume(
+            "STATE", self.durable, filters, self.handle, concurrency=MAPPERS_IN_FLIGHT, ack_wait=ack_wait
+        )
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Map one record of STATE and acknowledge it."""
+        record = delivery.record
+        if record.subject.startswith(f"{subjects.SYNC}."):
+            if decode_sync(record.body).type is SyncType.COMPLETED:
+                await self.request_all(record)
+        else:
+            await self._fact(record, subjects.parse_fact(record.subject))
+        await delivery.ack()
+
+    async def request_all(self, cause: Record | None = None) -> None:
+        """Request every object that the reconciler watches."""
+        watched = self._reconciler.watches
+        found = self._event_log.scan(
+            "STATE", [subjects.facts_of("*", watched.group, watched.plural)], headers_only=True
+        )
+        refs = [subjects.parse_fact(record.subject) async for record in found]
+        await self._request([ref for ref in refs if ref.cluster in self._clusters], cause)
+
+    async def _fact(self, record: Record, ref: ObjectRef) -> None:
+        if (ref.group, ref.resource) == (CLUSTERS.group, CLUSTERS.plural):
+            self._names.clear()
+            await self.request_all(record)
+            return
+        owners = await self._owners(record, ref) if self._is_owned(ref) else []
+        if self._is_watched(ref.group, ref.resource):
+            owners.append(ref)
+        await self._request([owner for owner in owners if owner.cluster in self._clusters], record)
+
+    def _is_owned(self, ref: ObjectRef) -> bool:
+        return any((ref.group, ref.resource) == (kind.group, kind.plural) for kind in self._reconciler.owns)
+
+    async def _owners(self, record: Record, ref: ObjectRef) -> list[ObjectRef]:
+        """Return the owners of a dependent, those that it no longer names included; bring INDEX up to date."""
+        fact = decode_fact(record.body)
+        references = () if fact.deleted else owner_references(_object.decode(fact.data).metadata)
+        named = {(owner.cluster_id, owner.uid) for owner in references}
+        indexed = await self._event_log.last("INDEX", [f"{subjects.OWNERS}.*.*.{subjects.object_tokens(ref)}"])
+        stale = []
+        for entry in indexed.values():
+            identity, uid, _ = subjects.parse_owner(entry.subject)
+            if entry.body != ABSENT and (identity, uid) not in named:
+                stale.append(subjects.parse_fact(entry.body.decode()))
+                await self._index(entry.subject, ABSENT, entry.seq, record)
+        found = []
+        for owner in references:
+            name = await self._cluster_named(owner.cluster_id)
+            if name is None or not self._is_watched(owner.group, owner.resource):
+                continue
+            parent = ObjectRef(name, owner.group, owner.resource, owner.namespace, owner.name)
+            found.append(parent)
+            subject = subjects.owner(owner.cluster_id, Uid(owner.uid), ref)
+            before = indexed.get(subject)
+            if before is None or before.body == ABSENT:
+                await self._index(subject, subjects.fact(parent).encode(), before.seq if before else 0, record)
+        return found + [parent for parent in stale if self._is_watched(parent.group, parent.resource)]
+
+    def _is_watched(self, group: str, resource: str) -> bool:
+        watched = self._reconciler.watches
+        return (group, resource) == (watched.group, watched.plural)
+
+    async def _index(self, subject: str, body: bytes, expect: int, cause: Record) -> None:
+        """Write an entry, unless another mapper did; the fact is then mapped again, from what STATE holds by now."""
+        ttl = ABSENT_TTL_SECONDS if body == ABSENT else 0.0
+        try:
+            await self._event_log.append("INDEX", Message(subject=subject, body=body, ttl=ttl), expect_last=expect)
+        except WrongLastSequence:
+            _log.debug("index entry written by another mapper", subject=subject)
+        latest = (await self._event_log.last("STATE", [cause.subject])).get(cause.subject)
+        if latest is not None and latest.seq > cause.seq:
+            await self._fact(latest, subjects.parse_fact(latest.subject))
+
+    async def _cluster_named(self, identity: ClusterId) -> ClusterName | None:
+        if identity not in self._names:
+            wanted = [subjects.fact(cluster_ref(name)) for name in self._clusters]
+            for record in (await self._event_log.last("STATE", wanted)).values():
+                described = msgspec.json.decode(decode_fact(record.body).data, type=ClusterRecord)
+                self._names[described.status.identity] = described.metadata.name
+        return self._names.get(identity)
+
+    async def _request(self, refs: list[ObjectRef], cause: Record | None) -> None:
+        body = f"{cause.subject}@{cause.seq}".encode() if cause else b""
+        messages = [
+            Message(subject=subjects.keyed(subjects.REQUESTS, self._reconciler.name, ref), body=body)
+            for ref in dict.fromkeys(refs)
+        ]
+        await self._event_log.publish_many("REQUESTS", messages)
+
+    def _types(self) -> tuple[Resource, ...]:
+        return tuple(dict.fromkeys((self._reconciler.watches, *self._reconciler.owns)))

@@ -1,0 +1,146 @@
+"""Load the view of a request: the fence first, then the inputs (DESIGN §5). Direct reads, no cache of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from engine.core.view import Cluster, Row, View
+from engine.runtime.ports import Clock, EventLog, Record
+from schemas import subjects
+from schemas.actions import Request
+from schemas.clusters import ClusterRecord, cluster_ref
+from schemas.decisions import Entry, decode_entry
+from schemas.facts import decode_fact, decode_sync
+from schemas.names import ClusterName, ObjectRef, Resource
+
+_record = msgspec.json.Decoder(ClusterRecord)
+
+
+class Loaded(msgspec.Struct, kw_only=True):
+    """Everything that was read for one request."""
+
+    subject: str
+    """DECISIONS subject of the key."""
+    entry: Entry | None
+    entry_seq: int
+    view: View
+    inputs: dict[str, int]
+    """STATE sequence of every row read, by subject; 0 for a missing row."""
+    incarnation: str
+
+
+class ViewLoader:
+    """Loads views for one set of declared clusters."""
+
+    def __init__(self, log: EventLog, clock: Clock, clusters: Iterable[ClusterName]) -> None:
+        """Read through `log`; only `clusters` take part."""
+        self._log = log
+        self._clock = clock
+        self._clusters = tuple(clusters)
+
+    async def load(self, request: Request, types: Sequence[Resource]) -> Loaded:
+        """Return what is known for a request.
+
+        Args:
+            request: whose view.
+            types: the reconciler's types, watched and owned.
+
+        Raises:
+            EventLogError: when the broker does not answer.
+
+        """
+        subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
+        record = (await self._log.last("DECISIONS", [subject])).get(subject)
+        entry = decode_entry(record.body) if record else None
+        incarnation = await self._log.incarnation("STATE")
+        loaded = Loaded(
+            subject=subject,
+            entry=entry,
+            entry_seq=record.seq if record else 0,
+            view=View(now=0.0, clusters=(), rows={}, synced=frozenset()),
+            inputs={},
+            incarnation=incarnation,
+        )
+        fleet = self._fleet(types)
+        targets = entry.targets if entry else ()
+        places = {request.object, *(target.ref for target in targets)}
+        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)])
+        loaded.view = View(
+            now=self._clock.time(),
+            clusters=self._read_clusters(found),
+            rows={},
+            synced=_synced(found),
+            targets=targets,
+            reconciler=request.reconciler,
+        )
+        _add_rows(loaded.view, found, places)
+        await self._add_dependents(loaded, request)
+        return loaded
+
+    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
+        """Read further objects into a loaded view, e.g. those that a decision writes."""
+        missing = [ref for ref in dict.fromkeys(places) if subjects.fact(ref) not in loaded.inputs]
+        if missing:
+            _add_rows(loaded.view, await self._read(loaded, list(map(subjects.fact, missing))), missing)
+
+    async def _add_dependents(self, loaded: Loaded, request: Request) -> None:
+        row = loaded.view.rows.get(request.object)
+        home = loaded.view.clusters.get(request.object.cluster)
+        if row is None or home is None or not home.identity:
+            return
+        index = await self._log.last("INDEX", [subjects.owned_by(home.identity, row.fact.uid)])
+        dependents = (subjects.parse_owner(record.subject)[2] for record in index.values() if record.body != b"")
+        await self.add(loaded, [ref for ref in dependents if ref.cluster in loaded.view.clusters])
+
+    async def _read(self, loaded: Loaded, wanted: Sequence[str]) -> dict[str, Record]:
+        found = await self._log.last("STATE", wanted)
+        for subject in wanted:
+            loaded.inputs[subject] = found[subject].seq if subject in found else 0
+        return found
+
+    def _fleet(self, types: Sequence[Resource]) -> list[str]:
+        wanted = []
+        for name in self._clusters:
+            wanted.append(subjects.fact(cluster_ref(name)))
+            wanted.extend(subjects.sync(name, kind.group, kind.plural) for kind in types)
+        return wanted
+
+    def _read_clusters(self, found: dict[str, Record]) -> list[Cluster]:
+        clusters = []
+        for name in self._clusters:
+            record = found.get(subjects.fact(cluster_ref(name)))
+            clusters.append(_cluster(record) if record else Cluster(name=name))
+        return clusters
+
+
+def _cluster(record: Record) -> Cluster:
+    described = _record.decode(decode_fact(record.body).data)
+    status = described.status
+    return Cluster(
+        name=described.metadata.name,
+        state=status.state,
+        identity=status.identity,
+        epoch=status.epoch,
+        labels=described.metadata.labels,
+        reason=status.reason,
+        message=status.message,
+        since=status.since,
+        seq=record.seq,
+    )
+
+
+def _synced(found: dict[str, Record]) -> frozenset[tuple[ClusterName, str, str]]:
+    return frozenset(
+        subjects.parse_sync(subject)
+        for subject, record in found.items()
+        if subject.startswith(f"{subjects.SYNC}.") and decode_sync(record.body).synced
+    )
+
+
+def _add_rows(view: View, found: dict[str, Record], places: Iterable[ObjectRef]) -> None:
+    for ref in places:
+        record = found.get(subjects.fact(ref))
+        if record is not None:
+            view.rows[ref] = Row(record.seq, decode_fact(record.body))

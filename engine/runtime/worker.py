@@ -1,0 +1,341 @@
+"""The worker: request → view → decision → open → perform → close → ack (DESIGN §5).
+
+Workers hold nothing that matters: any number may run, come, go and be killed. One key is acted on by one of them at a time,
+by the entries of DECISIONS; see `engine.core.fence`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from engine.core.authoring import Reconciler
+from engine.core.fence import ACK_WAIT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Verdict, judge, merged_inputs
+from engine.core.plan import Plan, failures_changed, make_plan, remember
+from engine.core.view import Known
+from engine.runtime.mapper import Mapper
+from engine.runtime.ports import Clock, Delivery, EventLog, Message, WrongLastSequence
+from engine.runtime.view_loader import Loaded, ViewLoader
+from engine.runtime.worker_metrics import WorkerMetrics
+from schemas import subjects
+from schemas.actions import Action, Decision, Outcome, Request
+from schemas.decisions import Entry, EntryState, Target, encode_entry
+from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid
+
+BUSY_NAK_SECONDS = 0.02
+"""How soon a key that another worker holds is asked for again; most decisions take 10 to 50 ms."""
+LONG_BUSY_NAK_SECONDS = 0.1
+"""The same once it has been held for longer than that."""
+PARK_AFTER_FAILURES = 10
+"""A reconciler that raised this often in a row for one key is not asked again until something changes (F-27)."""
+MAX_FAILURE_DELAY_SECONDS = 60.0
+MAX_DELIVERIES = 500
+"""A request that was handed out this often without an answer has killed its workers: parked (F-27). Waiting for a key whose
+holder was killed takes about 60 of them, so this is some eight holders."""
+RETIRED_TTL_SECONDS = 3600.0
+"""How long the last entry of a vanished object fences workers that were stalled while it lived."""
+RESYNC_SECONDS = 10 * 3600.0
+"""Full re-evaluation, with jitter (DESIGN §5)."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Performer(Protocol):
+    """Performs actions against clusters; see `engine.runtime.performer`."""
+
+    async def perform(
+        self,
+        actions: Sequence[Action],
+        *,
+        manager: str,
+        deadline: float,
+        first_apply: Collection[ObjectRef],
+        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
+    ) -> tuple[Outcome, ...]:
+        """Return what became of each action, in order."""
+
+
+class Worker:
+    """One worker for one reconciler."""
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        *,
+        log: EventLog,
+        performer: Performer,
+        clock: Clock,
+        clusters: Sequence[ClusterName],
+        name: str,
+        metrics: WorkerMetrics | None = None,
+        concurrency: int = 64,
+    ) -> None:
+        """Take everything from outside.
+
+        Args:
+            reconciler: what to ask.
+            log: the streams.
+            performer: does what it answers.
+            clock: time.
+            clusters: the declared clusters; objects elsewhere are not touched.
+            name: of this worker, unique, for the entries that it makes.
+            metrics: where to count.
+            concurrency: requests in flight; each mostly waits for the broker or an API server.
+
+        """
+        self.reconciler = reconciler
+        self.mapper = Mapper(log, reconciler, tuple(clusters))
+        self.metrics = metrics or WorkerMetrics()
+        self._event_log = log
+        self._performer = performer
+        self._clock = clock
+        self._clusters = frozenset(clusters)
+        self._loader = ViewLoader(log, clock, clusters)
+        self._name = name
+        self._concurrency = concurrency
+        self._types = tuple(dict.fromkeys((reconciler.watches, *reconciler.owns)))
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    async def run(self) -> None:
+        """Map, work and keep time until cancelled."""
+        name = self.reconciler.name
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.mapper.run(ACK_WAIT_SECONDS), name=f"mapper of {name}")
+            group.create_task(self._work(), name=f"worker of {name}")
+            group.create_task(self._keep_time(), name=f"timers of {name}")
+            group.create_task(self._resync(), name=f"resync of {name}")
+
+    async def _work(self) -> None:
+        filters = [f"{subjects.REQUESTS}.{subjects.escape(self.reconciler.name)}.>"]
+        await self._event_log.consume(
+            "REQUESTS",
+            f"work-{self.reconciler.name}",
+            filters,
+            self.handle,
+            concurrency=self._concurrency,
+            ack_wait=ACK_WAIT_SECONDS,
+        )
+
+    async def _keep_time(self) -> None:
+        async def due(delivery: Delivery) -> None:
+            name, ref = subjects.parse_keyed(delivery.record.subject)
+            message = Message(subject=subjects.keyed(subjects.REQUESTS, name, ref), body=b"timer")
+            await self._event_log.append("REQUESTS", message)
+            await delivery.ack()
+
+        filters = [f"{subjects.DUE}.{subjects.escape(self.reconciler.name)}.>"]
+        durable = f"due-{self.reconciler.name}"
+        await self._event_log.consume("TIMERS", durable, filters, due, concurrency=64, ack_wait=ACK_WAIT_SECONDS)
+
+    async def _resync(self) -> None:
+        while True:
+            await self._clock.sleep(RESYNC_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
+            await self.mapper.request_all()
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Answer one request: acknowledge it, or ask for it again, or stop without a word if the key was taken over."""
+        _, ref = subjects.parse_keyed(delivery.record.subject)
+        request = Request(self.reconciler.name, ref)
+        if ref.cluster not in self._clusters:
+            await delivery.ack()
+            return
+        started = self._clock.monotonic()
+        loaded = await self._loader.load(request, self._types)
+        verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=self._waited(loaded))
+        if verdict is not Verdict.GO:
+            await delivery.nak(BUSY_NAK_SECONDS)
+            return
+        with self.metrics.reconcile(self.reconciler.name) as measured:
+            measured.result = await self._reconcile(delivery, request, loaded)
+        _log.debug(
+            "reconciled",
+            controller=self.reconciler.name,
+            cluster=ref.cluster,
+            namespace=ref.namespace,
+            name=ref.name,
+            result=measured.result,
+            seconds=round(self._clock.monotonic() - started, 4),
+        )
+
+    def _waited(self, loaded: Loaded) -> float:
+        """Return for how long this worker has seen the key's open entry, by its own clock; 0 the first time."""
+        if loaded.entry is None or loaded.entry.state is not EntryState.OPEN:
+            self._seen.pop(loaded.subject, None)
+            return 0.0
+        seq, since = self._seen.get(loaded.subject, (0, 0.0))
+        if seq != loaded.entry_seq:
+            since = self._clock.monotonic()
+            self._seen[loaded.subject] = (loaded.entry_seq, since)
+        return self._clock.monotonic() - since
+
+    async def _reconcile(self, delivery: Delivery, request: Request, loaded: Loaded) -> str:
+        if delivery.delivered > MAX_DELIVERIES and not _parked_for(loaded):
+            reason = f"handed out {delivery.delivered} times without an answer: it seems to kill its workers"
+            await self._give_up(delivery, loaded, reason)
+            return "parked"
+        try:
+            decision = self.reconciler(loaded.view, request)
+            await self._loader.add(loaded, [action.ref for action in decision.actions])
+            plan = make_plan(loaded.view, decision)
+        except Exception as problem:  # noqa: BLE001 - a user's function may raise anything; the key pays, not the worker
+            return await self._reconciler_failed(delivery, request, loaded, problem)
+        if plan.actions:
+            return await self._perform(delivery, request, loaded, plan)
+        if self._finished(loaded, request, decision):
+            await self._retire(loaded)
+        await self._set_timer(request, plan.wake_at)
+        await delivery.ack()
+        return "success"
+
+    async def _perform(self, delivery: Delivery, request: Request, loaded: Loaded, plan: Plan) -> str:
+        held_until = (
+            self._clock.monotonic() + LEASE_SECONDS
+        )  # counted from before the append: never later than a waiter's
+        cause = delivery.record.body.decode(errors="replace")
+        opened = self._entry(loaded, EntryState.OPEN, actions=plan.actions, lease=LEASE_SECONDS, cause=cause)
+        try:
+            opened_seq = await self._append(loaded, opened, loaded.entry_seq)
+            outcomes = await self._performer.perform(
+                plan.actions,
+                manager=self.reconciler.manager,
+                deadline=held_until - LEASE_MARGIN_SECONDS,
+                first_apply=_not_ours_yet(loaded, plan.actions),
+                expect=_expected(loaded, plan.actions),
+            )
+            targets = remember(
+                loaded.view,
+                plan.actions,
+                outcomes,
+                now=self._clock.time(),
+                seed=random.random(),  # noqa: S311 - spreads load
+            )
+            closed = self._entry(loaded, EntryState.CLOSED, outcomes=outcomes, targets=targets, cause=cause)
+            await self._append(loaded, closed, opened_seq)
+        except WrongLastSequence:
+            # Someone took the key over: whatever is left to do is theirs, and so is the request.
+            return "fenced"
+        self.metrics.count_outcomes(outcomes)
+        before = loaded.entry.targets if loaded.entry else ()
+        if plan.deferred or failures_changed(before, targets):
+            await delivery.nak()
+            return "requeue"
+        await self._set_timer(request, min(plan.wake_at, _next_retry(targets)))
+        await delivery.ack()
+        return "success" if all(outcome.ok for outcome in outcomes) else "error"
+
+    async def _reconciler_failed(self, delivery: Delivery, request: Request, loaded: Loaded, problem: Exception) -> str:
+        if _parked_for(loaded):
+            await delivery.ack()
+            return "parked"
+        failures = loaded.entry.failures + 1 if loaded.entry else 1
+        reason = f"{type(problem).__name__}: {problem}"
+        if failures >= PARK_AFTER_FAILURES:
+            await self._give_up(delivery, loaded, reason)
+            return "parked"
+        _log.warning("reconciler raised", key=str(request), failures=failures, exc_info=problem)
+        delay = min(MAX_FAILURE_DELAY_SECONDS, 0.1 * 2.0**failures)
+        try:
+            entry = self._entry(loaded, EntryState.CLOSED, failures=failures, reason=reason)
+            await self._append(loaded, entry, loaded.entry_seq)
+        except WrongLastSequence:
+            return "fenced"
+        await self._set_timer(request, self._clock.time() + delay)
+        await delivery.ack()
+        return "error"
+
+    async def _give_up(self, delivery: Delivery, loaded: Loaded, reason: str) -> None:
+        _log.error("key parked", key=loaded.subject, reason=reason)
+        try:
+            entry = self._entry(loaded, EntryState.PARKED, failures=PARK_AFTER_FAILURES, reason=reason)
+            await self._append(loaded, entry, loaded.entry_seq)
+        except WrongLastSequence:
+            return
+        await delivery.ack()
+
+    def _finished(self, loaded: Loaded, request: Request, decision: Decision) -> bool:
+        """Return whether the object is gone, its dependents are gone, and the key's memory may go as well."""
+        view, entry = loaded.view, loaded.entry
+        if entry is None or entry.state is EntryState.RETIRED or decision.actions:
+            return False
+        gone = view.known(request.object) is Known.ABSENT
+        return gone and not any(view.known(target.ref) is not Known.ABSENT for target in entry.targets)
+
+    async def _retire(self, loaded: Loaded) -> None:
+        entry = self._entry(loaded, EntryState.RETIRED, targets=())
+        message = Message(subject=loaded.subject, body=encode_entry(entry), ttl=RETIRED_TTL_SECONDS)
+        try:
+            await self._event_log.append("DECISIONS", message, expect_last=loaded.entry_seq, rollup=True)
+        except WrongLastSequence:
+            return
+
+    def _entry(
+        self,
+        loaded: Loaded,
+        state: EntryState,
+        *,
+        actions: tuple[Action, ...] = (),
+        outcomes: tuple[Outcome, ...] = (),
+        targets: tuple[Target, ...] | None = None,
+        lease: float = 0.0,
+        failures: int = 0,
+        reason: str = "",
+        cause: str = "",
+    ) -> Entry:
+        kept = loaded.entry.targets if loaded.entry else ()
+        return Entry(
+            state=state,
+            worker=self._name,
+            reconciler=self.reconciler.name,
+            code=self.reconciler.code,
+            now=loaded.view.now,
+            lease=lease,
+            incarnation=loaded.incarnation,
+            inputs=merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation),
+            actions=actions,
+            outcomes=outcomes,
+            targets=kept if targets is None else targets,
+            failures=failures,
+            reason=reason,
+            cause=cause,
+        )
+
+    async def _append(self, loaded: Loaded, entry: Entry, expect: int) -> int:
+        message = Message(subject=loaded.subject, body=encode_entry(entry))
+        return await self._event_log.append("DECISIONS", message, expect_last=expect)
+
+    async def _set_timer(self, request: Request, at: float) -> None:
+        if math.isinf(at):
+            return
+        timer = subjects.keyed(subjects.TIMERS, request.reconciler, request.object)
+        due = subjects.keyed(subjects.DUE, request.reconciler, request.object)
+        await self._event_log.schedule(timer, due, at)
+
+
+def _not_ours_yet(loaded: Loaded, actions: Sequence[Action]) -> frozenset[ObjectRef]:
+    """Return the places that no apply of this key has ever succeeded at: what is there may be someone else's."""
+    view = loaded.view
+    ours = {ref for (ref, slot), target in view.targets.items() if slot == "apply" and target.uid}
+    return frozenset(action.ref for action in actions if action.ref not in ours)
+
+
+def _expected(loaded: Loaded, actions: Sequence[Action]) -> dict[ObjectRef, tuple[Uid, ResourceVersion]]:
+    """Return uid and resourceVersion of the existing objects that will be written, as the decision saw them."""
+    found = (loaded.view.get(action.ref) for action in actions)
+    return {live.ref: (live.uid, live.version) for live in found if live is not None}
+
+
+def _parked_for(loaded: Loaded) -> bool:
+    """Return whether the key was parked for exactly these inputs: a change of any of them is worth another try."""
+    entry = loaded.entry
+    if entry is None or entry.state is not EntryState.PARKED or entry.incarnation != loaded.incarnation:
+        return False
+    return all(entry.inputs.get(subject, 0) == seq for subject, seq in loaded.inputs.items())
+
+
+def _next_retry(targets: Sequence[Target]) -> float:
+    return min((target.not_before for target in targets if target.attempts), default=math.inf)

@@ -1,0 +1,58 @@
+"""What workers count, under controller-runtime's names so that existing dashboards work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schemas.actions import Outcome
+
+
+class Measured:
+    """The result of a reconcile, to be filled in."""
+
+    result: str = "error"
+
+
+class WorkerMetrics:
+    """Counters of one process."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        """Register with `registry`, by default with one of its own."""
+        self.registry = registry or CollectorRegistry()
+        self._total = Counter(
+            "controller_runtime_reconcile", "Reconciles by result.", ["controller", "result"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "controller_runtime_reconcile_time_seconds",
+            "Seconds of a reconcile, its writes included.",
+            ["controller"],
+            registry=self.registry,
+        )
+        self._active = Gauge(
+            "controller_runtime_active_workers", "Reconciles running now.", ["controller"], registry=self.registry
+        )
+        self._outcomes = Counter(
+            "crosscurrent_outcomes", "Actions by result.", ["cluster", "action", "result"], registry=self.registry
+        )
+
+    @contextmanager
+    def reconcile(self, controller: str) -> Iterator[Measured]:
+        """Time a reconcile and count its result."""
+        measured = Measured()
+        started = time.monotonic()
+        self._active.labels(controller).inc()
+        try:
+            yield measured
+        finally:
+            self._active.labels(controller).dec()
+            self._seconds.labels(controller).observe(time.monotonic() - started)
+            self._total.labels(controller, measured.result).inc()
+
+    def count_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Count what became of actions."""
+        for outcome in outcomes:
+            self._outcomes.labels(outcome.ref.cluster, outcome.action, outcome.result.value).inc()
