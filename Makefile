@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
 
 test: $(STAMP)  ## everything: pure suites, contracts on the real nats-server, e2e on real API servers
@@ -30,7 +30,7 @@ envtest: $(STAMP)  ## build kube-apiserver, kube-controller-manager and etcd onc
 	@$(BIN)/python -m engine.sandbox.assets
 
 bench: $(STAMP)  ## print the benchmark table (ratios from one run)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --group bench
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks
 
 demo: $(STAMP)  ## the talk, end to end, on real API servers

@@ -15,9 +15,9 @@ import yaml
 
 T = TypeVar("T")
 
-_UNKNOWN = re.compile(r"^Object contains unknown field `(.*)`(?: - at `(.*)`)?$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `(.*)`(?: - at `(.*)`)?$")
-_EXPECTED = re.compile(r"^Expected `(.*)`, got `(.*)`(?: - at `(.*)`)?$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(.*?)`(?: - at `(.*)`)?$")
+_EXPECTED = re.compile(r"^Expected `(.*?)`, got `(.*?)`(?: - at `(.*)`)?$")
 _OTHER = re.compile(r"^(.*?)(?: - at `(.*)`)?$", re.DOTALL)
 _WORDS = {
     "str": "text",

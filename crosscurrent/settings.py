@@ -198,8 +198,12 @@ def _broker(nats: NatsConfig) -> Iterator[tuple[str, str]]:
             parts = urlsplit(address.strip())
             if parts.scheme not in _SCHEMES or not parts.hostname:
                 yield "nats.url", f"{address!r} is not an address such as nats://host:4222"
-    elif nats.credentials or nats.token:
-        yield "nats.url", "missing: credentials and token are for an external broker"
+        if nats.port:
+            yield "nats.port", "is the embedded broker's; an external one has its port in nats.url"
+    elif nats.credentials:
+        yield "nats.url", "missing: credentials are for an external broker"
+    if not 0 <= nats.port <= 65535:
+        yield "nats.port", f"{nats.port} is not a port (0 to 65535)"
     if nats.sync != "always" and not _DURATION.fullmatch(nats.sync):
         yield "nats.sync", f"{nats.sync!r} is neither 'always' nor a duration such as 2m"
     if not 1 <= nats.replicas <= 5:
