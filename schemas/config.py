@@ -20,7 +20,7 @@ class NatsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     credentials: str = ""
     """Path of a NATS credentials file for an external broker, relative to the configuration file."""
     token: str = ""
-    """Token that clients show. Of an external broker, prefer `credentials`; empty for an embedded one: a fresh one each time."""
+    """Token that clients show; for an external broker prefer `credentials`. Empty, embedded: a fresh one each time."""
     port: int = 0
     """Port of the embedded broker on 127.0.0.1; 0: a free one. Set it, and `token`, for subscribers of one's own."""
     sync: str = "always"

@@ -126,9 +126,7 @@ def apply(changes: Iterable[Change], known: dict[Key, Seen]) -> None:
 
 
 def _observed(item: Item, fact_type: FactType) -> Change:
-    return Change(
-        fact_type, item.namespace, item.name, Uid(item.uid), item.version, Cause.OBSERVED, item.object
-    )
+    return Change(fact_type, item.namespace, item.name, Uid(item.uid), item.version, Cause.OBSERVED, item.object)
 
 
 def _inferred(namespace: str, name: str, seen: Seen, sync: str) -> Change:

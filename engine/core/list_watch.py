@@ -30,16 +30,57 @@ Not here
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Sequence
+from typing import TypeGuard, assert_never
 
 import msgspec
 
-from engine.core.backoff import Backoff, draw, failed, succeeded
-from engine.core.known import Change, Key, Known, Seen, listed, observe, replace
+from engine.core.backoff import draw, succeeded
+from engine.core.known import Change, Key, Known, Seen, apply, listed, observe, replace
+from engine.core.watch_failures import (
+    broken,
+    empty,
+    fall_back,
+    lost,
+    refused,
+    relist,
+    stream_error,
+    wait,
+    watch_error,
+)
+from engine.core.watch_states import (
+    Course,
+    Empty,
+    Ended,
+    GetList,
+    Go,
+    Halt,
+    Input,
+    Lines,
+    Listed,
+    Lost,
+    Opened,
+    OpenWatch,
+    Outputs,
+    Paging,
+    Pause,
+    Probing,
+    Refused,
+    Resuming,
+    Resync,
+    Snapshot,
+    State,
+    Stopped,
+    Streaming,
+    Sync,
+    Trouble,
+    Waiting,
+    Wanted,
+    Watching,
+    WentBack,
+)
 from engine.core.watch_wire import (
     Item,
-    Page,
-    Status,
     Unreadable,
     decode_bookmark,
     decode_head,
@@ -52,8 +93,6 @@ from schemas.names import ResourceVersion, comparable, newer
 
 PAGE_OBJECTS = 500
 """Objects per page of a LIST: client-go's and kubectl's page size."""
-LIST_TIMEOUT_SECONDS = 60.0
-"""For one page; API servers answer or give up within 60 s (`--request-timeout`)."""
 WATCH_SECONDS = 300.0
 """A watch asks to be closed after this to twice this, at random, so that watches move between API servers (W-09)."""
 IDLE_SECONDS = 150.0
@@ -62,8 +101,6 @@ STREAM_IDLE_SECONDS = 30.0
 """The same before the initial events have ended: no server pauses that long between them."""
 STREAM_SECONDS = 120.0
 """Initial events that have not ended by then never will (F-32): LIST instead."""
-STREAM_TRIES = 2
-"""WatchLists that broke off before their end, after which LIST is used."""
 FLUSH_BYTES = 32 * 1024 * 1024
 """A list's bodies held in memory before they are published early."""
 SHORT_WATCH_SECONDS = 1.0
@@ -78,232 +115,9 @@ class IllegalInput(ValueError):
     """Raised when an input cannot occur in a state; the state is unchanged."""
 
 
-class Course(msgspec.Struct, frozen=True):
-    """What outlives each state of one type's watch."""
-
-    seed: int
-    """Of all jitter."""
-    run: str
-    """Distinguishes the sync identifiers of this run from those of any other."""
-    kind: str = ""
-    """Kind that objects must be of (W-25); empty: unknown."""
-    count: int = 0
-    """Steps that drew jitter or named a sync so far."""
-    version: ResourceVersion = ResourceVersion("")
-    """The checkpoint: everything up to here is among the outputs so far. Never goes back within an epoch."""
-    backoff: Backoff = Backoff()
-    watch_list: bool = True
-    """Whether the server is believed to stream initial events."""
-    broken_streams: int = 0
-    unreadable: int = 0
-    """Tries at the same unreadable line."""
-    gap: str = ""
-    """Reason of the GAP that stands since the last COMPLETED or BOOKMARK."""
-    marked: ResourceVersion = ResourceVersion("")
-    """Version of the last published COMPLETED or BOOKMARK."""
-    marked_at: float = 0.0
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """A list under way."""
-
-    sync: str
-    heal: bool = False
-    """Publish every object, also those that the log seems to hold (DESIGN §5)."""
-    chunks: tuple[tuple[Item, ...], ...] = ()
-    bytes: int = 0
-    """Of the bodies in `chunks`."""
-
-
-class Empty(msgspec.Struct, frozen=True):
-    """Nothing is current: contents are UNKNOWN until a list completes."""
-
-    course: Course
-    sync: str
-    heal: bool = False
-    announced: bool = False
-    """Whether STARTED has been published for `sync`: a retry is the same sync."""
-    whole: bool = False
-    """LIST without paging: a continue token expired in between (W-07)."""
-
-
-class Streaming(msgspec.Struct, frozen=True):
-    """Initial events of a WatchList are read."""
-
-    course: Course
-    snapshot: Snapshot
-    opened_at: float | None = None
-
-
-class Paging(msgspec.Struct, frozen=True):
-    """Pages of a LIST are read."""
-
-    course: Course
-    snapshot: Snapshot
-    version: ResourceVersion = ResourceVersion("")
-    """Of the first page; every page must have it (W-06)."""
-    next: str = ""
-    whole: bool = False
-
-
-class Probing(msgspec.Struct, frozen=True):
-    """About to resume: has the server gone back in time?"""
-
-    course: Course
-
-
-class Resuming(msgspec.Struct, frozen=True):
-    """A watch at `course.version` is being opened."""
-
-    course: Course
-
-
-class Watching(msgspec.Struct, frozen=True):
-    """A watch is open and everything before it is known."""
-
-    course: Course
-    opened_at: float
-    lines: int = 0
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """Backing off."""
-
-    course: Course
-    until: float
-    then: Empty | Probing | Resuming
-
-
-class Stopped(msgspec.Struct, frozen=True):
-    """The end of this watch."""
-
-    course: Course
-    reason: str
-
-
-State = Empty | Streaming | Paging | Probing | Resuming | Watching | Waiting | Stopped
-
-
-class Go(msgspec.Struct, frozen=True):
-    """A wait is over, or there was none."""
-
-    now: float
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """The server answered 200 to a watch."""
-
-    now: float
-
-
-class Lines(msgspec.Struct, frozen=True):
-    """Whole lines of a watch."""
-
-    now: float
-    lines: list[bytes]
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """The server answered 200 to a list."""
-
-    now: float
-    body: bytes
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The server answered with another status."""
-
-    now: float
-    status: int
-    body: bytes = b""
-    retry_after: float = 0.0
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """No answer came, or the connection broke, idled or was cut off inside a line."""
-
-    now: float
-    message: str = ""
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """The server closed a watch in order, or we did to let the broker catch up (W-23)."""
-
-    now: float
-
-
-class Resync(msgspec.Struct, frozen=True):
-    """Someone found that the log lacks facts: list anew, and if `heal` publish everything."""
-
-    now: float
-    reason: str
-    heal: bool = True
-
-
-Input = Go | Opened | Lines | Listed | Refused | Lost | Ended | Resync
-
-
-class Sync(msgspec.Struct, frozen=True):
-    """A sync record to publish."""
-
-    type: SyncType
-    version: ResourceVersion = ResourceVersion("")
-    sync: str = ""
-    reason: str = ""
-    objects: int = 0
-
-
-class Trouble(msgspec.Struct, frozen=True):
-    """Something that operators want to know; `reason` is CamelCase, `message` the server's words."""
-
-    reason: str
-    message: str = ""
-
-
-class WentBack(msgspec.Struct, frozen=True):
-    """The server is older than what this epoch has seen: a new epoch must begin (W-04, W-17)."""
-
-    last: ResourceVersion
-    shown: ResourceVersion
-
-
-Output = Change | Sync | Trouble | WentBack
-Outputs = list[Output]
-
-
-class GetList(msgspec.Struct, frozen=True):
-    """Send one list request, feed Listed, Refused or Lost."""
-
-    params: dict[str, str]
-    timeout: float = LIST_TIMEOUT_SECONDS
-    metadata_only: bool = False
-
-
-class OpenWatch(msgspec.Struct, frozen=True):
-    """Open a watch, feed Opened and Lines, or Refused; at its end Ended or Lost."""
-
-    params: dict[str, str]
-    idle_timeout: float
-
-
-class Pause(msgspec.Struct, frozen=True):
-    """Wait until then (monotonic seconds), feed Go."""
-
-    until: float
-
-
-class Halt(msgspec.Struct, frozen=True):
-    """Nothing more to do."""
-
-    reason: str
-
-
-Wanted = GetList | OpenWatch | Pause | Halt
-
-
 def begin(course: Course) -> State:
     """Return the first state: resume at `course.version` if there is one, else list."""
-    return Probing(course) if course.version else _empty(course)
+    return Probing(course) if course.version else empty(course)
 
 
 def request(state: State) -> Wanted:
@@ -341,31 +155,238 @@ def step(state: State, given: Input, known: Known) -> tuple[State, Outputs]:
         IllegalInput: when the input cannot occur in this state.
 
     """
-    match state, given:
-        case (Stopped(), _):
-            raise _illegal(state, given)
-        case (_, Resync()):
+    match given:
+        case Resync() if not isinstance(state, Stopped):
             return _resync(state, given)
-        case (Empty(), Go()):
+        case Lost() if isinstance(state, Streaming | Paging | Probing | Resuming | Watching):
+            return lost(state, given)
+        case Refused() if isinstance(state, Paging | Probing | Resuming) or _unopened(state):
+            status = _replace(decode_status(given.body, given.status), code=given.status)
+            return refused(state, given.now, status, given.retry_after)
+        case Go() if isinstance(state, Empty):
             return _start(state)
-        case (Waiting(), Go()):
+        case Go() if isinstance(state, Waiting):
             return state.then, []
-        case (Streaming(), Opened()):
+        case _:
+            return _answered(state, given, known)
+
+
+def _answered(state: State, given: Input, known: Known) -> tuple[State, Outputs]:
+    match state, given:
+        case (Streaming(opened_at=None), Opened()):
             return _replace(state, opened_at=given.now), []
-        case (Streaming(opened_at=float()), Lines()):
-            return _stream(state, given, known)
-        case (Paging() | Probing(), Listed()):
-            return _list(state, given, known)
         case (Resuming(course=course), Opened()):
             return _opened(course, given.now)
+        case (Paging() | Probing(), Listed()):
+            return _list(state, given, known)
         case (Watching(), Lines()):
             return _follow(state, given, known)
+        case (Streaming(opened_at=float()), Lines()):
+            return _stream(state, given, known)
         case (Watching() | Streaming(opened_at=float()), Ended()):
             return _ended(state, given)
-        case (Streaming() | Paging() | Probing() | Resuming() | Watching(), Lost()):
-            return _lost(state, given)
-        case (Streaming(opened_at=None) | Paging() | Probing() | Resuming(), Refused()):
-            status = decode_status(given.body, given.status)
-            return _refused(state, given.now, _replace(status, code=given.status), given.retry_after)
         case _:
-            raise _illegal(state, given)
+            message = f"{type(given).__name__} cannot occur in {type(state).__name__}"
+            raise IllegalInput(message)
+
+
+def _unopened(state: State) -> TypeGuard[Streaming]:
+    return isinstance(state, Streaming) and state.opened_at is None
+
+
+def _start(state: Empty) -> tuple[State, Outputs]:
+    course, snapshot = state.course, Snapshot(state.sync, state.heal)
+    said: Outputs = [] if state.announced else [Sync(SyncType.STARTED, course.version, state.sync)]
+    if course.watch_list and not state.whole:
+        return Streaming(course, snapshot), said
+    return Paging(course, snapshot, whole=state.whole), said
+
+
+def _resync(state: State, given: Resync) -> tuple[State, Outputs]:
+    healing = given.heal
+    match state:
+        case Empty(heal=True) | Waiting(then=Empty(heal=True)):
+            healing = True
+        case Streaming(snapshot=snapshot) | Paging(snapshot=snapshot):
+            healing = healing or snapshot.heal
+        case _:
+            pass
+    return relist(state.course, given.reason, heal=healing)
+
+
+def _stream(state: Streaming, given: Lines, known: Known) -> tuple[State, Outputs]:
+    course = state.course
+    items: list[Item] = []
+    for index, line in enumerate(given.lines):
+        try:
+            event = decode_line(line)
+            if event.type == "ERROR":
+                return stream_error(state, decode_status(event.object), given.now)
+            if event.type == "BOOKMARK":
+                version, ends = decode_bookmark(event.object)
+                if ends:
+                    snapshot, said = _add(state.snapshot, items, known)
+                    rest = given.lines[index + 1 :]
+                    return _streamed(_replace(state, snapshot=snapshot), said, version, rest, given.now, known)
+                continue
+            items.append(_item(event.type, event.object, course.kind))
+        except Unreadable as error:
+            return wait(state, given.now), [Trouble("Unreadable", str(error))]
+    snapshot, said = _add(state.snapshot, items, known)
+    if state.opened_at is not None and given.now - state.opened_at > STREAM_SECONDS:
+        return fall_back(state, f"initial events have not ended after {STREAM_SECONDS:.0f} s")
+    return _replace(state, snapshot=snapshot), said
+
+
+def _streamed(
+    state: Streaming, said: Outputs, version: ResourceVersion, rest: list[bytes], now: float, known: Known
+) -> tuple[State, Outputs]:
+    course, completed = _complete(state.course, state.snapshot, version, now, known)
+    if course is None:
+        return Stopped(state.course, "Restored"), [*said, *completed]
+    watching = Watching(course, now, 1)
+    if not rest:
+        return watching, [*said, *completed]
+    fresh = dict(known)
+    apply((output for output in completed if isinstance(output, Change)), fresh)
+    after, more = _follow(watching, Lines(now, rest), fresh)
+    return after, [*said, *completed, *more]
+
+
+def _list(state: Paging | Probing, given: Listed, known: Known) -> tuple[State, Outputs]:
+    try:
+        page = decode_page(given.body, state.course.kind if isinstance(state, Paging) else "")
+    except Unreadable as error:
+        return wait(state, given.now), [Trouble("Unreadable", str(error))]
+    if _older(page.version, state.course.version):
+        return Stopped(state.course, "Restored"), [WentBack(state.course.version, page.version)]
+    if isinstance(state, Probing):
+        return Resuming(state.course), []
+    if not page.version or (state.version and page.version != state.version):
+        return wait(state, given.now), [Trouble("Inconsistent", "the pages of a list differ in resourceVersion")]
+    snapshot, said = _add(state.snapshot, page.items, known)
+    if page.next:
+        return Paging(state.course, snapshot, page.version, page.next, state.whole), said
+    course, completed = _complete(state.course, snapshot, page.version, given.now, known)
+    assert course is not None  # noqa: S101 - its version was compared above
+    return Resuming(course), [*said, *completed]
+
+
+def _add(snapshot: Snapshot, items: Sequence[Item], known: Known) -> tuple[Snapshot, Outputs]:
+    """Add shown objects to a list under way; bodies that the log holds are let go, and all of them beyond a limit."""
+    kept = tuple(items) if snapshot.heal else tuple(_unless_known(item, known) for item in items)
+    size = snapshot.bytes + sum(len(bytes(item.object)) for item in kept if item.object is not None)
+    chunks = (*snapshot.chunks, kept)
+    if size <= FLUSH_BYTES:
+        return _replace(snapshot, chunks=chunks, bytes=size), []
+    shown = {(item.namespace, item.name): item for chunk in chunks for item in chunk}
+    said: Outputs = list(listed(shown.values(), known, snapshot.sync if snapshot.heal else ""))
+    bare = tuple(item if item.deleted else _replace(item, object=None) for item in shown.values())
+    return _replace(snapshot, chunks=(bare,), bytes=0), said
+
+
+def _unless_known(item: Item, known: Known) -> Item:
+    seen = known.get((item.namespace, item.name))
+    same = seen is not None and not seen.old and seen.uid == item.uid and seen.version == item.version
+    return _replace(item, object=None) if same else item
+
+
+def _complete(
+    course: Course, snapshot: Snapshot, version: ResourceVersion, now: float, known: Known
+) -> tuple[Course | None, Outputs]:
+    if _older(version, course.version):
+        return None, [WentBack(course.version, version)]
+    items = (item for chunk in snapshot.chunks for item in chunk)
+    changes, count = replace(items, known, snapshot.sync if snapshot.heal else "")
+    course = _replace(
+        course,
+        version=version,
+        backoff=succeeded(course.backoff, now),
+        broken_streams=0,
+        unreadable=0,
+        gap="",
+        marked=version,
+        marked_at=now,
+    )
+    return course, [*changes, Sync(SyncType.COMPLETED, version, snapshot.sync, objects=count)]
+
+
+def _opened(course: Course, now: float) -> tuple[State, Outputs]:
+    return Watching(_replace(course, backoff=succeeded(course.backoff, now)), now), []
+
+
+def _follow(state: Watching, given: Lines, known: Known) -> tuple[State, Outputs]:
+    """Turn lines into facts; the one hot path. `fresh` overlays what this batch changes, None for a deletion."""
+    course, said = state.course, Outputs()
+    version, bookmark = course.version, False
+    fresh: dict[Key, Seen | None] = {}
+    for line in given.lines:
+        try:
+            event = decode_line(line)
+            if event.type == "BOOKMARK":
+                passed, _ = decode_bookmark(event.object)
+                bookmark = True
+            elif event.type == "ERROR":
+                return watch_error(_advance(course, version, given.now), said, decode_status(event.object), given.now)
+            else:
+                item = _item(event.type, event.object, course.kind)
+                key = (item.namespace, item.name)
+                changes = observe(item, fresh[key] if key in fresh else known.get(key))
+                if changes:
+                    said.extend(changes)
+                    fresh[key] = None if item.deleted else Seen(item.uid, item.version)
+                passed = item.version
+        except Unreadable as error:
+            return _unreadable(course, version, said, str(error), given.now)
+        if newer(passed, version):
+            version = passed
+    course = _advance(course, version, given.now)
+    if bookmark and (course.gap or (version != course.marked and given.now - course.marked_at >= MARK_SECONDS)):
+        said.append(Sync(SyncType.BOOKMARK, version))
+        course = _replace(course, gap="", marked=version, marked_at=given.now)
+    return Watching(course, state.opened_at, state.lines + len(given.lines)), said
+
+
+def _advance(course: Course, version: ResourceVersion, now: float) -> Course:
+    unreadable = course.unreadable if version == course.version else 0
+    return _replace(course, version=version, backoff=succeeded(course.backoff, now), unreadable=unreadable)
+
+
+def _item(watch_type: str, raw: msgspec.Raw, kind: str) -> Item:
+    if watch_type not in ("ADDED", "MODIFIED", "DELETED"):
+        message = f"watch event of type {watch_type[:32]!r}"
+        raise Unreadable(message)
+    meta = decode_head(raw, kind)
+    version = ResourceVersion(meta.resourceVersion)  # of a deletion: the deletion's own (W-18)
+    return Item(meta.namespace, meta.name, meta.uid, version, raw, watch_type == "DELETED")
+
+
+def _unreadable(course: Course, version: ResourceVersion, said: Outputs, why: str, now: float) -> tuple[State, Outputs]:
+    course = _advance(course, version, now)
+    course = _replace(course, unreadable=course.unreadable + 1)
+    said.append(Trouble("Unreadable", why))
+    if course.unreadable < UNREADABLE_LIMIT:
+        return wait(Resuming(course), now), said
+    anew, gap = relist(course, "Unreadable")
+    return wait(anew, now), said + gap
+
+
+def _ended(state: Watching | Streaming, given: Ended) -> tuple[State, Outputs]:
+    if isinstance(state, Streaming):
+        return broken(state, given.now, "the server closed the watch")
+    course = _replace(state.course, backoff=succeeded(state.course.backoff, given.now))
+    if state.lines == 0 and given.now - state.opened_at < SHORT_WATCH_SECONDS:
+        return wait(Resuming(course), given.now), [Trouble("WatchTooShort", "closed at once, without an event")]
+    return Resuming(course), []
+
+
+def _older(shown: ResourceVersion, last: ResourceVersion) -> bool:
+    return comparable(shown) and comparable(last) and newer(last, shown)
+
+
+def _watch_params(course: Course) -> dict[str, str]:
+    seconds = WATCH_SECONDS * (1.0 + draw(course.seed, course.count))
+    return {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": f"{seconds:.0f}"}
+
+
+_replace = msgspec.structs.replace

@@ -23,7 +23,7 @@ from engine.runtime.ports import Clock, Delivery, EventLog, Message, WrongLastSe
 from engine.runtime.view_loader import Loaded, ViewLoader
 from engine.runtime.worker_metrics import WorkerMetrics
 from schemas import subjects
-from schemas.actions import Action, Decision, Outcome, Request
+from schemas.actions import Action, Decision, Outcome, Request, Result
 from schemas.decisions import Entry, EntryState, Target, encode_entry
 from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid
 
@@ -221,7 +221,7 @@ class Worker:
             return "fenced"
         self.metrics.count_outcomes(outcomes)
         before = loaded.entry.targets if loaded.entry else ()
-        if plan.deferred or failures_changed(before, targets):
+        if plan.deferred or failures_changed(before, targets) or _cut_short(outcomes):
             await delivery.nak()
             return "requeue"
         await self._set_timer(request, min(plan.wake_at, _next_retry(targets)))
@@ -335,6 +335,12 @@ def _parked_for(loaded: Loaded) -> bool:
     if entry is None or entry.state is not EntryState.PARKED or entry.incarnation != loaded.incarnation:
         return False
     return all(entry.inputs.get(subject, 0) == seq for subject, seq in loaded.inputs.items())
+
+
+def _cut_short(outcomes: Sequence[Outcome]) -> bool:
+    """Return whether something was left out with no failure to time the next try: the lease had run out."""
+    results = {outcome.result for outcome in outcomes}
+    return Result.SKIPPED in results and results <= {Result.SKIPPED, Result.DONE, Result.UNCHANGED}
 
 
 def _next_retry(targets: Sequence[Target]) -> float:

@@ -40,7 +40,10 @@ def write(directory: Path, text: str) -> Path:
         ("nats: {credentials: x.creds}", "nats.url: missing: credentials are for an external broker"),
         ("nats: {replicas: 9}", "nats.replicas: 9 is not between 1 and 5"),
         ("clusters: {a: b}", ":3: clusters: expected a list, got a mapping"),
-        ("clusters:\n  - {name: a}\n  - {name: a}", ":5: clusters[1].name: duplicate cluster name 'a', already used by"),
+        (
+            "clusters:\n  - {name: a}\n  - {name: a}",
+            ":5: clusters[1].name: duplicate cluster name 'a', already used by",
+        ),
         ("clusters:\n  - {name: 'a b'}", ":4: clusters[0].name: 'a b' is not a name"),
         ("clusters:\n  - {name: a, exec_allow: [aws]}", "clusters[0].exec_allow[0]: 'aws' is not an absolute path"),
         ("reconcilers: [foo, foo]", ":3: reconcilers[1]: 'foo' is listed twice"),

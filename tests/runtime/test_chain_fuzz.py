@@ -1,0 +1,208 @@
+"""The whole chain under fire: facts → STATE → mapper → REQUESTS → workers with lock and fence in DECISIONS.
+
+Skewed keys, killed workers, stalls between the `open` append and the send, kill -9 of the broker. What must hold:
+    * no two workers perform on one key at once,
+    * nothing older is written over something newer,
+    * no wake-up is lost: in the end every child is as its parent says,
+    * no key is left open.
+CROSSCURRENT_FUZZ_SECONDS lengthens the run; the seed is printed and may be given in CROSSCURRENT_FUZZ_SEED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.core.authoring import dependent, reconciler
+from engine.core.view import View
+from engine.runtime import worker as worker_module
+from engine.runtime.ports import EventLog, EventLogError
+from engine.runtime.worker import Worker
+from engine.sandbox.memory_log import MemoryLog, WallClock
+from engine.sandbox.nats_server import NatsServer
+from schemas.actions import Action, Apply, Decision, Outcome, Request, Result
+from schemas.decisions import EntryState, decode_entry
+from schemas.names import ObjectRef, ResourceVersion, Uid
+from tests.builders import C1, C2, deployment_ref, foo_body, foo_ref
+from tests.world import World
+
+SECONDS = float(os.environ.get("CROSSCURRENT_FUZZ_SECONDS", "12"))
+KEYS = 120
+WORKERS = 4
+LEASE = 1.5
+STALL_ODDS = 0.01
+KILL_EVERY = 0.7
+CHILD = "apps/v1/deployments"
+
+
+@reconciler("copy", watches="samplecontroller.k8s.io/v1alpha1/foos", owns=[CHILD])
+def copy(view: View, request: Request) -> Decision:
+    parent = view.get(request.object)
+    if parent is None:
+        return Decision.wait()
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": parent.name, "namespace": parent.namespace},
+        "spec": {"replicas": parent.spec["replicas"]},
+    }
+    return Decision.do(dependent(view, parent, C2, CHILD, body))
+
+
+class Book:
+    """Performs on the world and writes down every breach of the promises."""
+
+    def __init__(self, world: World, dice: random.Random) -> None:
+        self.world, self.dice = world, dice
+        self.performing: dict[ObjectRef, int] = {}
+        self.written: dict[ObjectRef, int] = {}
+        self.overlaps: list[ObjectRef] = []
+        self.regressions: list[tuple[ObjectRef, int, int]] = []
+        self.counts = {"performed": 0, "stalled": 0, "late": 0}
+
+    async def perform(
+        self,
+        actions: Sequence[Action],
+        *,
+        manager: str,
+        deadline: float,
+        first_apply: Collection[ObjectRef],
+        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
+    ) -> tuple[Outcome, ...]:
+        (action,) = actions
+        assert isinstance(action, Apply)
+        if self.dice.random() < STALL_ODDS:
+            self.counts["stalled"] += 1
+            await asyncio.sleep(LEASE * self.dice.uniform(0.5, 2.0))
+        call = min(0.3, self.dice.expovariate(100))
+        if time.monotonic() + call > deadline:  # as the performer: sent only while the lease outlasts its timeout
+            self.counts["late"] += 1
+            return (Outcome(action="Apply", ref=action.ref, result=Result.SKIPPED),)
+        value = action.body["spec"]["replicas"]
+        self.performing[action.ref] = self.performing.get(action.ref, 0) + 1
+        if self.performing[action.ref] > 1:
+            self.overlaps.append(action.ref)
+        try:
+            await asyncio.sleep(call)
+            if value < self.written.get(action.ref, 0):
+                self.regressions.append((action.ref, self.written[action.ref], value))
+            self.written[action.ref] = value
+            self.counts["performed"] += 1
+            return await self.world.perform(
+                actions, manager=manager, deadline=deadline, first_apply=first_apply, expect=expect
+            )
+        finally:
+            self.performing[action.ref] -= 1
+
+
+async def put(world: World, ref: ObjectRef, value: int) -> None:
+    """Change a parent, as often as it takes for the fact to be acknowledged."""
+    while True:
+        try:
+            await world.put(ref, {**foo_body(ref.name), "spec": {"replicas": value}})
+        except EventLogError:
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+async def fuzz(open_log: Callable[[], Awaitable[EventLog]], break_broker: Callable[[], None] | None) -> None:
+    seed = int(os.environ.get("CROSSCURRENT_FUZZ_SEED", str(random.randrange(2**32))))
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    log = await open_log()
+    await log.prepare()
+    world = World(log, [C1, C2])
+    await world.start()
+    book = Book(world, dice)
+    logs: list[EventLog] = []
+
+    async def one(number: int) -> asyncio.Task[None]:
+        own = await open_log()
+        logs.append(own)
+        worker = Worker(copy, log=own, performer=book, clock=WallClock(), clusters=(C1, C2), name=f"w{number}", concurrency=32)
+        return asyncio.create_task(worker.run(), name=f"w{number}")
+
+    workers = [await one(number) for number in range(WORKERS)]
+    wanted: dict[ObjectRef, int] = {}
+    kills, value, started = 0, 0, time.monotonic()
+    next_kill, next_break = started + KILL_EVERY, started + SECONDS / 3
+    while (now := time.monotonic()) - started < SECONDS:
+        value += 1
+        ref = foo_ref(f"k{int(dice.paretovariate(1.0)) % KEYS}")
+        await put(world, ref, value)
+        wanted[ref] = value
+        if now > next_kill:
+            next_kill, kills = now + KILL_EVERY, kills + 1
+            victim = dice.randrange(WORKERS)
+            workers[victim].cancel()
+            await asyncio.gather(workers[victim], return_exceptions=True)
+            workers[victim] = await one(WORKERS + kills)
+        if break_broker is not None and now > next_break:
+            next_break += SECONDS / 3
+            await asyncio.to_thread(break_broker)
+        await asyncio.sleep(0)
+
+    def converged() -> bool:
+        return all(book.written.get(deployment_ref(C2, ref.name)) == last for ref, last in wanted.items())
+
+    limit = time.monotonic() + 20
+    while not converged() and time.monotonic() < limit:
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)
+    last = {record.subject: record async for record in log.scan("DECISIONS", ["decisions.>"])}
+    open_keys = [subject for subject, record in last.items() if decode_entry(record.body).state is EntryState.OPEN]
+    for task in workers:
+        task.cancel()
+    ended = await asyncio.gather(*workers, return_exceptions=True)
+    for own in [*logs, log]:
+        await own.close()
+    print(f"{value} changes of {len(wanted)} keys, {kills} workers killed, {book.counts}")
+
+    lost = [ref for ref, last_value in wanted.items() if book.written.get(deployment_ref(C2, ref.name)) != last_value]
+    assert not book.overlaps
+    assert not book.regressions
+    assert not lost
+    assert not open_keys
+    assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+    assert book.counts["performed"] > KEYS
+
+
+@pytest.fixture(autouse=True)
+def _short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "LEASE_SECONDS", LEASE)
+
+
+@pytest.mark.timeout(SECONDS + 60)
+async def test_one_performer_per_key_and_no_lost_wake_up_on_the_log_in_memory(monkeypatch: Any) -> None:
+    log = MemoryLog()
+
+    async def open_log() -> EventLog:
+        return log
+
+    await fuzz(open_log, None)
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(SECONDS + 90)
+async def test_one_performer_per_key_and_no_lost_wake_up_while_workers_and_broker_are_killed(tmp_path: Path) -> None:
+    from engine.runtime.event_log import NatsEventLog
+
+    server = NatsServer(tmp_path / "store", sync="always")
+    server.start()
+
+    def kill_and_restart() -> None:
+        server.kill()
+        server.start()
+
+    try:
+        await fuzz(lambda: NatsEventLog.connect(server.url), kill_and_restart)
+    finally:
+        server.stop()
