@@ -20,7 +20,7 @@ async def connected(settings: Settings) -> AsyncIterator[EventLog]:
         BrokerUnreachable: when it does not answer.
 
     """
-    log = await processes.open_log(find_broker(settings))
+    log = await processes.open_log(find_broker(settings), settings)
     try:
         yield log
     finally:

@@ -17,3 +17,6 @@ Namespace = Annotated[str | None, Parameter(name=["--namespace", "-n"], help="Na
 AllNamespaces = Annotated[bool, Parameter(name=["--all-namespaces", "-A"], negative=(), help="Every namespace.")]
 Cluster = Annotated[str | None, Parameter(name=["--cluster"], help="Only this cluster.")]
 Output = Annotated[Format, Parameter(name=["--output", "-o"], help="Form of the listing.")]
+Bind = Annotated[str, Parameter(help="Address for probes and metrics; 0.0.0.0 in a container.")]
+ProbePort = Annotated[int, Parameter(help="Port of /livez and /readyz; 0: none.")]
+MetricsPort = Annotated[int, Parameter(help="Port of /metrics; 0: none.")]

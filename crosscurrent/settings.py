@@ -31,6 +31,8 @@ clusters:
   - {name: cluster1, kubeconfig: ./kubeconfig, context: c1}
 reconcilers: [foo]"""
 
+MAX_WORKERS = 64
+"""More than that is a typing error on any one machine."""
 _PREFIX = "CROSSCURRENT_"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _DURATION = re.compile(r"(\d+(\.\d+)?(ms|s|m|h))+")
@@ -181,8 +183,8 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _numbers(config: Config) -> Iterator[tuple[str, str]]:
-    if not 0 <= config.workers <= 64:  # more than that is a typing error on any one machine
-        yield "workers", f"{config.workers} is not between 0 and 64"
+    if not 0 <= config.workers <= MAX_WORKERS:
+        yield "workers", f"{config.workers} is not between 0 and {MAX_WORKERS}"
     for field, port in (("probe_port", config.probe_port), ("metrics_port", config.metrics_port)):
         if not 0 <= port <= 65535:
             yield field, f"{port} is not a port (0 to 65535)"

@@ -75,8 +75,10 @@ def a_view(
 ) -> View:
     """View of three live clusters by default, everything synced; a body of None is a tombstone."""
     states = clusters if clusters is not None else dict.fromkeys((C1, C2, C3), ClusterState.LIVE)
-    rows = {ref: Row(index, a_fact(ref, body, managers=(managers or {}).get(ref, ""))) for index, (ref, body) in
-            enumerate(objects, 1)}
+    rows = {
+        ref: Row(index, a_fact(ref, body, managers=(managers or {}).get(ref, "")))
+        for index, (ref, body) in enumerate(objects, 1)
+    }
     synced = {(name, kind.group, kind.plural) for name in states for kind in (FOOS, DEPLOYMENTS)} - set(unsynced)
     return View(
         now=now,
@@ -91,17 +93,36 @@ def a_view(
     )
 
 
-def fact_message(ref: ObjectRef, resource: Resource, body: dict[str, Any], *, version: str, deleted: bool = False,
-                 identity_of: str = "") -> tuple[str, bytes]:
+def fact_message(
+    ref: ObjectRef,
+    resource: Resource,
+    body: dict[str, Any],
+    *,
+    version: str,
+    deleted: bool = False,
+    identity_of: str = "",
+) -> tuple[str, bytes]:
     """Id and bytes of an encoded fact as a watcher would publish them."""
     metadata = body["metadata"]
     managers = fields_hashes(metadata.get("managedFields") or [])
     stripped = {**body, "metadata": {k: v for k, v in metadata.items() if k != "managedFields"}}
-    fact_id = FactId(ClusterId(identity_of or identity(ref.cluster)), 1, resource.group, resource.plural,
-                     Uid(metadata.get("uid", "u")), ResourceVersion(version), deleted)
+    fact_id = FactId(
+        ClusterId(identity_of or identity(ref.cluster)),
+        1,
+        resource.group,
+        resource.plural,
+        Uid(metadata.get("uid", "u")),
+        ResourceVersion(version),
+        deleted,
+    )
     encoded = encode_fact(
-        fact_id, FactType.DELETED if deleted else FactType.UPDATED, ref, resource, cause=Cause.OBSERVED,
-        time="2026-11-23T00:00:00Z", managers=" ".join(f"{k}={v}" for k, v in sorted(managers.items())),
+        fact_id,
+        FactType.DELETED if deleted else FactType.UPDATED,
+        ref,
+        resource,
+        cause=Cause.OBSERVED,
+        time="2026-11-23T00:00:00Z",
+        managers=" ".join(f"{k}={v}" for k, v in sorted(managers.items())),
         data=msgspec.json.encode(stripped),
     )
     return str(fact_id), encoded
@@ -115,7 +136,12 @@ def cluster_fact(name: ClusterName, state: ClusterState = ClusterState.LIVE, ver
     )
     fact_id = FactId(identity(name), 1, CLUSTERS.group, CLUSTERS.plural, Uid(identity(name)), ResourceVersion(version))
     return str(fact_id), encode_fact(
-        fact_id, FactType.UPDATED, cluster_ref(name), CLUSTERS, cause=Cause.OBSERVED, time="2026-11-23T00:00:00Z",
+        fact_id,
+        FactType.UPDATED,
+        cluster_ref(name),
+        CLUSTERS,
+        cause=Cause.OBSERVED,
+        time="2026-11-23T00:00:00Z",
         data=msgspec.json.encode(record),
     )
 
@@ -123,7 +149,14 @@ def cluster_fact(name: ClusterName, state: ClusterState = ClusterState.LIVE, ver
 def sync_fact(cluster: ClusterName, resource: Resource, kind: SyncType = SyncType.COMPLETED) -> bytes:
     """Bytes of a sync record."""
     record = SyncRecord(
-        id=f"{cluster}-{resource.plural}-{kind}", type=kind, subject=resource.plural, time="2026-11-23T00:00:00Z",
-        cluster=cluster, identity=identity(cluster), epoch=1, resourceversion=ResourceVersion("1"), data=SyncData(),
+        id=f"{cluster}-{resource.plural}-{kind}",
+        type=kind,
+        subject=resource.plural,
+        time="2026-11-23T00:00:00Z",
+        cluster=cluster,
+        identity=identity(cluster),
+        epoch=1,
+        resourceversion=ResourceVersion("1"),
+        data=SyncData(),
     )
     return encode_sync(record, resource)

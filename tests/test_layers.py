@@ -52,14 +52,18 @@ def test_imports_point_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("library", DOORS)
 def test_each_network_has_one_door(library: str) -> None:
-    users = {str(path.relative_to(ROOT)) for path in modules() if any(n.split(".")[0] == library for n in imports(path))}
+    users = {
+        str(path.relative_to(ROOT)) for path in modules() if any(n.split(".")[0] == library for n in imports(path))
+    }
     assert users <= {DOORS[library]}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "engine/core").rglob("*.py")), ids=lambda path: path.name)
 def test_the_core_never_suspends_reads_a_clock_or_draws_a_number(path: Path) -> None:
     tree = ast.parse(path.read_text())
-    suspends = [n for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith)]
+    suspends = [
+        n for n in ast.walk(tree) if isinstance(n, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith)
+    ]
     assert not suspends
     impure = {"time", "random", "asyncio", "secrets", "socket", "os"} & {name.split(".")[0] for name in imports(path)}
     assert not impure
@@ -74,7 +78,12 @@ def test_a_built_in_reconciler_uses_nothing_that_users_cannot_import() -> None:
         if path.stem in {"__init__", "registry"}:
             continue
         tree = ast.parse(path.read_text())
-        names = {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module != "__future__" for a in n.names}
+        names = {
+            a.name
+            for n in ast.walk(tree)
+            if isinstance(n, ast.ImportFrom) and n.module != "__future__"
+            for a in n.names
+        }
         assert names <= set(crosscurrent.__all__), path.name
 
 

@@ -132,11 +132,17 @@ class World:
         metadata = written["metadata"]
         fields = ""
         for entry in metadata.get("managedFields", []):
-            if entry["manager"] == manager and entry.get("subresource", "") == ("status" if name == "PatchStatus" else ""):
+            if entry["manager"] == manager and entry.get("subresource", "") == (
+                "status" if name == "PatchStatus" else ""
+            ):
                 fields = fields_of(entry)
         return Outcome(
-            action=name, ref=action.ref, result=Result.DONE, uid=Uid(metadata["uid"]),
-            version=ResourceVersion(metadata["resourceVersion"]), fields=fields,
+            action=name,
+            ref=action.ref,
+            result=Result.DONE,
+            uid=Uid(metadata["uid"]),
+            version=ResourceVersion(metadata["resourceVersion"]),
+            fields=fields,
         )
 
 

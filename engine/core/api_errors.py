@@ -109,19 +109,25 @@ def read_status(code: int, body: bytes, retry_after: str | None = None, *, secre
     details = status.details or _Details()
     causes = details.causes or ()
     message = status.message or ""
-    if secret:
+    reason = status.reason or ("Invalid" if code == 500 and message.startswith(_UNTYPED) else "")
+    if secret and not _harmless(code, message):
         causes = tuple(Cause(cause.reason, "", cause.field) for cause in causes)
         fields = sorted({cause.field for cause in causes if cause.field})
-        message = f"{status.reason or code}{': ' if fields else ''}{', '.join(fields)} (details hidden: it is a Secret)"
+        message = f"{reason or code}{': ' if fields else ''}{', '.join(fields)} (details hidden: it is a Secret)"
     return Status(
         code=code,
-        reason=status.reason or "",
+        reason=reason,
         message=message[:MAX_MESSAGE_CHARACTERS],
         name=details.name or "",
         kind=details.kind or "",
         causes=causes,
         retry_after=max(wait, float(details.retry or 0)),
     )
+
+
+def _harmless(code: int, message: str) -> bool:
+    # Validation and admission quote values; these answers come before anything has looked at the body.
+    return code in (401, 404, 409, 429, 503) or (code == 403 and " is forbidden: User " in message)
 
 
 def _foreign(code: int, body: bytes, wait: float) -> Status:
@@ -145,6 +151,6 @@ def result_of(status: Status) -> Result:
         return Result.FAILED
     if status.code == 409 or status.stale:
         return Result.CONFLICT
-    if status.code == 500 and status.message.startswith(_UNTYPED):
+    if status.code == 500 and status.reason == "Invalid":
         return Result.REFUSED
     return Result.REFUSED if 400 <= status.code < 500 else Result.FAILED

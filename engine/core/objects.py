@@ -8,6 +8,7 @@ and goes (W-30), but a hash of what each of our own field managers owns stays (D
 from __future__ import annotations
 
 import hmac
+import re
 from base64 import b64decode
 from binascii import Error as BinasciiError
 from hashlib import blake2b
@@ -17,6 +18,8 @@ import msgspec
 
 MANAGER_PREFIX = "crosscurrent/"
 """Field managers of the engine are `crosscurrent/<reconciler>`."""
+_OURS = re.compile(r"crosscurrent/[A-Za-z0-9._-]{1,100}")
+"""Anyone may apply under any manager's name: one that could be mistaken for two entries of `managers` is no manager."""
 MAX_OBJECT_BYTES = 8 * 1024 * 1024
 """Larger objects are not parsed (SEC-11). API servers accept requests up to 3 MiB, etcd about 1.5 MiB."""
 MAX_DEPTH = 128
@@ -54,7 +57,7 @@ def fields_hashes(managed_fields: list[dict[str, Any]]) -> dict[str, str]:
     hashes = {}
     for entry in managed_fields:
         manager = entry.get("manager", "")
-        if entry.get("operation") != "Apply" or not manager.startswith(MANAGER_PREFIX):
+        if entry.get("operation") != "Apply" or not _OURS.fullmatch(manager):
             continue
         subresource = entry.get("subresource", "")
         name = f"{manager}:{subresource}" if subresource else manager
@@ -166,7 +169,7 @@ def _open(body: bytes) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]:
 
 def _managers(managed: msgspec.Raw) -> str:
     # Nearly no object of a cluster is ours, and managedFields is long: look for our prefix before parsing it.
-    if b'"crosscurrent/' not in bytes(managed):
+    if _PREFIX not in bytes(managed):
         return ""
     hashes = fields_hashes(msgspec.json.decode(managed))
     return " ".join(f"{name}={digest}" for name, digest in sorted(hashes.items()))
@@ -208,6 +211,7 @@ def _deeper_than(body: bytes, limit: int) -> bool:
     return bool(brackets)
 
 
+_PREFIX = f'"{MANAGER_PREFIX}'.encode()
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="sorted")

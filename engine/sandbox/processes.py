@@ -46,11 +46,11 @@ try:
 except OSError as error:
     sys.exit(f"{program}: {error}")
 """
-"""Sets PR_SET_PDEATHSIG (kept across exec), then becomes the program. A process of its own rather than `preexec_fn`, which runs
-Python between fork and exec and may deadlock in a process with threads. Costs 20 ms."""
+"""Sets PR_SET_PDEATHSIG (kept across exec), then becomes the program. A process of its own rather than `preexec_fn`, which
+runs Python between fork and exec and may deadlock in a process with threads. Costs 20 ms."""
 
-# PR_SET_PDEATHSIG fires when the *thread* that started the child ends, and threads of `asyncio.to_thread` end with their loop.
-# So one thread, which lives as long as the process, starts them all.
+# PR_SET_PDEATHSIG fires when the *thread* that started the child ends, and threads of `asyncio.to_thread` end with their
+# loop. So one thread, which lives as long as the process, starts them all.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
 
 _ports_lock = threading.Lock()
@@ -112,14 +112,27 @@ class ChildProcess:
         name: for messages.
         argv: program (absolute path) and arguments.
         log: file that stdout and stderr are appended to.
+        ready: whether it does what it is for; asked every 20 ms while it starts, so it must answer quickly.
+        start_timeout: seconds within which it must be ready.
         environment: variables to set besides our own.
 
     """
 
-    def __init__(self, name: str, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        ready: Callable[[], bool],
+        start_timeout: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.argv = tuple(argv)
         self.log = log
+        self._ready = ready
+        self._start_timeout = start_timeout
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -147,27 +160,23 @@ class ChildProcess:
         fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    def start(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Start the child and return once `ready()` holds. It is killed if that does not happen.
-
-        Args:
-            ready: asked every 20 ms; must itself return quickly.
-            timeout: seconds until giving up.
+    def start(self) -> None:
+        """Start the child and return once it is ready. It is killed if that does not happen in time.
 
         Raises:
-            ProcessFailed: when it ended by itself or is not ready in time.
+            ProcessFailed: when it is running already, ended by itself or is not ready in time.
 
         """
         if self.running:
             raise ProcessFailed(f"{self.name} is running already, as pid {self.pid}")
         process = self._process = _starter.submit(self._spawn).result()
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + self._start_timeout
         try:
-            while not ready():
+            while not self._ready():
                 if process.poll() is not None:
                     raise ProcessFailed(f"{self.name} ended {_how(process.returncode)} while starting{self.log_tail()}")
                 if time.monotonic() > deadline:
-                    raise ProcessFailed(f"{self.name} was not ready within {timeout:g} s{self.log_tail()}")
+                    raise ProcessFailed(f"{self.name} was not ready within {self._start_timeout:g} s{self.log_tail()}")
                 time.sleep(POLL_SECONDS)
         except BaseException:
             self.kill()
@@ -192,8 +201,10 @@ class ChildProcess:
             self._process.wait()
 
     def pause(self) -> None:
-        """Stop the child in its tracks (SIGSTOP): its connections stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        """Stop the child in its tracks (SIGSTOP) and return when it has: connections stay open and nothing answers."""
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a paused child go on (SIGCONT)."""

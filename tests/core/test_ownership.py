@@ -10,8 +10,15 @@ from engine.core.ownership import OWNER_LABEL, OWNERS_ANNOTATION, OwnerReference
 from schemas.names import ClusterId, Uid
 
 OWNER = OwnerReference(
-    cluster_id=ClusterId("id"), api_version="g/v1", kind="Foo", name="n", uid=Uid("u"), namespace="ns", controller=True,
-    block_owner_deletion=True, resource="foos",
+    cluster_id=ClusterId("id"),
+    api_version="g/v1",
+    kind="Foo",
+    name="n",
+    uid=Uid("u"),
+    namespace="ns",
+    controller=True,
+    block_owner_deletion=True,
+    resource="foos",
 )
 
 

@@ -24,21 +24,31 @@ DELETE = Delete(ref=CHILD, api_version="apps/v1", kind="Deployment", uid=Uid("ch
 STATUS = PatchStatus(ref=foo_ref(), api_version="g/v1", kind="Foo", uid=Uid("foo-uid"), status={"ok": True})
 HOLD = AddFinalizer(ref=foo_ref(), api_version="g/v1", kind="Foo", uid=Uid("foo-uid"), finalizer="f")
 LET_GO = RemoveFinalizer(ref=foo_ref(), api_version="g/v1", kind="Foo", uid=Uid("foo-uid"), finalizer="f")
-FIELDS = next(iter(fields_hashes([{"manager": "crosscurrent/foo", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]).values()))
+FIELDS = next(
+    iter(fields_hashes([{"manager": "crosscurrent/foo", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]).values())
+)
 OURS = f"crosscurrent/foo={FIELDS}"
 
 
 def live_child(replicas: Any = 1, version: str = "20", **metadata: Any) -> dict[str, Any]:
     return {
-        "apiVersion": "apps/v1", "kind": "Deployment",
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
         "metadata": {"name": "example-foo", "uid": "child", "resourceVersion": version} | metadata,
         "spec": {"replicas": replicas, "paused": False},
     }
 
 
 def applied(action: Any = APPLY, version: str = "20", closed_at: float = NOW - 60) -> Target:
-    return Target(ref=action.ref, slot="apply", desired=intent(action), fields=FIELDS, uid=Uid("child"),
-                  version=ResourceVersion(version), closed_at=closed_at)
+    return Target(
+        ref=action.ref,
+        slot="apply",
+        desired=intent(action),
+        fields=FIELDS,
+        uid=Uid("child"),
+        version=ResourceVersion(version),
+        closed_at=closed_at,
+    )
 
 
 def needed(view: View, *actions: Any) -> tuple[Any, ...]:
@@ -74,9 +84,13 @@ def test_an_intent_that_the_server_never_accepted_is_sent_even_if_the_values_mat
 
 def test_a_value_stored_in_another_form_is_recognised_once_seen() -> None:
     view = a_view((CHILD, live_child(replicas="1000m")), targets=(applied(),), managers={CHILD: OURS})
-    outcome = Outcome(action="Apply", ref=CHILD, result=Result.DONE, uid=Uid("child"), version=ResourceVersion("20"), fields=FIELDS)
+    outcome = Outcome(
+        action="Apply", ref=CHILD, result=Result.DONE, uid=Uid("child"), version=ResourceVersion("20"), fields=FIELDS
+    )
     targets = remember(view, [APPLY], [outcome], now=NOW, seed=0.5)
-    later = a_view((CHILD, live_child(replicas="1000m", version="30")), targets=targets, managers={CHILD: OURS}, now=NOW + 60)
+    later = a_view(
+        (CHILD, live_child(replicas="1000m", version="30")), targets=targets, managers={CHILD: OURS}, now=NOW + 60
+    )
 
     assert needed(view, APPLY) == (APPLY,)
     assert needed(later, APPLY) == ()
@@ -95,10 +109,19 @@ def test_our_own_write_counts_until_the_watch_shows_it_but_not_for_ever() -> Non
 
 def test_a_deletion_after_our_write_is_seen_as_one() -> None:
     tombstone = a_view((CHILD, None), targets=(applied(version="20", closed_at=NOW - 1),))
-    view = View(now=NOW, clusters=tombstone.clusters.values(), synced=tombstone.synced, reconciler="foo",
-                targets=tombstone.targets.values(),
-                rows={CHILD: msgspec.structs.replace(tombstone.rows[CHILD], fact=msgspec.structs.replace(
-                    tombstone.rows[CHILD].fact, resourceversion=ResourceVersion("21")))})
+    view = View(
+        now=NOW,
+        clusters=tombstone.clusters.values(),
+        synced=tombstone.synced,
+        reconciler="foo",
+        targets=tombstone.targets.values(),
+        rows={
+            CHILD: msgspec.structs.replace(
+                tombstone.rows[CHILD],
+                fact=msgspec.structs.replace(tombstone.rows[CHILD].fact, resourceversion=ResourceVersion("21")),
+            )
+        },
+    )
     assert needed(view, APPLY) == (APPLY,)
 
 
@@ -137,7 +160,8 @@ def test_finalizers_are_added_and_removed_once() -> None:
 
 def test_a_held_back_delete_keeps_the_finalizer() -> None:
     view = a_view(
-        (foo_ref(), foo_body(finalizers=["f"])), (CHILD, live_child()),
+        (foo_ref(), foo_body(finalizers=["f"])),
+        (CHILD, live_child()),
         clusters={C1: ClusterState.LIVE, C2: ClusterState.SUSPECT},
     )
     assert needed(view, DELETE, LET_GO) == ()
@@ -190,7 +214,13 @@ def test_a_changed_intent_or_a_changed_cluster_is_tried_at_once() -> None:
 def test_a_success_forgets_the_failure_and_a_skip_remembers_nothing() -> None:
     bad = remember(a_view(), [APPLY], [failed()], now=NOW, seed=0.5)
     view = a_view(targets=bad)
-    good = remember(view, [APPLY], [Outcome(action="Apply", ref=CHILD, result=Result.DONE, uid=Uid("u"), version=ResourceVersion("3"))], now=NOW, seed=0.5)
+    good = remember(
+        view,
+        [APPLY],
+        [Outcome(action="Apply", ref=CHILD, result=Result.DONE, uid=Uid("u"), version=ResourceVersion("3"))],
+        now=NOW,
+        seed=0.5,
+    )
     skipped = remember(view, [APPLY], [failed(Result.SKIPPED)], now=NOW, seed=0.5)
 
     assert good[0].attempts == 0

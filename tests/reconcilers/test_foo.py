@@ -43,7 +43,10 @@ def test_every_other_engaged_cluster_gets_the_deployment_of_the_talk() -> None:
 
     assert [apply.ref for apply in applies] == [deployment_ref(C2), deployment_ref(C3)]
     for apply in applies:
-        bare = {**apply.body, "metadata": {k: v for k, v in apply.body["metadata"].items() if k in ("name", "namespace")}}
+        bare = {
+            **apply.body,
+            "metadata": {k: v for k, v in apply.body["metadata"].items() if k in ("name", "namespace")},
+        }
         assert bare == expected
 
 
@@ -51,7 +54,12 @@ def test_a_child_names_its_owner_by_cluster_identity_and_uid() -> None:
     metadata = of(decide(a_view((foo_ref(), foo_body()))), Apply)[0].body["metadata"]
     (owner,) = owner_references(metadata)
 
-    assert (owner.cluster_id, owner.uid, owner.controller, owner.block_owner_deletion) == (identity(C1), "foo-uid", True, True)
+    assert (owner.cluster_id, owner.uid, owner.controller, owner.block_owner_deletion) == (
+        identity(C1),
+        "foo-uid",
+        True,
+        True,
+    )
     assert metadata["labels"][OWNER_LABEL] == "foo-uid"
 
 
@@ -78,7 +86,9 @@ def test_somebody_elses_deployment_is_never_deleted() -> None:
 
 def test_a_deleted_foo_deletes_its_children_and_only_then_lets_go() -> None:
     doomed = foo_body(deletionTimestamp="now", finalizers=[DEPENDENTS_FINALIZER])
-    with_children = decide(a_view((foo_ref(), doomed), (deployment_ref(C2), child(C2)), (deployment_ref(C3), child(C3))))
+    with_children = decide(
+        a_view((foo_ref(), doomed), (deployment_ref(C2), child(C2)), (deployment_ref(C3), child(C3)))
+    )
     without = decide(a_view((foo_ref(), doomed)))
 
     assert {delete.ref for delete in with_children.actions} == {deployment_ref(C2), deployment_ref(C3)}
@@ -90,7 +100,9 @@ def test_a_deleted_foo_deletes_its_children_and_only_then_lets_go() -> None:
 
 def test_a_deleted_foo_says_which_cluster_it_waits_for() -> None:
     doomed = foo_body(deletionTimestamp="now", finalizers=[DEPENDENTS_FINALIZER])
-    view = a_view((foo_ref(), doomed), (deployment_ref(C2), child(C2)), clusters={C1: ClusterState.LIVE, C2: ClusterState.SUSPECT})
+    view = a_view(
+        (foo_ref(), doomed), (deployment_ref(C2), child(C2)), clusters={C1: ClusterState.LIVE, C2: ClusterState.SUSPECT}
+    )
     (status,) = of(decide(view), PatchStatus)
     assert status.status["conditions"][0]["reason"] == "WaitingForCluster"
     assert "cluster2" in status.status["conditions"][0]["message"]
@@ -120,7 +132,13 @@ def test_each_cluster_has_its_own_condition() -> None:
     applies = of(decide(a_view((foo_ref(), foo_body()))), Apply)
     by_cluster = {apply.ref.cluster: apply for apply in applies}
     targets = (
-        Target(ref=deployment_ref(C2), slot="apply", desired=intent(by_cluster[C2]), version=ResourceVersion("5"), uid=Uid("c")),
+        Target(
+            ref=deployment_ref(C2),
+            slot="apply",
+            desired=intent(by_cluster[C2]),
+            version=ResourceVersion("5"),
+            uid=Uid("c"),
+        ),
         Target(ref=deployment_ref(C3), slot="apply", attempts=1, reason="Invalid", message="spec.replicas: too many"),
     )
     live = child(C2)

@@ -9,7 +9,7 @@ import pytest
 from reconcilers.foo import foo
 from reconcilers.registry import UnknownReconciler, find, find_all
 
-USER = '''
+USER = """
 from crosscurrent import Decision, Request, View, reconciler
 
 @reconciler("mine", watches="v1/configmaps")
@@ -18,7 +18,7 @@ def mine(view: View, request: Request) -> Decision:
 
 other = 7
 again = reconciler("mine", watches="v1/secrets")(lambda view, request: Decision.wait())
-'''
+"""
 
 
 @pytest.fixture

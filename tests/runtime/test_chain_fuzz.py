@@ -127,7 +127,9 @@ async def fuzz(open_log: Callable[[], Awaitable[EventLog]], break_broker: Callab
     async def one(number: int) -> asyncio.Task[None]:
         own = await open_log()
         logs.append(own)
-        worker = Worker(copy, log=own, performer=book, clock=WallClock(), clusters=(C1, C2), name=f"w{number}", concurrency=32)
+        worker = Worker(
+            copy, log=own, performer=book, clock=WallClock(), clusters=(C1, C2), name=f"w{number}", concurrency=32
+        )
         return asyncio.create_task(worker.run(), name=f"w{number}")
 
     workers = [await one(number) for number in range(WORKERS)]

@@ -28,7 +28,9 @@ CLUSTERS = (C1, C2, C3)
 
 
 @asynccontextmanager
-async def running(log: MemoryLog, world: World, *, workers: int = 1, what: Any = foo) -> AsyncIterator[list[asyncio.Task[None]]]:
+async def running(
+    log: MemoryLog, world: World, *, workers: int = 1, what: Any = foo
+) -> AsyncIterator[list[asyncio.Task[None]]]:
     tasks = []
     for number in range(workers):
         one = Worker(what, log=log, performer=world, clock=WallClock(), clusters=CLUSTERS, name=f"w{number}")
@@ -107,7 +109,9 @@ async def test_a_renamed_child_moves_and_the_old_one_goes() -> None:
         await eventually(lambda: ready(world) == "True")
         body = world.objects[foo_ref()]
         await world.put(foo_ref(), {**body, "spec": {**body["spec"], "deploymentName": "other"}})
-        await eventually(lambda: deployment_ref(C2) not in world.objects and deployment_ref(C2, "other") in world.objects)
+        await eventually(
+            lambda: deployment_ref(C2) not in world.objects and deployment_ref(C2, "other") in world.objects
+        )
 
 
 async def test_a_deleted_foo_goes_after_its_children_and_its_memory_goes_too() -> None:
@@ -130,7 +134,9 @@ async def test_a_refused_child_shows_the_servers_words_and_is_not_tried_hot() ->
     async def refuse(action: Action) -> Outcome | None:
         if isinstance(action, Apply) and action.ref.cluster == C3:
             asked.append(action)
-            return Outcome(action="Apply", ref=action.ref, result=Result.REFUSED, code=422, reason="Invalid", message="too many")
+            return Outcome(
+                action="Apply", ref=action.ref, result=Result.REFUSED, code=422, reason="Invalid", message="too many"
+            )
         return None
 
     world.hook = refuse
@@ -195,7 +201,9 @@ async def test_the_first_write_waits_for_the_finalizer() -> None:
     assert order[0] is AddFinalizer
 
 
-async def test_a_reconciler_that_raises_is_parked_with_its_reason_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reconciler_that_raises_is_parked_with_its_reason_and_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(worker_module, "MAX_FAILURE_DELAY_SECONDS", 0.01)
     calls: list[ObjectRef] = []
 

@@ -35,7 +35,13 @@ def test_a_fact_is_a_cloudevent_that_any_json_reader_understands() -> None:
 
 def test_a_reader_gets_back_what_was_written() -> None:
     body = encode_fact(
-        ID, FactType.DELETED, deployment_ref(C1), DEPLOYMENTS, cause=Cause.INFERRED, time="t", managers="crosscurrent/foo=ab"
+        ID,
+        FactType.DELETED,
+        deployment_ref(C1),
+        DEPLOYMENTS,
+        cause=Cause.INFERRED,
+        time="t",
+        managers="crosscurrent/foo=ab",
     )
     fact = decode_fact(body)
 
@@ -57,6 +63,9 @@ def test_another_id_is_refused(text: str) -> None:
         FactId.parse(text)
 
 
-@pytest.mark.parametrize(("kind", "synced"), [(SyncType.STARTED, False), (SyncType.COMPLETED, True), (SyncType.BOOKMARK, True), (SyncType.GAP, False)])
+@pytest.mark.parametrize(
+    ("kind", "synced"),
+    [(SyncType.STARTED, False), (SyncType.COMPLETED, True), (SyncType.BOOKMARK, True), (SyncType.GAP, False)],
+)
 def test_contents_are_known_after_completion_only(kind: SyncType, synced: bool) -> None:
     assert decode_sync(sync_fact(C1, DEPLOYMENTS, kind)).synced is synced

@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 from schemas import subjects
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid, newer
 
-NAMES = st.text(min_size=1, max_size=40) | st.sampled_from(["a.b", ">", "*", "x y", "a%2Eb", "system:node:é", "\r\n", "core", "_"])
+NAMES = st.text(min_size=1, max_size=40) | st.sampled_from(
+    ["a.b", ">", "*", "x y", "a%2Eb", "system:node:é", "\r\n", "core", "_"]
+)
 REFS = st.builds(
-    ObjectRef, st.builds(ClusterName, NAMES), st.sampled_from(["", "apps", "a.b.io"]), NAMES, st.just("") | NAMES.filter(lambda n: n != "_"), NAMES
+    ObjectRef,
+    st.builds(ClusterName, NAMES),
+    st.sampled_from(["", "apps", "a.b.io"]),
+    NAMES,
+    st.just("") | NAMES.filter(lambda n: n != "_"),
+    NAMES,
 )
 
 

@@ -1,0 +1,119 @@
+"""The life of one watcher or worker process: signals, readiness, probes, metrics; the work itself is passed in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from crosscurrent import health
+from crosscurrent.errors import UserError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+NOTIFY_VARIABLE = "CROSSCURRENT_NOTIFY_FD"
+"""Set by `up` for its children: the descriptor to write a Notice to when ready."""
+
+
+METRICS_VARIABLE = "CROSSCURRENT_CHILD_METRICS"
+"""Set by `up` when it wants its children's metrics, to show them as its own."""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """A child's word that it is ready."""
+
+    metrics_port: int = 0
+    """Where on loopback it serves metrics."""
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a process serves probes and metrics; 0: nowhere."""
+
+    probe: int = 0
+    metrics: int = 0
+    host: str = health.LOOPBACK
+
+
+Work = Callable[[Callable[[], None]], Awaitable[None]]
+"""The work; it calls its argument when it is ready, and runs until cancelled."""
+
+
+async def host(work: Work, registry: CollectorRegistry, ports: Ports) -> int:
+    """Run the work until SIGTERM, SIGINT, or the end of the `up` that started us; then cancel it and return 0.
+
+    Work that fails is logged and answered with 1: whoever runs us starts us again.
+
+    Raises:
+        UserError: as the work raised it; or for a port that is taken.
+
+    """
+    supervised = NOTIFY_VARIABLE in os.environ
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    is_ready = asyncio.Event()
+
+    async def readiness() -> str:
+        return "" if is_ready.is_set() else "starting"
+
+    async def liveness() -> str:
+        return ""  # that the loop answers is the check
+
+    probe_socket, metrics_socket = health.take_ports(ports.probe, ports.metrics, host=ports.host)
+    if supervised and metrics_socket is None and METRICS_VARIABLE in os.environ:
+        metrics_socket = health.take_port(0, host=health.LOOPBACK, purpose="metrics", advice="")
+    metrics_port = metrics_socket.getsockname()[1] if metrics_socket else 0
+
+    def ready() -> None:
+        is_ready.set()
+        if supervised:
+            os.write(int(os.environ[NOTIFY_VARIABLE]), msgspec.json.encode(Notice(metrics_port)) + b"\n")
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            health.probes(probe_socket, live={"ping": liveness}, ready={"started": readiness})
+        )
+        await stack.enter_async_context(health.metrics(metrics_socket, registry))
+        if supervised:
+            watching = asyncio.create_task(_parent_ended(stopping), name="end of our parent")
+            stack.callback(watching.cancel)
+        try:
+            await _until(stopping, work(ready))
+        except UserError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - the last resort: nothing of ours is left to handle it
+            structlog.get_logger(__name__).error("process failed", exc_info=problem)
+            return 1
+    return 0
+
+
+async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:
+    """Run the work until it ends or a stop is asked for."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.create_task(stopping.wait(), name="stop signal")
+    await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if working.done():
+        working.result()
+        return
+    working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+
+
+async def _parent_ended(stopping: asyncio.Event) -> None:
+    """Ask for a stop when stdin ends: `up` holds the other end, however it dies."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        pass
+    stopping.set()

@@ -1,0 +1,338 @@
+"""The one door to Kubernetes API servers: authentication and TLS by kubernetes_asyncio, a thin request layer of our own.
+
+The library loads what a kubeconfig says (configuration, authentication headers, certificates); its typed calls and its
+watch are not used, because they decode every object three times, never time out and lose the end of a stream. Requests
+and streams go through one aiohttp session.
+
+Rules:
+    * Every answer is returned, whatever its status; no answer is `ClusterUnreachable`, never absence.
+    * Every exchange is bounded: connecting, waiting for one of `connections` slots and the whole request by the caller's
+      timeout; a stream by silence. Streams need no slot, or a hundred watches would starve every request.
+    * Token files, plugins and certificates are looked at every `LOOK_SECONDS`; on a 401 at once, and the request is
+      repeated once if that gave other credentials (W-13, W-29).
+    * No redirects, no proxy from the environment, no compression, no cookies, no link-local addresses (SEC-22, SEC-23).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import structlog
+from multidict import CIMultiDict
+from yarl import URL
+
+from engine.runtime.credentials import CredentialSource, Material
+from engine.runtime.http_session import new_session, read_body, read_lines
+from engine.runtime.kubeconfig import Context
+from engine.runtime.ports import ClusterUnreachable, CredentialsRejected, Reply
+from schemas.names import ClusterName
+
+CONNECT_SECONDS = 2.0
+"""TCP and TLS handshake; three round trips, so a server that needs longer is as good as gone."""
+CONNECTIONS = 128
+"""Requests in flight to one cluster; a kube-apiserver serves 600 at once by default, to everybody."""
+LOOK_SECONDS = 30.0
+"""How often credentials are looked at; W-29 asks for at most 60 s."""
+RENEW_SECONDS = 5.0
+"""Least time between two renewals that were forced by a 401, or tried after a failure: plugins are processes."""
+
+_log = structlog.get_logger(__name__)
+
+
+class KubernetesApi:
+    """One cluster's API server (the port `ClusterApi`)."""
+
+    def __init__(self, name: ClusterName, context: Context, *, connections: int, connect_timeout: float) -> None:
+        """Use `open`: this must run inside the event loop."""
+        self._name = name
+        self._base = context.server
+        self._source = CredentialSource(context)
+        self._connections = connections
+        self._slots = asyncio.Semaphore(connections)
+        self._connect_timeout = connect_timeout
+        self._request_timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
+        self._impersonation = _impersonation(context)
+        self._current: _Secured | None = None
+        self._look_at = 0.0
+        self._renewal: asyncio.Task[None] | None = None
+        self._renewed_at = float("-inf")
+        self._closed = False
+        self._failure: str | None = None
+        self._session = new_session()
+
+    @classmethod
+    async def open(
+        cls,
+        name: ClusterName,
+        context: Context,
+        *,
+        connections: int = CONNECTIONS,
+        connect_timeout: float = CONNECT_SECONDS,
+    ) -> KubernetesApi:
+        """Return the API of a cluster. Sends nothing and reads no credential yet, so it does not fail.
+
+        Args:
+            name: the cluster's configured name.
+            context: where it is and who we are.
+            connections: requests in flight at most.
+            connect_timeout: seconds for the TCP and TLS handshakes.
+
+        """
+        # The library takes half a second to import, which must not stop the streams of other clusters.
+        await asyncio.to_thread(_library)
+        return cls(name, context, connections=connections, connect_timeout=connect_timeout)
+
+    @property
+    def name(self) -> ClusterName:
+        """The cluster's configured name."""
+        return self._name
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout: float,
+    ) -> Reply:
+        """Send one request and return the answer; see `ClusterApi.request`."""
+        url = self._url(path, params)
+        headers = {"Accept": accept} if body is None else {"Accept": accept, "Content-Type": content_type}
+        queued = True
+        try:
+            async with asyncio.timeout(timeout), self._slots:
+                queued = False
+                secured = await self._secured()
+                reply = await self._exchange(secured, method, url, headers, body)
+                if reply.status == 401 and (renewed := await self._renewed(secured)):
+                    reply = await self._exchange(renewed, method, url, headers, body)
+                return reply
+        except TimeoutError as error:
+            busy = f"all {self._connections} connections stayed busy" if queued else "no answer"
+            message = f"{self._name}: {method} {path}: {busy} within {timeout:g} s"
+            raise ClusterUnreachable(message) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(f"{method} {path}", error) from error
+
+    async def stream(
+        self, path: str, *, params: Mapping[str, str], idle_timeout: float
+    ) -> AsyncGenerator[Reply | list[bytes], None]:
+        """Open a watch; see `ClusterApi.stream`. Close the iterator (`aclosing`) to close the connection at once."""
+        url = self._url(path, params)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=min(self._connect_timeout, idle_timeout), sock_read=idle_timeout
+        )
+        try:
+            secured = await asyncio.wait_for(self._secured(), idle_timeout)
+            response = await self._send(secured, "GET", url, {"Accept": "application/json"}, None, timeout)
+            if response.status == 401 and (renewed := await self._renewed(secured)):
+                response.close()
+                response = await self._send(renewed, "GET", url, {"Accept": "application/json"}, None, timeout)
+            try:
+                if response.status != 200:
+                    yield Reply(response.status, await read_body(response), response.headers)
+                    return
+                yield Reply(response.status, b"", response.headers)
+                async with aclosing(read_lines(response)) as chunks:
+                    async for lines in chunks:
+                        yield lines
+            finally:
+                response.close()
+        except TimeoutError as error:
+            message = f"{self._name}: watch of {path}: nothing arrived for {idle_timeout:g} s"
+            raise ClusterUnreachable(message) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(f"watch of {path}", error) from error
+
+    async def close(self) -> None:
+        """Close every connection; requests and streams under way fail with `ClusterUnreachable`."""
+        self._closed = True
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
+        await self._session.close()
+
+    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
+        if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+            message = f"{path!r} is not an absolute, percent-encoded path"
+            raise ValueError(message)
+        query = f"?{urlencode(params, quote_via=quote)}" if params else ""
+        return URL(f"{self._base}{path}{query}", encoded=True)
+
+    async def _exchange(
+        self, secured: _Secured, method: str, url: URL, headers: dict[str, str], body: bytes | None
+    ) -> Reply:
+        response = await self._send(secured, method, url, headers, body, self._request_timeout)
+        async with response:
+            return Reply(response.status, await read_body(response), response.headers)
+
+    async def _send(
+        self,
+        secured: _Secured,
+        method: str,
+        url: URL,
+        headers: dict[str, str],
+        body: bytes | None,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        if self._closed:
+            message = f"{self._name}: the connection was closed by us"
+            raise ClusterUnreachable(message)
+        everything = secured.headers.copy()
+        everything.update(headers)
+        return await self._session.request(
+            method,
+            url,
+            data=body,
+            headers=everything,
+            timeout=timeout,
+            ssl=secured.tls,
+            server_hostname=secured.server_name,
+            proxy=secured.proxy,
+            allow_redirects=False,
+        )
+
+    async def _secured(self) -> _Secured:
+        """Return what to connect with, looked at anew if that is due."""
+        now = asyncio.get_running_loop().time()
+        if self._current is None:
+            if self._renewal is None and now < self._renewed_at + RENEW_SECONDS and self._failure is not None:
+                raise CredentialsRejected(self._failure)
+            await self._renew(force=False)
+        elif now >= self._look_at and self._renewal is None:
+            self._look_at = now + LOOK_SECONDS  # the others go on with what there is
+            try:
+                await self._renew(force=False)
+            except CredentialsRejected as error:
+                # A file that is just being replaced, a plugin without network: what we have may well be good still.
+                _log.warning("credentials not renewed", cluster=self._name, error=str(error))
+        assert self._current is not None  # noqa: S101 - _renew sets it or raises
+        return self._current
+
+    async def _renewed(self, refused: _Secured) -> _Secured | None:
+        """Return other credentials than those that got a 401, or None if there are none."""
+        now = asyncio.get_running_loop().time()
+        if self._current is refused and (self._renewal is not None or now >= self._renewed_at + RENEW_SECONDS):
+            await self._renew(force=True)
+        return None if self._current is refused else self._current
+
+    async def _renew(self, *, force: bool) -> None:
+        """Look at the credentials; callers share one look, and one that gives up does not stop it for the others."""
+        if self._renewal is None:
+            self._renewed_at = asyncio.get_running_loop().time()
+            self._renewal = asyncio.create_task(self._load(force=force), name=f"credentials of {self._name}")
+            self._renewal.add_done_callback(self._loaded)
+        renewal = self._renewal
+        try:
+            await asyncio.shield(renewal)
+        except asyncio.CancelledError:
+            if self._closed and renewal.cancelled():
+                message = f"{self._name}: the connection was closed by us"
+                raise ClusterUnreachable(message) from None
+            raise
+
+    def _loaded(self, task: asyncio.Task[None]) -> None:
+        self._renewal = None
+        error = None if task.cancelled() else task.exception()
+        self._failure = None if error is None else str(error)
+
+    async def _load(self, *, force: bool) -> None:
+        material = await self._source.read(renew=force)
+        if self._current is None or self._current.digest != material.digest:
+            self._current = await _secure(material, self._impersonation)
+        self._look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
+
+    def _unreachable(self, what: str, error: BaseException) -> ClusterUnreachable:
+        said = str(error) or type(error).__name__
+        return ClusterUnreachable(f"{self._name}: {what}: {said}")
+
+
+class _Secured:
+    """What every request carries, made from one `Material`."""
+
+    def __init__(
+        self, digest: bytes, headers: CIMultiDict[str], tls: ssl.SSLContext | bool, proxy: str | None, name: str | None
+    ) -> None:
+        self.digest = digest
+        self.headers = headers
+        self.tls = tls
+        """Part of aiohttp's key of a pooled connection: a changed certificate opens new connections by itself."""
+        self.proxy = proxy
+        self.server_name = name
+
+
+def _library() -> Any:
+    """Import kubernetes_asyncio on first use: 0.5 s of CPU and 70 MB that most of our commands do not need."""
+    import kubernetes_asyncio.client.configuration  # noqa: PLC0415
+    import kubernetes_asyncio.config.kube_config  # noqa: PLC0415
+
+    return kubernetes_asyncio
+
+
+async def _secure(material: Material, impersonation: CIMultiDict[str]) -> _Secured:
+    library = _library()
+    configuration = library.client.configuration.Configuration()
+    document = {
+        "clusters": [{"name": "it", "cluster": material.cluster}],
+        "users": [{"name": "it", "user": material.user}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+    }
+    try:
+        await library.config.kube_config.load_kube_config_from_dict(
+            document, context="it", client_configuration=configuration
+        )
+        tls = await asyncio.to_thread(_tls, configuration) if configuration.host.startswith("https:") else True
+    except (library.config.ConfigException, ssl.SSLError, OSError, ValueError) as error:
+        message = f"certificates cannot be used: {error}"
+        raise CredentialsRejected(message) from error
+    headers = CIMultiDict({"User-Agent": _user_agent(), "Accept-Encoding": "identity"})
+    headers.extend(impersonation)
+    for setting in (await configuration.auth_settings()).values():
+        headers[setting["key"]] = setting["value"]
+    return _Secured(material.digest, headers, tls, configuration.proxy, configuration.tls_server_name)
+
+
+def _tls(configuration: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if hasattr(ssl, "VERIFY_X509_STRICT"):
+        # On by default since Python 3.13; CAs of older clusters lack what it asks for, and client-go does not ask.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:  # only if the kubeconfig was resolved with allow_insecure
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _user_agent() -> str:
+    try:
+        return f"crosscurrent/{version('crosscurrent')}"
+    except PackageNotFoundError:
+        return "crosscurrent/unknown"
+
+
+def _impersonation(context: Context) -> CIMultiDict[str]:
+    """Return headers for kubeconfig's `as`, `as-uid`, `as-groups`, `as-user-extra`; leaving them out would be more power."""
+    headers: CIMultiDict[str] = CIMultiDict()
+    user = context.user
+    if user.get("as"):
+        headers.add("Impersonate-User", str(user["as"]))
+    if user.get("as-uid"):
+        headers.add("Impersonate-Uid", str(user["as-uid"]))
+    for group in user.get("as-groups") or ():
+        headers.add("Impersonate-Group", str(group))
+    for key, values in (user.get("as-user-extra") or {}).items():
+        for value in values:
+            headers.add(f"Impersonate-Extra-{quote(str(key), safe='')}", str(value))
+    return headers
