@@ -10,7 +10,6 @@ from engine.core.watch_wire import decode_status
 from engine.runtime.ports import ClusterApi, ClusterUnreachable, CredentialsRejected
 from schemas.names import Resource
 from watchers.fact_messages import SECRETS
-from watchers.type_watch import Served
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 """Accept header. A server that does not know it answers with another kind."""
@@ -18,6 +17,19 @@ TIMEOUT_SECONDS = 30.0
 ALL = "*/*"
 TWICE_SERVED = frozenset({("events.k8s.io", "events")})
 """(group, plural) of types whose objects are those of another type: `*/*` leaves them out."""
+
+
+class Served(msgspec.Struct, frozen=True, order=True):
+    """A resource type as discovery names it."""
+
+    resource: Resource
+    kind: str = ""
+
+    @property
+    def path(self) -> str:
+        """Where all its objects are listed and watched."""
+        group, version, plural = self.resource.group, self.resource.version, self.resource.plural
+        return f"/apis/{group}/{version}/{plural}" if group else f"/api/{version}/{plural}"
 
 
 class DiscoveryFailed(Exception):

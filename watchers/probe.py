@@ -44,17 +44,17 @@ async def ask_identity(api: ClusterApi) -> ClusterId:
     return ClusterId(uid)
 
 
-async def ask_progress(api: ClusterApi) -> ResourceVersion:
-    """Return the resourceVersion of a quorum list of namespaces: it goes back only in a restore (W-17).
+async def ask_progress(api: ClusterApi, path: str = NAMESPACES) -> ResourceVersion:
+    """Return the resourceVersion of a quorum list of a small type: it goes back only in a restore (W-17).
 
-    Empty where namespaces cannot be listed.
+    Empty where the type cannot be listed.
 
     Raises:
         NoAnswer: when no answer came.
 
     """
     try:
-        reply = await _get(api, NAMESPACES, {"limit": "1"}, LIST_METADATA)
+        reply = await _get(api, path, {"limit": "1"}, LIST_METADATA)
     except NoAnswer as error:
         if error.reason == "Forbidden":
             return ResourceVersion("")
@@ -84,8 +84,16 @@ async def _get(
     if reply.status != 200:
         status = decode_status(reply.body, reply.status)
         reasons = {401: "Unauthorized", 403: "Forbidden"}
-        raise NoAnswer(reasons.get(reply.status, status.reason or "ServerError"), status.message)
+        raise NoAnswer(reasons.get(reply.status, status.reason or "ServerError"), status.message, retry_after(reply))
     return reply
+
+
+def retry_after(reply: Reply) -> float:
+    """Return the seconds of a reply's Retry-After, 0 where it has none that is a number (W-13)."""
+    for name, value in reply.headers.items():
+        if name.lower() == "retry-after" and value.strip().isdigit():
+            return float(value)
+    return 0.0
 
 
 class _Metadata(msgspec.Struct):

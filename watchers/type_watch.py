@@ -49,8 +49,10 @@ from engine.runtime.ports import (
     Reply,
 )
 from schemas.facts import SyncType
-from schemas.names import ClusterName, Resource
+from schemas.names import ClusterName
+from watchers.discovery import Served
 from watchers.fact_messages import SECRETS, FactMessages
+from watchers.probe import LIST_METADATA, retry_after
 from watchers.publisher import Lane, Publisher
 from watchers.settings import WatchSettings
 from watchers.standing import load_type
@@ -59,23 +61,8 @@ from watchers.waiting import wait_either
 
 RELOAD_SECONDS = 1.0
 """Between tries at reading STATE, which is on our side."""
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-"""Accept header of a list whose objects are not needed."""
 STOPPING_REASONS = ("Unreachable", "Unauthorized")
 """Troubles that are probably the whole cluster's."""
-
-
-class Served(msgspec.Struct, frozen=True, order=True):
-    """A resource type as discovery names it."""
-
-    resource: Resource
-    kind: str = ""
-
-    @property
-    def path(self) -> str:
-        """Where all its objects are listed and watched."""
-        group, version, plural = self.resource.group, self.resource.version, self.resource.plural
-        return f"/apis/{group}/{version}/{plural}" if group else f"/api/{version}/{plural}"
 
 
 class TypeWatch:
@@ -140,7 +127,7 @@ class TypeWatch:
 
     def heal(self, reason: str) -> None:
         """Begin a healing pass: list again and publish everything, whatever the log seems to hold (DESIGN §5)."""
-        self._heal = reason
+        self._heal, self._reload = reason, True
         self._wake.set()
 
     def poke(self, *, reopen: bool = False) -> None:
@@ -193,7 +180,6 @@ class TypeWatch:
 
     async def _load(self) -> None:
         """Begin from what STATE holds."""
-        self._reload = False
         while True:
             try:
                 loaded = await load_type(self._log_store, self._cluster, self.served.resource, self._standing)
@@ -201,7 +187,9 @@ class TypeWatch:
             except EventLogError as error:
                 self._log.warning("STATE cannot be read, trying again", error=str(error))
                 await self._clock.sleep(RELOAD_SECONDS)
-        self._known = loaded.known
+        # A healing pass publishes everything anyway; what is still on its way to STATE may need a tombstone.
+        self._known = {**self._known, **loaded.known} if self._heal else loaded.known
+        self._reload = False
         # The count goes on, so that no sync identifier of this run names two lists.
         course = msgspec.structs.replace(self._course, count=self._state.course.count, version=loaded.version)
         self._state = begin(course)
@@ -217,8 +205,7 @@ class TypeWatch:
                     return reason
                 case Pause(until=until):
                     await wait_either(self._wake, until - self._clock.monotonic(), self._clock)
-                    if not (self._heal or self._reload):
-                        self._wake.clear()
+                    if not self._reload:
                         self._feed(Go(self._clock.monotonic()))
                 case GetList() | OpenWatch():
                     await self._gate.wait()
@@ -249,7 +236,7 @@ class TypeWatch:
 
     async def _list(self, wanted: GetList) -> None:
         self._requests += 1
-        accept = METADATA_ONLY if wanted.metadata_only else "application/json"
+        accept = LIST_METADATA if wanted.metadata_only else "application/json"
         try:
             reply = await self._api.request(
                 "GET", self.served.path, params=wanted.params, accept=accept, timeout=wanted.timeout
@@ -338,14 +325,6 @@ class TypeWatch:
     def _on_drop(self) -> None:
         self._reload = True
         self._wake.set()
-
-
-def retry_after(reply: Reply) -> float:
-    """Return the seconds of a reply's Retry-After, 0 where it has none that is a number (W-13)."""
-    for name, value in reply.headers.items():
-        if name.lower() == "retry-after" and value.strip().isdigit():
-            return float(value)
-    return 0.0
 
 
 def hash_text(text: str) -> int:

@@ -80,18 +80,15 @@ def go_build(go: Path, package: str, built: Path, *, module: Path, link_flags: s
 
     """
     argv = (str(go), "build", "-trimpath", "-ldflags", link_flags, "-o", str(built), package)
-    started = last = time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(argv, cwd=module, env=_environment(), stdout=errors, stderr=errors)
         try:
-            while process.poll() is None:
-                now = time.monotonic()
-                if now - started > BUILD_LIMIT_SECONDS:
+            while not _has_ended(process, _REPORT_SECONDS):
+                elapsed = time.monotonic() - started
+                if elapsed > BUILD_LIMIT_SECONDS:
                     raise AssetsUnavailable(f"building {built.name} took longer than {BUILD_LIMIT_SECONDS:g} s")
-                if now - last >= _REPORT_SECONDS:
-                    last = now
-                    progress(f"{built.name}: building for {now - started:.0f} s")
-                time.sleep(0.1)
+                progress(f"{built.name}: building for {elapsed:.0f} s")
         finally:
             process.kill()
             process.wait()
@@ -99,6 +96,14 @@ def go_build(go: Path, package: str, built: Path, *, module: Path, link_flags: s
             errors.seek(0)
             raise AssetsUnavailable(_complaint(built.name, errors.read().decode(errors="replace")))
     progress(f"{built.name}: built in {time.monotonic() - started:.0f} s")
+
+
+def _has_ended(process: subprocess.Popen[bytes], within: float) -> bool:
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _install_go(wanted: GoVersion, target: Path, why: str) -> None:

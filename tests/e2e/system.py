@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -77,7 +77,7 @@ class System:
         self.config.write_text(yaml.safe_dump(document))
         self.log = directory / "up.log"
 
-    def __enter__(self) -> System:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -120,6 +120,7 @@ class System:
         """Run another command of it."""
         done = subprocess.run(
             [sys.executable, "-m", "crosscurrent", *arguments, "-f", str(self.config)],
+            check=False,
             capture_output=True,
             text=True,
             timeout=timeout,

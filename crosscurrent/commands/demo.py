@@ -1,0 +1,32 @@
+"""`crosscurrent demo`: the talk, end to end."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from crosscurrent.errors import UsageError
+
+MIN_CLUSTERS = 2
+"""The Foo's own, and one to become a Deployment in."""
+MAX_CLUSTERS = 10
+"""Each takes some 300 MB and 4 s of a core to start."""
+
+
+async def demo(
+    *,
+    real: Annotated[bool, Parameter(negative=(), help="On real API servers; the first time they are built.")] = False,
+    clusters: Annotated[int, Parameter(help="How many.")] = 3,
+    keep: Annotated[bool, Parameter(negative=(), help="Leave it running at the end, to play with.")] = False,
+) -> int:
+    """Show the talk, end to end, on clusters of its own."""
+    if not real:
+        raise UsageError(
+            "the demo on simulated clusters comes with a later version", "run it on real ones: crosscurrent demo --real"
+        )
+    if not MIN_CLUSTERS <= clusters <= MAX_CLUSTERS:
+        raise UsageError(f"--clusters {clusters} is not between {MIN_CLUSTERS} and {MAX_CLUSTERS}")
+    from crosscurrent.demo import run_demo  # noqa: PLC0415 - after the arguments are known to be right
+
+    return await run_demo(clusters, keep=keep)

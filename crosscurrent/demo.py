@@ -1,0 +1,156 @@
+"""The talk, end to end, on real API servers: each step as it happens, each promise checked in the clusters themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import yaml
+
+from crosscurrent import settings as configuration
+from crosscurrent.demo_steps import STEPS, Scene
+from crosscurrent.errors import UserError
+from crosscurrent.fleet import read_clusters
+from crosscurrent.output import say
+from crosscurrent.running import running_fleet
+from crosscurrent.settings import API_VERSION, DEFAULT_FILE, Settings
+from crosscurrent.stage import Stage
+from crosscurrent.talk import Talk, milliseconds, within
+from schemas.names import ClusterName
+
+if TYPE_CHECKING:
+    from engine.sandbox.fleet import Fleet
+
+LOG_FILE = "crosscurrent.log"
+WORKERS = 2
+"""So that one can be killed and the other goes on."""
+JOIN_S = 60.0
+"""For all watchers to read their clusters once; a second or two on an idle machine."""
+
+
+async def run_demo(clusters: int, *, keep: bool) -> int:
+    """Run the demo and return its exit code."""
+    stage = Stage()
+    directory = Path(tempfile.mkdtemp(prefix="crosscurrent-demo-"))
+    finished = False
+    try:
+        finished = await _play(stage, directory, clusters, keep=keep)
+    finally:
+        if finished:
+            shutil.rmtree(directory, ignore_errors=True)
+        else:
+            say(f"Logs and data are left in {directory}.")
+    return 0 if finished else 1
+
+
+async def _play(stage: Stage, directory: Path, count: int, *, keep: bool) -> bool:
+    from engine.sandbox.processes import SandboxError  # noqa: PLC0415 - only the demo needs the sandbox
+
+    try:
+        async with _clusters(stage, directory, count) as fleet:
+            settings = _settings(directory, fleet)
+            talk = Talk(fleet)
+            await talk.install()
+            with (directory / LOG_FILE).open("a") as log_file:
+                passed = await _perform(stage, talk, settings, log_file, keep=keep)
+    except SandboxError as error:
+        raise UserError(f"the clusters of the demo: {error}") from error
+    return passed
+
+
+@asynccontextmanager
+async def _clusters(stage: Stage, directory: Path, count: int) -> AsyncIterator[Fleet]:
+    from engine.sandbox.assets import ensure_assets  # noqa: PLC0415
+    from engine.sandbox.fleet import start_clusters  # noqa: PLC0415
+
+    stage.step(f"Start {count} real clusters, each with its own etcd and kube-apiserver")
+    assets = await asyncio.to_thread(ensure_assets, stage.note)
+    with stage.waiting("starting"):
+        starting = start_clusters(count, directory / "clusters", assets=assets)
+        fleet = await starting.__aenter__()
+    try:
+        stage.note(f"{', '.join(fleet.clusters)} are ready; kubeconfig: {fleet.kubeconfig_path}")
+        yield fleet
+    finally:
+        await starting.__aexit__(None, None, None)
+
+
+def _settings(directory: Path, fleet: Fleet) -> Settings:
+    path = directory / DEFAULT_FILE
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": "Config",
+        "clusters": [
+            {"name": name, "kubeconfig": str(fleet.kubeconfig_path), "context": name} for name in fleet.clusters
+        ],
+        "reconcilers": ["foo"],
+        "workers": WORKERS,
+        "probe_port": 0,
+        "metrics_port": 0,
+    }
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    # The demo is the same whatever CROSSCURRENT_... variables the user has set for a fleet of their own.
+    for name in [name for name in os.environ if name.startswith("CROSSCURRENT_") and name != "CROSSCURRENT_DEBUG"]:
+        del os.environ[name]
+    return configuration.load(path, required=True)
+
+
+async def _perform(stage: Stage, talk: Talk, settings: Settings, log_file: TextIO, *, keep: bool) -> bool:
+    def write(line: str) -> None:
+        log_file.write(line)
+        log_file.flush()
+
+    stage.step(f"Start Crosscurrent: the broker, {len(talk.fleet)} watchers, {WORKERS} workers, each its own process")
+    async with running_fleet(settings, write=write) as running:
+        names = tuple(ClusterName(name) for name in talk.fleet.clusters)
+
+        async def joined() -> bool:
+            views = await read_clusters(running.log, names)
+            return all(view.state == "live" and view.types and not view.unsynced for view in views)
+
+        with stage.waiting("reading the clusters"):
+            async with asyncio.timeout(JOIN_S):
+                await running.supervisor.wait_ready()
+            took = await within(JOIN_S, joined)
+        stage.check("every cluster is read", took is not None, milliseconds(took))
+        if took is None:
+            return False
+        scene = Scene(stage, talk, running)
+        for step in STEPS:
+            await step(scene)
+        passed = stage.summary()
+        _what_next(settings, talk, kept=keep)
+        if keep:
+            await _until_interrupted()
+    return passed
+
+
+def _what_next(settings: Settings, talk: Talk, *, kept: bool) -> None:
+    say()
+    say("Try next:")
+    if kept:
+        say(f"  kubectl --kubeconfig {talk.fleet.kubeconfig_path} --context cluster1 apply -f examples/talk/foo.yaml")
+        say(f"  crosscurrent get deployments -A -f {settings.path}")
+        say(f"  crosscurrent events -f {settings.path}")
+        say()
+        say(
+            f"Everything goes on running, as pid {os.getpid()}; Ctrl-C ends it. kubeconfig: {talk.fleet.kubeconfig_path}"
+        )
+        return
+    say("  crosscurrent demo --real --keep        the same, left running, to play with")
+    say("  crosscurrent up -f crosscurrent.yaml   your own clusters")
+    say("  crosscurrent --help                    everything else")
+
+
+async def _until_interrupted() -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await stopping.wait()

@@ -1,0 +1,360 @@
+"""The calls that the engine makes to an API server, on any `ClusterApi`: paths, parameters, and answers as values.
+
+Every call returns what it was asked for or a `Status` that says why not; no answer is a Status too (`Unreachable`,
+`Unauthorized`). Only metadata is asked for where only metadata is used: half the bytes, and a written object's
+resourceVersion, uid and managedFields are all there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from engine.core.api_errors import Status, read_status, unreachable
+from engine.core.objects import fields_hashes
+from engine.runtime.ports import ClusterApi, ClusterUnreachable, CredentialsRejected, Reply
+from schemas.actions import Json
+from schemas.names import ClusterId, ObjectRef, Resource, ResourceVersion, Uid
+
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+"""JSON is YAML; the server's name for server-side apply."""
+MERGE_PATCH = "application/merge-patch+json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+"""Servers that cannot do it (some aggregated ones) answer with whole objects, which are read the same way."""
+IDENTITY_NAMESPACE = "kube-system"
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`metadata` of an object, as far as writers need it."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: Uid = Uid("")
+    resource_version: ResourceVersion = ResourceVersion("")
+    generation: int = 0
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    finalizers: list[str] | None = None
+    owner_references: list[dict[str, Any]] | None = None
+    managed_fields: list[dict[str, Any]] | None = None
+
+    @property
+    def deleting(self) -> bool:
+        """Whether deletion has been asked for."""
+        return self.deletion_timestamp is not None
+
+    def fields_hash(self, manager: str, subresource: str = "") -> str:
+        """Return the hash of what a field manager owns, empty if it owns nothing; as in facts (DESIGN §5)."""
+        name = f"{manager}:{subresource}" if subresource else manager
+        return fields_hashes(self.managed_fields or []).get(name, "")
+
+
+class Head(msgspec.Struct, frozen=True):
+    """An object, of which only the metadata is looked at."""
+
+    metadata: Metadata = Metadata()
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a list."""
+
+    class Meta(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+        """`metadata` of a list."""
+
+        resource_version: ResourceVersion = ResourceVersion("")
+        continue_: str = msgspec.field(name="continue", default="")
+
+    kind: str
+    metadata: Meta = Meta()
+    items: list[Head] | None = None
+
+
+class ServerVersion(msgspec.Struct, frozen=True, rename="camel"):
+    """What `/version` says, as far as it is used."""
+
+    git_version: str
+    major: str = ""
+    minor: str = ""
+
+
+Answer = TypeVar("Answer")
+
+_encoder = msgspec.json.Encoder()
+
+
+def collection_path(resource: Resource, namespace: str = "") -> str:
+    """Return the path of a type's objects: in one namespace, or everywhere."""
+    base = f"/apis/{_escape(resource.group)}" if resource.group else "/api"
+    scope = f"/namespaces/{_escape(namespace)}" if namespace else ""
+    return f"{base}/{_escape(resource.version)}{scope}/{_escape(resource.plural)}"
+
+
+def object_path(resource: Resource, namespace: str, name: str, subresource: str = "") -> str:
+    """Return the path of an object, or of a subresource of it."""
+    path = f"{collection_path(resource, namespace)}/{_escape(name)}"
+    return f"{path}/{subresource}" if subresource else path
+
+
+def resource_of(ref: ObjectRef, api_version: str) -> Resource:
+    """Return the type of an object, in the version that an action names."""
+    return Resource(ref.group, api_version.rpartition("/")[2], ref.resource)
+
+
+async def call(
+    api: ClusterApi,
+    method: str,
+    path: str,
+    decoder: msgspec.json.Decoder[Answer],
+    *,
+    timeout: float,
+    params: Mapping[str, str] | None = None,
+    body: Json | None = None,
+    content_type: str = JSON,
+    accept: str = JSON,
+    secret: bool = False,
+) -> Answer | Status:
+    """Send one request and return its decoded answer, or why there is none.
+
+    Args:
+        api: the cluster.
+        method: HTTP method.
+        path: percent-encoded.
+        decoder: of a 2xx answer.
+        timeout: seconds for the whole exchange.
+        params: query parameters.
+        body: to send, as JSON.
+        content_type: of the body.
+        accept: media type asked for.
+        secret: no value of the body may get into a message.
+
+    """
+    data = None if body is None else _encoder.encode(body)
+    try:
+        reply = await api.request(
+            method, path, params=params, body=data, content_type=content_type, accept=accept, timeout=timeout
+        )
+    except ClusterUnreachable as error:
+        return unreachable(str(error))
+    except CredentialsRejected as error:
+        return Status(code=0, reason="Unauthorized", message=str(error), authentic=False)
+    return read_answer(reply, decoder, secret=secret)
+
+
+def read_answer(reply: Reply, decoder: msgspec.json.Decoder[Answer], *, secret: bool = False) -> Answer | Status:
+    """Return the decoded body of a 2xx answer, else its Status; what cannot be decoded did not come from an API server."""
+    if not 200 <= reply.status < 300:
+        return read_status(reply.status, reply.body, reply.headers.get("Retry-After"), secret=secret)
+    try:
+        return decoder.decode(reply.body)
+    except (msgspec.DecodeError, RecursionError):
+        message = f"HTTP {reply.status}, and not as an API server answers"
+        return Status(code=reply.status, reason="NotKubernetes", message=message, authentic=False)
+
+
+async def get(api: ClusterApi, resource: Resource, namespace: str, name: str, *, timeout: float) -> Metadata | Status:
+    """Read an object's metadata, live (a quorum read)."""
+    path = object_path(resource, namespace, name)
+    head = await call(api, "GET", path, _heads, timeout=timeout, accept=METADATA)
+    return head.metadata if isinstance(head, Head) else head
+
+
+async def get_object(
+    api: ClusterApi, resource: Resource, namespace: str, name: str, *, timeout: float
+) -> Json | Status:
+    """Read a whole object, live."""
+    return await call(api, "GET", object_path(resource, namespace, name), _objects, timeout=timeout)
+
+
+async def list_page(
+    api: ClusterApi,
+    resource: Resource,
+    namespace: str = "",
+    *,
+    timeout: float,
+    label_selector: str = "",
+    limit: int = 500,
+    resume: str = "",
+) -> Page | Status:
+    """Read one page of a type's metadata, live: without a resourceVersion, so from a quorum.
+
+    Args:
+        api: the cluster.
+        resource: the type.
+        namespace: empty for all.
+        timeout: seconds.
+        label_selector: as kubectl's `-l`.
+        limit: objects per page.
+        resume: `continue_` of the page before.
+
+    """
+    params = {"limit": str(limit)}
+    if label_selector:
+        params["labelSelector"] = label_selector
+    if resume:
+        params["continue"] = resume
+    path = collection_path(resource, namespace)
+    return await call(api, "GET", path, _pages, timeout=timeout, params=params, accept=METADATA_LIST)
+
+
+async def apply(
+    api: ClusterApi,
+    resource: Resource,
+    body: Json,
+    *,
+    manager: str,
+    force: bool,
+    timeout: float,
+    subresource: str = "",
+) -> Metadata | Status:
+    """Server-side apply; `body` holds apiVersion, kind and metadata.name, and uid and resourceVersion as preconditions.
+
+    A uid that does not match is 422 (field immutable), or 409 where there is no object; a resourceVersion that does not
+    match is 409, but is *ignored* where there is no object. So send the uid whenever there must be one (seen in 1.36).
+    """
+    metadata = body["metadata"]
+    path = object_path(resource, metadata.get("namespace", ""), metadata["name"], subresource)
+    params = {"fieldManager": manager, "force": "true" if force else "false"}
+    return await _write(api, "PATCH", path, body, resource, timeout=timeout, params=params, content_type=APPLY)
+
+
+async def patch(
+    api: ClusterApi, resource: Resource, namespace: str, name: str, body: Json, *, manager: str, timeout: float
+) -> Metadata | Status:
+    """JSON merge patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions."""
+    path = object_path(resource, namespace, name)
+    params = {"fieldManager": manager}
+    return await _write(api, "PATCH", path, body, resource, timeout=timeout, params=params, content_type=MERGE_PATCH)
+
+
+async def create(api: ClusterApi, resource: Resource, body: Json, *, manager: str, timeout: float) -> Metadata | Status:
+    """Create an object under the name that `body` gives it."""
+    path = collection_path(resource, body["metadata"].get("namespace", ""))
+    return await _write(api, "POST", path, body, resource, timeout=timeout, params={"fieldManager": manager})
+
+
+async def delete(
+    api: ClusterApi,
+    resource: Resource,
+    namespace: str,
+    name: str,
+    *,
+    uid: Uid,
+    version: ResourceVersion | None,
+    propagation: str,
+    timeout: float,
+) -> Status | None:
+    """Delete an object on the condition that it has this uid, and this resourceVersion if one is given."""
+    preconditions = {"uid": uid} if version is None else {"uid": uid, "resourceVersion": version}
+    body = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": preconditions,
+        "propagationPolicy": propagation,
+    }
+    answer = await call(api, "DELETE", object_path(resource, namespace, name), _anything, timeout=timeout, body=body)
+    return answer if isinstance(answer, Status) else None
+
+
+async def server_version(api: ClusterApi, *, timeout: float) -> ServerVersion | Status:
+    """Ask which Kubernetes it is."""
+    return await call(api, "GET", "/version", _versions, timeout=timeout)
+
+
+async def identity(api: ClusterApi, *, timeout: float) -> ClusterId | Status:
+    """Ask which cluster it is: the uid of its `kube-system` namespace (DESIGN §2.4)."""
+    found = await get(api, Resource("", "v1", "namespaces"), "", IDENTITY_NAMESPACE, timeout=timeout)
+    return found if isinstance(found, Status) else ClusterId(found.uid)
+
+
+async def serves(api: ClusterApi, resource: Resource, *, timeout: float) -> list[Resource] | Status:
+    """Return every version in which a type is served, by discovery; empty is a proof that it is not (SEC: a 404 is none).
+
+    Args:
+        api: the cluster.
+        resource: the type; its version does not matter.
+        timeout: seconds for each of the requests, one and one for each version of the group.
+
+    """
+    if resource.group:
+        groups = await call(api, "GET", "/apis", _groups, timeout=timeout)
+        if isinstance(groups, Status):
+            return groups
+        versions = [one.version for group in groups.groups if group.name == resource.group for one in group.versions]
+    else:
+        versions = ["v1"]
+    found = []
+    for version in versions:
+        path = f"/apis/{_escape(resource.group)}/{version}" if resource.group else f"/api/{version}"
+        listed = await call(api, "GET", path, _resources, timeout=timeout)
+        if isinstance(listed, Status):
+            return listed
+        if any(one.name == resource.plural for one in listed.resources):
+            found.append(Resource(resource.group, version, resource.plural))
+    return found
+
+
+async def _write(
+    api: ClusterApi,
+    method: str,
+    path: str,
+    body: Json,
+    resource: Resource,
+    *,
+    timeout: float,
+    params: Mapping[str, str],
+    content_type: str = JSON,
+) -> Metadata | Status:
+    secret = resource.group_resource == "secrets"
+    head = await call(
+        api,
+        method,
+        path,
+        _heads,
+        timeout=timeout,
+        params=params,
+        body=body,
+        content_type=content_type,
+        accept=METADATA,
+        secret=secret,
+    )
+    return head.metadata if isinstance(head, Head) else head
+
+
+def _escape(segment: str) -> str:
+    return quote(segment, safe="")
+
+
+class _Version(msgspec.Struct, frozen=True):
+    version: str
+
+
+class _Group(msgspec.Struct, frozen=True):
+    name: str
+    versions: list[_Version] = []
+
+
+class _Groups(msgspec.Struct, frozen=True, tag_field="kind", tag="APIGroupList"):
+    groups: list[_Group]
+
+
+class _Resource(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _Resources(msgspec.Struct, frozen=True, tag_field="kind", tag="APIResourceList"):
+    resources: list[_Resource]
+
+
+_heads = msgspec.json.Decoder(Head)
+_objects = msgspec.json.Decoder(dict[str, Any])
+_anything = msgspec.json.Decoder(Any)
+_pages = msgspec.json.Decoder(Page)
+_versions = msgspec.json.Decoder(ServerVersion)
+_groups = msgspec.json.Decoder(_Groups)
+_resources = msgspec.json.Decoder(_Resources)

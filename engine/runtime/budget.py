@@ -1,0 +1,85 @@
+"""How many requests one cluster gets at once: additive increase, multiplicative decrease on 429 (DESIGN §7).
+
+One budget per cluster, shared by everything that writes to it, so that a slow cluster holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+MOST = 64
+"""In flight at first and at most. An API server admits some 600 requests at once by default, shared with all its other clients,
+and answers a write in 5 to 20 ms: this is several thousand a second, more than one process sends."""
+LEAST = 1
+"""There is always one, or nothing would ever find out that the cluster recovered."""
+CALM_SECONDS = 1.0
+"""After a cut, further 429s count for nothing so long: they answer requests that were sent before it."""
+
+
+class Budget:
+    """Slots of one cluster."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._limit = float(most)
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._calm_until = float("-inf")
+
+    @property
+    def limit(self) -> int:
+        """Requests in flight that are allowed just now."""
+        return int(self._limit)
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold one slot; waits for one, first come first served."""
+        await self._take()
+        try:
+            yield
+        finally:
+            self._taken -= 1
+            self._wake()
+
+    def learn(self, status: int, now: float) -> None:
+        """Take an answer into account.
+
+        Args:
+            status: HTTP status, 0 for no answer (which says nothing about the load).
+            now: monotonic seconds.
+
+        """
+        if status == 429:
+            if now >= self._calm_until:
+                self._limit = max(LEAST, self._limit / 2)
+                self._calm_until = now + CALM_SECONDS
+        elif 200 <= status < 300:
+            # One more for every full window of successes.
+            self._limit = min(self._most, self._limit + 1 / self._limit)
+            self._wake()
+
+    async def _take(self) -> None:
+        if self._taken < self.limit and not self._waiting:
+            self._taken += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._taken -= 1  # it was given to us just as we gave up
+                self._wake()
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    def _wake(self) -> None:
+        while self._waiting and self._taken < self.limit:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._taken += 1
+                turn.set_result(None)

@@ -1,0 +1,140 @@
+"""What wakes a key: its object, its dependents, the cluster set; and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.core.authoring import dependent
+from engine.runtime.mapper import Mapper
+from engine.runtime.ports import Message
+from engine.sandbox.memory_log import MemoryLog
+from reconcilers.foo import DEPLOYMENTS as KIND
+from reconcilers.foo import deployment, foo
+from schemas import subjects
+from schemas.clusters import ClusterState
+from schemas.facts import SyncType
+from schemas.names import ClusterName, ObjectRef
+from tests.builders import C1, C2, DEPLOYMENTS, a_view, deployment_ref, foo_body, foo_ref, identity, sync_fact
+from tests.world import World, eventually
+
+
+@pytest.fixture
+async def woken() -> AsyncIterator[tuple[MemoryLog, World]]:
+    log = MemoryLog()
+    world = World(log, [C1, C2])
+    await world.start()
+    task = asyncio.create_task(Mapper(log, foo, (C1, C2)).run(1.0))
+    await asyncio.sleep(0.05)
+    yield log, world
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def child_of(name: str = "example-foo", uid: str = "foo-uid") -> dict[str, Any]:
+    view = a_view((foo_ref(name), foo_body(name, uid=uid)))
+    parent = view.get(foo_ref(name))
+    assert parent is not None
+    return dependent(view, parent, C2, KIND, deployment(parent)).body
+
+
+def requested(log: MemoryLog) -> set[ObjectRef]:
+    return {subjects.parse_keyed(record.subject)[1] for record in log.records("REQUESTS")}
+
+
+async def drain(log: MemoryLog) -> None:
+    """Answer every request, without doing anything."""
+    await asyncio.sleep(0.05)
+    task = asyncio.create_task(
+        log.consume("REQUESTS", "drain", ["requests.>"], lambda delivery: delivery.ack(), concurrency=9, ack_wait=1.0)
+    )
+    await eventually(lambda: not log.records("REQUESTS"))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def indexed(log: MemoryLog) -> dict[tuple[str, str], bool]:
+    last = {record.subject: record.body != b"" for record in log.records("INDEX")}
+    return {subjects.parse_owner(subject)[:2]: there for subject, there in last.items()}
+
+
+async def test_an_object_wakes_its_own_key(woken: tuple[MemoryLog, World]) -> None:
+    log, world = woken
+    await world.put(foo_ref(), foo_body())
+    await eventually(lambda: requested(log) == {foo_ref()})
+
+
+async def test_a_dependent_wakes_its_owner_in_another_cluster_and_is_indexed(woken: tuple[MemoryLog, World]) -> None:
+    log, world = woken
+    await world.put(deployment_ref(C2), child_of())
+    await eventually(lambda: requested(log) == {foo_ref()})
+    assert indexed(log) == {(identity(C1), "foo-uid"): True}
+
+
+async def test_a_tombstone_wakes_the_owner_even_if_nobody_saw_the_last_state(woken: tuple[MemoryLog, World]) -> None:
+    log, world = woken
+    body = await world.put(deployment_ref(C2), child_of())
+    await drain(log)
+    world.objects[deployment_ref(C2)] = {**body, "metadata": {"uid": body["metadata"]["uid"]}}
+    await world.remove(deployment_ref(C2))
+    await eventually(lambda: requested(log) == {foo_ref()})
+    assert indexed(log) == {(identity(C1), "foo-uid"): False}
+
+
+async def test_a_changed_owner_wakes_both(woken: tuple[MemoryLog, World]) -> None:
+    log, world = woken
+    await world.put(deployment_ref(C2), child_of())
+    await drain(log)
+    await world.put(deployment_ref(C2), child_of("second", "second-uid"))
+    await eventually(lambda: requested(log) == {foo_ref(), foo_ref("second")})
+    assert indexed(log) == {(identity(C1), "foo-uid"): False, (identity(C1), "second-uid"): True}
+
+
+async def test_an_owner_in_an_unknown_cluster_wakes_nothing(woken: tuple[MemoryLog, World]) -> None:
+    log, world = woken
+    body = child_of()
+    text = body["metadata"]["annotations"]["crosscurrent.dev/owners"].replace(identity(C1), "elsewhere")
+    body["metadata"]["annotations"]["crosscurrent.dev/owners"] = text
+    await world.put(deployment_ref(C2), body)
+    await asyncio.sleep(0.1)
+    assert requested(log) == set()
+
+
+async def test_a_change_of_the_cluster_set_wakes_every_key(woken: tuple[MemoryLog, World]) -> None:
+    log, world = woken
+    await world.put(foo_ref(), foo_body())
+    await world.put(foo_ref("second"), foo_body("second"))
+    await drain(log)
+    await world.set_state(C2, ClusterState.SUSPECT)
+    await eventually(lambda: requested(log) == {foo_ref(), foo_ref("second")})
+
+
+@pytest.mark.parametrize(
+    ("kind", "wakes"), [(SyncType.COMPLETED, True), (SyncType.BOOKMARK, False), (SyncType.GAP, False)]
+)
+async def test_contents_becoming_known_wakes_every_key_and_a_bookmark_none(
+    woken: tuple[MemoryLog, World], kind: SyncType, wakes: bool
+) -> None:
+    log, world = woken
+    await world.put(foo_ref(), foo_body())
+    await drain(log)
+    subject = subjects.sync(C2, DEPLOYMENTS.group, DEPLOYMENTS.plural)
+    await log.publish([Message(subject=subject, body=sync_fact(C2, DEPLOYMENTS, kind))])
+    await asyncio.sleep(0.1)
+    assert bool(requested(log)) is wakes
+
+
+async def test_objects_of_undeclared_clusters_wake_nothing(woken: tuple[MemoryLog, World]) -> None:
+    log, world = woken
+    await world.put(foo_ref(cluster=ClusterName("elsewhere")), foo_body())
+    await asyncio.sleep(0.1)
+    assert requested(log) == set()
+
+
+def test_new_code_reads_everything_again() -> None:
+    changed = msgspec.structs.replace(foo, code="other")
+    assert Mapper(MemoryLog(), foo, ()).durable != Mapper(MemoryLog(), changed, ()).durable
