@@ -94,10 +94,14 @@ class Handler(socketserver.StreamRequestHandler):
         found = found or _object(path, store.version)
         missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
         kind = f"application/json;g=apidiscovery.k8s.io;v=v2;as={_AGGREGATED}" if _AGGREGATED in accept else ""
-        self._send(200 if found else 404, json.dumps(found or missing).encode(), kind if path in ("/api", "/apis") else "")
+        self._send(
+            200 if found else 404, json.dumps(found or missing).encode(), kind if path in ("/api", "/apis") else ""
+        )
 
     def _send(self, status: int, body: bytes, kind: str = "") -> None:
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind or 'application/json'}\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = (
+            f"HTTP/1.1 {status} X\r\nContent-Type: {kind or 'application/json'}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         self.wfile.write(head.encode() + body)
 
     def _watch(self, path: str, query: dict[str, str]) -> None:
@@ -171,7 +175,11 @@ def _added(store: Store, index: int) -> bytes:
 
 
 def _bookmark(kind: str, version: str, at: int, annotations: dict[str, str]) -> bytes:
-    metadata = {"resourceVersion": str(at), "creationTimestamp": None, **({"annotations": annotations} if annotations else {})}
+    metadata = {
+        "resourceVersion": str(at),
+        "creationTimestamp": None,
+        **({"annotations": annotations} if annotations else {}),
+    }
     body = {"kind": kind, "apiVersion": version, "metadata": metadata}
     return _chunk(json.dumps({"type": "BOOKMARK", "object": body}).encode() + b"\n")
 
@@ -228,7 +236,12 @@ def _object(path: str, version: int) -> Json | None:
     if path == "/api/v1/namespaces":
         names = ("kube-system", NAMESPACE)
         metadata = {"resourceVersion": str(version)}
-        return {"kind": "NamespaceList", "apiVersion": "v1", "metadata": metadata, "items": [_space(name) for name in names]}
+        return {
+            "kind": "NamespaceList",
+            "apiVersion": "v1",
+            "metadata": metadata,
+            "items": [_space(name) for name in names],
+        }
     if path.startswith("/api/v1/namespaces/"):
         return _space(path.rpartition("/")[2])
     return None

@@ -125,7 +125,9 @@ class Bench:
                 broker_cpu=used[2] if broker else 0.0,
                 peak_bytes=peak_resident_bytes(client.pid),
             )
-        self._settings.say(f"ingest: {module} {fsync}: {run.rate:,.0f} events/s, {run.cpu / run.events * 1e6:.0f} us CPU each")
+        self._settings.say(
+            f"ingest: {module} {fsync}: {run.rate:,.0f} events/s, {run.cpu / run.events * 1e6:.0f} us CPU each"
+        )
         return run
 
 
@@ -147,9 +149,9 @@ def run(settings: Settings) -> Report:
     finally:
         bench.close()
     notes = (
-        f"{bench.line_bytes:,.0f} bytes per event on the wire, about half of them managedFields; {OBJECTS} objects in turn; "
+        f"{bench.line_bytes:,.0f} bytes per event on the wire, half of them managedFields; {OBJECTS} objects in turn",
         f"{bench.events:,} events a run, peers {bench.peer_events:,}",
-        "kopf 1.45 has no batching window any more: its handler runs for every event; posting, peering, scanning and logs off",
+        "kopf 1.45 has no batching window any more: its handler runs for each event; posting, peering, scanning, logs off",
         "ceiling: the same messages from memory, through the same publish call, to the same stream, nothing read or encoded",
     )
     raw = {name: msgspec.to_builtins(found) for name, found in runs.items()}

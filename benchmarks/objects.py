@@ -57,7 +57,10 @@ def _deployment() -> Json:
             "generation": 4,
             "creationTimestamp": "2026-11-02T09:14:31Z",
             "labels": {"app.kubernetes.io/name": _NAME, "app.kubernetes.io/part-of": "shop", "team": "payments"},
-            "annotations": {"deployment.kubernetes.io/revision": "4", "owner.example.com/contact": "payments@example.com"},
+            "annotations": {
+                "deployment.kubernetes.io/revision": "4",
+                "owner.example.com/contact": "payments@example.com",
+            },
             "managedFields": [_applied(), _updated()],
         },
         "spec": _spec(),
@@ -131,7 +134,14 @@ def _applied() -> Json:
 
 
 def _updated() -> Json:
-    condition = {".": {}, "f:lastTransitionTime": {}, "f:lastUpdateTime": {}, "f:reason": {}, "f:status": {}, "f:type": {}}
+    condition = {
+        ".": {},
+        "f:lastTransitionTime": {},
+        "f:lastUpdateTime": {},
+        "f:reason": {},
+        "f:status": {},
+        "f:type": {},
+    }
     status = {f"f:{key}": {} for key in _status() if key != "conditions"}
     status["f:conditions"] = {".": {}, 'k:{"type":"Available"}': condition, 'k:{"type":"Progressing"}': condition}
     annotations = {"f:deployment.kubernetes.io/revision": {}}

@@ -29,7 +29,7 @@ def print_reports(reports: Sequence[Report], out: Console) -> None:
     table = Table(title=_machine(), title_justify="left", header_style="bold")
     for heading in ("figure", "fsync"):
         table.add_column(heading)
-    for heading in ("median", "min – max", "unit", "target", ""):
+    for heading in ("median", "min .. max", "unit", "target", ""):
         table.add_column(heading, justify="left" if heading == "unit" else "right", no_wrap=True)
     for report in reports:
         table.add_section()
@@ -59,7 +59,7 @@ def write_json(reports: Sequence[Report], path: Path) -> None:
 
 
 def _row(one: Figure) -> tuple[str, ...]:
-    spread = f"{number(min(one.values))} – {number(max(one.values))}" if len(one.values) > 1 else ""
+    spread = f"{number(min(one.values))} .. {number(max(one.values))}" if len(one.values) > 1 else ""
     verdict = "" if one.target is None else ("[red]MISSED[/]" if one.missed else "[green]ok[/]")
     target = str(one.target) if one.target else ""
     return f"  {one.name}", one.fsync, number(one.median), spread, one.unit, target, verdict

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,7 +56,8 @@ class Role:
             )
         self.pid = self._process.pid
         pin(self.pid, core)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         self.tell(settings)
 
     def tell(self, command: Mapping[str, Any]) -> None:
@@ -103,6 +105,10 @@ class Role:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()  # type: ignore[union-attr]
 
     def __enter__(self) -> Self:
         return self

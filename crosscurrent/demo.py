@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -72,14 +72,11 @@ async def _clusters(stage: Stage, directory: Path, count: int) -> AsyncIterator[
 
     stage.step(f"Start {count} real clusters, each with its own etcd and kube-apiserver")
     assets = await asyncio.to_thread(ensure_assets, stage.note)
-    with stage.waiting("starting"):
-        starting = start_clusters(count, directory / "clusters", assets=assets)
-        fleet = await starting.__aenter__()
-    try:
+    async with AsyncExitStack() as stack:
+        with stage.waiting("starting"):
+            fleet = await stack.enter_async_context(start_clusters(count, directory / "clusters", assets=assets))
         stage.note(f"{', '.join(fleet.clusters)} are ready; kubeconfig: {fleet.kubeconfig_path}")
         yield fleet
-    finally:
-        await starting.__aexit__(None, None, None)
 
 
 def _settings(directory: Path, fleet: Fleet) -> Settings:

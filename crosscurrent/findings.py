@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 import msgspec
 
-from crosscurrent.fleet import UNSEEN, ClusterView, read_clusters
+from crosscurrent.fleet import CLUSTER_FACTS, SYNC_RECORDS, UNSEEN, ClusterView, read_clusters
 from crosscurrent.output import parse_time, span
 from engine.runtime.ports import EventLog, EventLogError
 from schemas import subjects
@@ -17,6 +18,11 @@ from schemas.names import ClusterName
 STREAMS = ("FACTS", "STATE", "INDEX", "REQUESTS", "DECISIONS", "TIMERS")
 MAX_SHOWN = 10
 """Findings of one kind that are printed in full; a fleet-wide failure has thousands, and their causes repeat."""
+MAX_WAIT_S = 15.0
+"""A request is answered in milliseconds, or after a dead worker's lease of 5 s."""
+_LOOKS = 5
+_LOOK_S = 0.2
+"""STATE trails FACTS by about a millisecond; a second of looking tells trailing from being stuck."""
 _GRACE_S = 5.0
 """An open entry is looked at by a waiting worker only after its lease, and taken over soon after that."""
 _ADVICE = {
@@ -56,6 +62,8 @@ async def examine(log: EventLog, names: tuple[ClusterName, ...], now: float) -> 
         return findings  # whatever else looks wrong follows from this
     views = await read_clusters(log, names)
     findings += [*_clusters(views), *_types(views)]
+    findings += await _following(log)
+    findings += await _requests(log, now)
     return [*findings, *await _keys(log, now)]
 
 
@@ -69,6 +77,44 @@ async def _streams(log: EventLog) -> list[Finding]:
     if missing:
         return missing
     return [Finding(Level.FINE, "broker", f"reachable, {len(STREAMS)} streams")]
+
+
+async def _following(log: EventLog) -> list[Finding]:
+    """Compare the standing records of FACTS and STATE: they come with the facts, in one order, and are few."""
+    wanted = [SYNC_RECORDS, CLUSTER_FACTS]
+    for _ in range(_LOOKS):
+        written, followed = await log.last("FACTS", wanted), await log.last("STATE", wanted)
+        # One that came in between the two reads differs as well: the next look tells.
+        behind = [subject for subject in written if subject in followed and followed[subject].id != written[subject].id]
+        missing = [subject for subject in written if subject not in followed]
+        if not behind and not missing:
+            return [Finding(Level.FINE, "STATE", "has followed FACTS")]
+        await asyncio.sleep(_LOOK_S)
+    return [
+        Finding(
+            Level.WRONG,
+            "STATE",
+            f"is behind FACTS: {len(missing)} standing records are missing, {len(behind)} are old",
+            "watchers look every minute and heal it; if it lasts, look at the broker's log",
+        )
+    ]
+
+
+async def _requests(log: EventLog, now: float) -> list[Finding]:
+    """Look at what waits for a worker, or is being worked on."""
+    try:
+        waiting = await log.last("REQUESTS", [f"{subjects.REQUESTS}.>"])
+    except EventLogError as error:
+        return [
+            Finding(Level.WRONG, "requests", f"cannot be counted: {error}", "very many keys wait, or the broker fails")
+        ]
+    times = [moment for record in waiting.values() if (moment := parse_time(record.time)) is not None]
+    oldest = now - min(times, default=now)
+    text = f"{len(waiting)} waiting or worked on"
+    if oldest <= MAX_WAIT_S:
+        return [Finding(Level.FINE, "requests", text)]
+    advice = "is any `crosscurrent reconcile` running? If so, see the keys below, or run more of them"
+    return [Finding(Level.WRONG, "requests", f"{text}, the oldest for {span(oldest)}", advice)]
 
 
 def _clusters(views: Sequence[ClusterView]) -> Iterator[Finding]:

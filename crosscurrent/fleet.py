@@ -11,7 +11,7 @@ import msgspec
 from crosscurrent.output import parse_time
 from engine.runtime.ports import EventLog
 from schemas import subjects
-from schemas.clusters import CLUSTERS, ClusterMeta, ClusterRecord, ClusterStatus
+from schemas.clusters import CLUSTERS, ClusterRecord, ClusterStatus
 from schemas.facts import SyncRecord, decode_fact, decode_sync
 from schemas.names import ClusterName
 
@@ -122,18 +122,21 @@ async def read_clusters(log: EventLog, configured: tuple[ClusterName, ...] = ())
 
 
 def cluster_document(view: ClusterView, now: float) -> dict[str, object]:
-    """Return a cluster as `-o json` shows it: its record, and what is computed from the sync records."""
+    """Return a cluster as `-o json` shows it: one flat object, the same keys for every cluster."""
     status = view.status
-    document: dict[str, object]
-    if status is None:
-        document = {"apiVersion": "crosscurrent.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": view.name}}
-        known: dict[str, object] = {"state": UNSEEN, "reason": "NotReported"}
-    else:
-        record = ClusterRecord(metadata=ClusterMeta(name=view.name, uid=status.identity), status=status)
-        document = msgspec.to_builtins(record)
-        known = msgspec.to_builtins(status)
     lag = view.lag(now)
-    unsynced = [{"resource": item.group_resource, "reason": item.reason} for item in view.unsynced]
-    known |= {"types": len(view.types), "synced": len(view.types) - len(unsynced), "unsynced": unsynced}
-    known["lagSeconds"] = None if lag is None else round(lag, 3)
-    return {**document, "status": known}
+    return {
+        "name": view.name,
+        "state": view.state,
+        "identity": status.identity if status else "",
+        "epoch": status.epoch if status else 0,
+        "version": status.version if status else "",
+        "types": len(view.types),
+        "syncedTypes": len(view.types) - len(view.unsynced),
+        "synced": bool(view.types) and not view.unsynced,
+        "unsynced": [{"resource": item.group_resource, "reason": item.reason} for item in view.unsynced],
+        "lagSeconds": None if lag is None else round(lag, 3),
+        "since": status.since if status else "",
+        "reason": status.reason if status else "NotReported",
+        "message": status.message if status else "no watcher has reported this cluster",
+    }

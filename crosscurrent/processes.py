@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crosscurrent.errors import SettingsError, UserError
 from crosscurrent.settings import Settings
-from crosscurrent.state_directory import BrokerAddress
+from crosscurrent.state_directory import BrokerAddress, find_broker, redaction_key
 from schemas.config import ClusterConfig
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from engine.core.authoring import Reconciler
-    from engine.runtime.ports import EventLog
+    from engine.runtime.cluster_api import KubernetesApi
+    from engine.runtime.ports import Clock, EventLog
     from schemas.names import Resource
+    from watchers.settings import WatchSettings
 
 CONNECT_TIMEOUT_S = 5.0
 """For reaching the broker at start: a wrong address should be an answer, not a wait."""
+MIND_S = 60.0
+"""Between two looks at the streams' health (DESIGN §5)."""
+_TOMBSTONE_MARGIN_S = 3600.0
+"""Tombstones outlive FACTS by this, so that no reader of FACTS outlives them."""
 
 
 def check(settings: Settings) -> list[Reconciler]:
@@ -105,9 +113,100 @@ async def watch(
     settings: Settings, cluster: ClusterConfig, *, registry: CollectorRegistry, ready: Callable[[], None]
 ) -> None:
     """Watch one cluster until cancelled."""
-    raise NotImplementedError
+    from crosscurrent.watch_metrics import WatchCollector  # noqa: PLC0415
+    from engine.runtime.clock import SystemClock  # noqa: PLC0415
+    from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
+
+    types = watched_types(settings, check(settings))
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        log = await _prepared_log(settings, stack)
+        api = await _open_api(settings, cluster, stack)
+        watcher = ClusterWatcher(api, log, clock, watch_settings(settings, types))
+        registry.register(WatchCollector(watcher.statistics))
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        group.create_task(watcher.run(), name=f"watcher {cluster.name}")
+        group.create_task(_mind(log, clock, watcher.heal), name="health of the streams")
+        ready()
 
 
 async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: Callable[[], None]) -> None:
     """Run the configured reconcilers until cancelled."""
-    raise NotImplementedError
+    from engine.runtime.clock import SystemClock  # noqa: PLC0415
+    from engine.runtime.worker_metrics import WorkerMetrics  # noqa: PLC0415
+    from reconcilers.service import run_reconcilers  # noqa: PLC0415
+
+    found = check(settings)
+    async with AsyncExitStack() as stack:
+        log = await _prepared_log(settings, stack)
+        apis = {item.name: await _open_api(settings, item, stack) for item in settings.config.clusters}
+        ready()
+        await run_reconcilers(
+            found, log=log, apis=apis, clock=SystemClock(), name=process_name(), metrics=WorkerMetrics(registry)
+        )
+
+
+def watch_settings(settings: Settings, types: list[Resource]) -> WatchSettings:
+    """Return what a watcher is told."""
+    from watchers.settings import DAY_SECONDS, WatchSettings  # noqa: PLC0415
+
+    config = settings.config
+    resources = [str(kind) for kind in types] + (["*/*"] if "*/*" in config.resources else [])
+    needs_key = "v1/secrets" in resources
+    return WatchSettings(
+        resources=tuple(resources),
+        run=secrets.token_hex(4),
+        seed=secrets.randbits(32),
+        redaction_key=redaction_key(settings.state_directory) if needs_key else b"",
+        tombstone_ttl_seconds=config.nats.fact_days * DAY_SECONDS + _TOMBSTONE_MARGIN_S,
+    )
+
+
+async def _prepared_log(settings: Settings, stack: AsyncExitStack) -> EventLog:
+    """Return a connected log whose streams exist; `up` has made them, a process that runs alone must."""
+    log = await open_log(find_broker(settings), settings)
+    stack.push_async_callback(log.close)
+    await prepare(log)
+    return log
+
+
+async def prepare(log: EventLog) -> None:
+    """Create or migrate the streams.
+
+    Raises:
+        UserError: when they cannot be had as they must be.
+
+    """
+    from engine.runtime.ports import EventLogError  # noqa: PLC0415
+
+    try:
+        await log.prepare()
+    except EventLogError as error:
+        raise UserError(f"the streams cannot be prepared: {error}", "`crosscurrent doctor` says more") from error
+
+
+async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> KubernetesApi:
+    from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
+    from engine.runtime.kubeconfig import KubeconfigError, resolve_cluster  # noqa: PLC0415
+
+    try:
+        context = resolve_cluster(cluster, directory_of(settings))
+    except KubeconfigError as error:
+        raise SettingsError(f"{settings.where()}: {cluster.name}: {error}") from error
+    api = await KubernetesApi.open(cluster.name, context)
+    stack.push_async_callback(api.close)
+    return api
+
+
+async def _mind(log: EventLog, clock: Clock, heal: Callable[[str], None]) -> None:
+    """Look at start and every minute for what breaks the streams, and heal what it lost (DESIGN §5)."""
+    from engine.runtime.ports import EventLogError  # noqa: PLC0415
+
+    while True:
+        try:
+            found = await log.heal()
+        except EventLogError:
+            found = []  # the publisher says so
+        if found:
+            heal("; ".join(found))
+        await clock.sleep(MIND_S)

@@ -1,7 +1,7 @@
 """A running fleet: broker, watchers, workers, probes, metrics. What `up` and the demo start and end.
 
-Started in the order in which each needs the other, after everything that can be checked has been; ended the other way
-round: workers first, which finish the action in hand, then watchers, then the broker.
+Started in the order in which each needs the other, and ended the other way round: workers first, which finish the action
+in hand, then watchers, then the broker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import msgspec
 
 from crosscurrent import health, processes
 from crosscurrent.broker import running_broker
-from crosscurrent.errors import UserError
 from crosscurrent.host import METRICS_VARIABLE
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import BrokerAddress, held
@@ -43,7 +42,7 @@ async def running_fleet(
     """Run everything for as long as the block runs.
 
     Args:
-        settings: with a file, which the child processes read too.
+        settings: checked (`processes.check`), with a file, which the child processes read too.
         host: address for probes and metrics.
         write: takes the children's log lines; None: our stderr.
 
@@ -52,7 +51,6 @@ async def running_fleet(
 
     """
     config = settings.config
-    processes.check(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(held(settings.state_directory))
         probe_socket, metrics_socket = health.take_ports(config.probe_port, config.metrics_port, host=host)
@@ -62,7 +60,7 @@ async def running_fleet(
         address = await stack.enter_async_context(running_broker(settings))
         log = await processes.open_log(address, settings)
         stack.push_async_callback(log.close)
-        await _prepared(log)
+        await processes.prepare(log)
         environment = {METRICS_VARIABLE: "1"} if metrics_socket else {}
         supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH), write=write)
         await stack.enter_async_context(_probes(probe_socket, supervisor, log))
@@ -89,13 +87,6 @@ def child_specs(settings: Settings) -> list[ChildSpec]:
         for number in range(1, workers + 1)
     ]
     return specs
-
-
-async def _prepared(log: EventLog) -> None:
-    try:
-        await log.prepare()
-    except EventLogError as error:
-        raise UserError(f"the streams cannot be prepared: {error}", "`crosscurrent doctor` says more") from error
 
 
 @asynccontextmanager

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,8 @@ from crosscurrent.settings import Settings
 
 ADDRESS_FILE = "broker.json"
 LOCK_FILE = "up.lock"
-_START_ONE = "start `crosscurrent up`, or set nats.url"
+KEY_FILE = "redaction.key"
+_NONE = "no running broker found: start `crosscurrent up`, or set nats.url"
 
 
 class BrokerAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,15 +50,11 @@ def find_broker(settings: Settings) -> BrokerAddress:
     try:
         address = msgspec.json.decode(path.read_bytes(), type=BrokerAddress)
     except FileNotFoundError:
-        raise BrokerNotFound(f"no running broker found in {settings.state_directory}", _START_ONE) from None
-    except PermissionError:
-        raise BrokerNotFound(f"{path}: not yours to read", "run as the user who started `crosscurrent up`") from None
+        raise BrokerNotFound(_NONE, f"looked in {settings.state_directory}") from None
     except (OSError, msgspec.DecodeError) as error:
-        raise BrokerNotFound(f"{path}: cannot be read: {error}", _START_ONE) from error
+        raise BrokerNotFound(_NONE, f"{path} cannot be read: {error}") from error
     if not is_running(settings.state_directory):
-        raise BrokerNotFound(
-            f"no running broker found: `crosscurrent up` (pid {address.pid}) has ended and left {path}", _START_ONE
-        )
+        raise BrokerNotFound(_NONE, f"a `crosscurrent up` (pid {address.pid}) has ended and left {path}")
     return address
 
 
@@ -108,16 +106,42 @@ def announced(directory: Path, address: BrokerAddress) -> Iterator[Path]:
     """Leave word of the broker for as long as the block runs. Call it inside `held`."""
     path = directory / ADDRESS_FILE
     temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
     # Created 0600 and renamed: at no moment is there a readable or half-written credential.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(address))
+    _write_private(temporary, msgspec.json.encode(address))
     temporary.replace(path)
     try:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def redaction_key(directory: Path) -> bytes:
+    """Return the key of the hashes that replace Secret values: made once, kept, the same for all watchers here.
+
+    Raises:
+        UserError: when it can be neither read nor made.
+
+    """
+    path = directory / KEY_FILE
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            # Linked into place whole: of several watchers that start at once, all read the key of the first.
+            temporary = directory / f"{KEY_FILE}.{os.getpid()}"
+            _write_private(temporary, secrets.token_bytes(32))
+            with suppress(FileExistsError):
+                os.link(temporary, path)
+            temporary.unlink()
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}", "Secrets are watched, so their hashes need a key") from error
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
 
 
 def _holder(directory: Path) -> str:

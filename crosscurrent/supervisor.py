@@ -207,12 +207,15 @@ class Supervisor:
 
     async def run(self) -> None:
         """Keep all children running until cancelled, then end them: all of one kind at a time."""
+        forever = asyncio.create_task(asyncio.Event().wait(), name="children")
         tasks = {child: asyncio.create_task(child.keep(), name=child.spec.name) for child in self.children}
         try:
-            if tasks:
-                await asyncio.gather(*tasks.values())
-            await asyncio.Event().wait()
+            # Not `gather`: it would hand our cancellation to all of them at once.
+            done, _ = await asyncio.wait({forever, *tasks.values()}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
         finally:
+            forever.cancel()
             for phase in self._phases:
                 ending = [task for child, task in tasks.items() if child.spec.kind == phase]
                 for task in ending:

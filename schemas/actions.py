@@ -65,6 +65,8 @@ class Delete(_Action, frozen=True, tag="Delete"):
 
     uid: Uid
     propagation: Propagation = Propagation.BACKGROUND
+    owner: Uid = Uid("")
+    """Owner that the live object must still refer to, by annotation or label, or it stays; empty: whatever it refers to."""
 
 
 class AddFinalizer(_Action, frozen=True, tag="AddFinalizer"):

@@ -7,6 +7,7 @@ is percent-escaped. An empty namespace is `_`, the core group is `core`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
@@ -22,6 +23,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_:\-]")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
 
 
+@lru_cache(maxsize=65536)  # a few names make up most subjects, and every one of them is escaped several times per fact
 def escape(token: str) -> str:
     """Return one subject token for any text; `unescape` is its inverse.
 

@@ -63,7 +63,7 @@ class Publisher:
     def __init__(self, log: EventLog, clock: Clock, settings: WatchSettings) -> None:
         self._event_log, self._clock, self._settings = log, clock, settings
         self._lanes: deque[Lane] = deque()
-        self._count, self._bytes = 0, 0
+        self._count, self._bytes, self._tickets = 0, 0, 0
         self._acked_at = clock.monotonic()
         self._offered, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
@@ -72,6 +72,11 @@ class Publisher:
     def queued(self) -> int:
         """How many facts wait."""
         return self._count
+
+    def ticket(self) -> str:
+        """Return a name that no other lane of any run has: a type that comes back must not repeat message ids."""
+        self._tickets += 1
+        return f"{self._settings.run}.{self._tickets}"
 
     def open(self, lane: Lane) -> None:
         """Take a lane in."""

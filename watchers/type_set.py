@@ -165,14 +165,15 @@ class TypeSet:
             await self._gate.wait()
             try:
                 version = await ask_progress(self._api, DEFINITIONS)
-                if version:
-                    await self._definitions(version)
+                if version and await self._definitions(version):
+                    continue
             except (NoAnswer, ClusterUnreachable, CredentialsRejected) as error:
                 self._log.debug("CRDs are not watched, discovery is polled", error=str(error))
             tries += 1
             await self._clock.sleep(TRIGGER_RETRY_SECONDS * (1.0 + draw(self._settings.seed, tries)))
 
-    async def _definitions(self, version: str) -> None:
+    async def _definitions(self, version: str) -> bool:
+        """Watch the CRDs until the watch ends; return whether it ever opened."""
         params = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(TRIGGER_SECONDS)}
         params["allowWatchBookmarks"] = "true"
         stream = self._api.stream(DEFINITIONS, params=params, idle_timeout=TRIGGER_IDLE_SECONDS)
@@ -180,13 +181,14 @@ class TypeSet:
             async for item in stream:
                 if isinstance(item, Reply):
                     if item.status != 200:
-                        return
+                        return False
                     continue
                 if all(b'"type":"BOOKMARK"' in line[:32] for line in item):
                     continue
                 for seconds in SETTLING_SECONDS:
                     await self._clock.sleep(seconds)
                     self._look.set()
+            return True
         finally:
             close = getattr(stream, "aclose", None)
             if close is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import msgspec
 import structlog
@@ -27,6 +28,7 @@ from engine.core.watch_states import (
     Opened,
     OpenWatch,
     Output,
+    Overdue,
     Pause,
     Refused,
     Resync,
@@ -102,9 +104,10 @@ class TypeWatch:
         self._cluster, self._standing, self._settings = cluster, standing, settings
         self._api, self._log_store, self._clock, self._publisher = api, log, clock, publisher
         self._gate, self._alarm, self._changed = gate, alarm, changed
-        self._lane = Lane(str(served.resource), self._messages(), self._on_drop)
+        run = publisher.ticket()
+        self._lane = Lane(str(served.resource), self._messages(run), self._on_drop)
         self._known: dict[Key, Seen] = {}
-        self._course = Course(settings.seed + hash_text(f"{cluster}/{served.resource}"), settings.run, served.kind)
+        self._course = Course(settings.seed + hash_text(f"{cluster}/{served.resource}"), run, served.kind)
         self._state: State = Empty(self._course, "")
         self._wake = asyncio.Event()
         self._heal, self._reload, self._reopen = "", False, False
@@ -166,7 +169,7 @@ class TypeWatch:
             version=course.version,
         )
 
-    def _messages(self) -> FactMessages:
+    def _messages(self, run: str) -> FactMessages:
         secret = self.served.resource == SECRETS
         return FactMessages(
             cluster=self._cluster,
@@ -174,7 +177,7 @@ class TypeWatch:
             epoch=self._standing.epoch,
             resource=self.served.resource,
             ttl=self._settings.tombstone_ttl_seconds,
-            run=self._settings.run,
+            run=run,
             redactor=Redactor(self._settings.redaction_key) if secret else None,
         )
 
@@ -230,9 +233,25 @@ class TypeWatch:
         async with asyncio.TaskGroup() as group:
             asked = group.create_task(asking, name=f"ask {self._cluster} {self.served.resource}")
             waked = group.create_task(self._wake.wait(), name="wake")
+            limit = wanted.limit if isinstance(wanted, OpenWatch) else 0.0
+            if limit:
+                await self._limit(limit, (asked, waked))
             await asyncio.wait((asked, waked), return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
             waked.cancel()
+
+    async def _limit(self, seconds: float, others: tuple[asyncio.Task[Any], ...]) -> None:
+        """Give the initial events their time."""
+        async with asyncio.TaskGroup() as group:
+            nap = group.create_task(self._clock.sleep(seconds), name="limit")
+            await asyncio.wait((nap, *others), return_when=asyncio.FIRST_COMPLETED)
+            nap.cancel()
+        if not any(task.done() for task in others) and isinstance(self._state, Streaming):
+            self._feed(Overdue(self._clock.monotonic()) if self._state.opened_at is not None else self._silence())
+            others[0].cancel()
+
+    def _silence(self) -> Lost:
+        return Lost(self._clock.monotonic(), "no answer to a watch")
 
     async def _list(self, wanted: GetList) -> None:
         self._requests += 1

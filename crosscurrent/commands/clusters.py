@@ -46,7 +46,7 @@ async def show_clusters(log: EventLog, names: tuple[ClusterName, ...], output: F
     views = await read_clusters(log, names)
     now = time.time()
     if output in (Format.JSON, Format.YAML):
-        say(_dumped(views, output, now))
+        say(dump([cluster_document(view, now) for view in views], output))
     elif output is Format.NAME:
         for view in views:
             say(f"cluster/{view.name}")
@@ -123,8 +123,3 @@ def _lag(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return f"{seconds * 1000:.0f}ms" if seconds < 1 else span(seconds)
-
-
-def _dumped(views: Sequence[ClusterView], output: Format, now: float) -> str:
-    items = [cluster_document(view, now) for view in views]
-    return dump({"apiVersion": "crosscurrent.dev/v1alpha1", "kind": "ClusterList", "items": items}, output)

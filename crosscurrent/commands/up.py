@@ -11,9 +11,9 @@ import msgspec
 import structlog
 from cyclopts import Parameter
 
-from crosscurrent import logs
+from crosscurrent import logs, processes
 from crosscurrent import settings as configuration
-from crosscurrent.errors import UserError
+from crosscurrent.errors import UsageError
 from crosscurrent.health import LOOPBACK
 from crosscurrent.options import Bind, ConfigFile
 from crosscurrent.running import RECONCILE, WATCH, Fleet, running_fleet
@@ -32,6 +32,7 @@ async def up(
     settings = configuration.load(config, required=True)
     if workers is not None:
         settings = with_workers(settings, workers)
+    processes.check(settings)
     logs.configure("up")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -56,11 +57,11 @@ def with_workers(settings: Settings, workers: int) -> Settings:
     """Return settings with another number of workers.
 
     Raises:
-        UserError: when it is not one.
+        UsageError: when it is not one.
 
     """
     if not 0 <= workers <= configuration.MAX_WORKERS:
-        raise UserError(f"--workers: {workers} is not between 0 and {configuration.MAX_WORKERS}")
+        raise UsageError(f"--workers: {workers} is not between 0 and {configuration.MAX_WORKERS}")
     changed = msgspec.structs.replace(settings.config, workers=workers)
     return msgspec.structs.replace(settings, config=changed)
 

@@ -50,9 +50,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     authentic: bool = True
     """Whether it is a Kubernetes Status, rather than something that stands in between."""
 
-    def absent(self, name: str) -> bool:
-        """Return whether it proves that the object `name`, which was asked for, does not exist."""
-        return self.code == 404 and self.authentic and self.reason == "NotFound" and self.name == name
+    def absent(self, name: str, plural: str) -> bool:
+        """Return whether it proves that the object which was asked for does not exist: it, and not its namespace."""
+        about = self.authentic and self.name == name and self.kind in (plural, "")
+        return about and self.code == 404 and self.reason == "NotFound"
 
     @property
     def unserved(self) -> bool:

@@ -62,6 +62,7 @@ from engine.core.watch_states import (
     Opened,
     OpenWatch,
     Outputs,
+    Overdue,
     Paging,
     Pause,
     Probing,
@@ -97,10 +98,8 @@ WATCH_SECONDS = 300.0
 """A watch asks to be closed after this to twice this, at random, so that watches move between API servers (W-09)."""
 IDLE_SECONDS = 150.0
 """Bookmarks come each minute: two and a half without a byte mean a half-open connection (W-16)."""
-STREAM_IDLE_SECONDS = 30.0
-"""The same before the initial events have ended: no server pauses that long between them."""
 STREAM_SECONDS = 120.0
-"""Initial events that have not ended by then never will (F-32): LIST instead."""
+"""Initial events that have not ended by then never will, or come faster in pages (F-32)."""
 FLUSH_BYTES = 32 * 1024 * 1024
 """A list's bodies held in memory before they are published early."""
 SHORT_WATCH_SECONDS = 1.0
@@ -129,7 +128,7 @@ def request(state: State) -> Wanted:
             return Pause(until)
         case Streaming(course=course):
             initial = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
-            return OpenWatch(_watch_params(course) | initial, STREAM_IDLE_SECONDS)
+            return OpenWatch(_watch_params(course) | initial, IDLE_SECONDS, STREAM_SECONDS)
         case Paging(next=token, whole=whole):
             limit = {} if whole else {"limit": str(PAGE_OBJECTS)}
             return GetList(limit | ({"continue": token} if token else {}))  # no resourceVersion: W-04, W-06
@@ -183,6 +182,8 @@ def _answered(state: State, given: Input, known: Known) -> tuple[State, Outputs]
             return _follow(state, given, known)
         case (Streaming(opened_at=float()), Lines()):
             return _stream(state, given, known)
+        case (Streaming(opened_at=float()), Overdue()):
+            return fall_back(state, f"initial events had not ended after {STREAM_SECONDS:.0f} s")
         case (Watching() | Streaming(opened_at=float()), Ended()):
             return _ended(state, given)
         case _:
@@ -233,8 +234,6 @@ def _stream(state: Streaming, given: Lines, known: Known) -> tuple[State, Output
         except Unreadable as error:
             return wait(state, given.now), [Trouble("Unreadable", str(error))]
     snapshot, said = _add(state.snapshot, items, known)
-    if state.opened_at is not None and given.now - state.opened_at > STREAM_SECONDS:
-        return fall_back(state, f"initial events have not ended after {STREAM_SECONDS:.0f} s")
     return _replace(state, snapshot=snapshot), said
 
 

@@ -69,7 +69,12 @@ def refused(
         return _replace(again(state), whole=True), said
     if isinstance(state, Resuming) and (status.expired or status.too_large):
         return _expire(state.course, said, status, now)
-    if code in (408, 429) or code >= 500 or isinstance(state, Paging):
+    if (
+        code in (408, 429)
+        or code >= 500
+        or isinstance(state, Paging)
+        or (isinstance(state, Streaming) and status.expired)
+    ):
         if isinstance(state, Streaming) and code >= 500:
             state = _replace(state, course=_replace(state.course, broken_streams=state.course.broken_streams + 1))
             if state.course.broken_streams > STREAM_TRIES:
@@ -86,7 +91,7 @@ def refused(
 def watch_error(course: Course, said: Outputs, status: Status, now: float) -> tuple[State, Outputs]:
     """Handle an ERROR line of an open watch (W-12)."""
     said.append(Trouble(status.reason or "WatchFailed", f"{status.code} {status.message}"))
-    if not (status.expired or status.too_large or status.reason == "StoreReadError"):
+    if not (status.too_large or status.reason == "StoreReadError"):
         return wait(Resuming(course), now), said
     return _expire(course, said, status, now)
 

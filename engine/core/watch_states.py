@@ -165,6 +165,12 @@ class Lost(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class Overdue(msgspec.Struct, frozen=True):
+    """The initial events have not ended in the time that `OpenWatch.limit` gave them."""
+
+    now: float
+
+
 class Ended(msgspec.Struct, frozen=True):
     """The server closed a watch in order, or we did to let the broker catch up (W-23)."""
 
@@ -179,7 +185,7 @@ class Resync(msgspec.Struct, frozen=True):
     heal: bool = True
 
 
-Input = Go | Opened | Lines | Listed | Refused | Lost | Ended | Resync
+Input = Go | Opened | Lines | Listed | Refused | Lost | Overdue | Ended | Resync
 
 
 class Sync(msgspec.Struct, frozen=True):
@@ -219,10 +225,12 @@ class GetList(msgspec.Struct, frozen=True):
 
 
 class OpenWatch(msgspec.Struct, frozen=True):
-    """Open a watch, feed Opened and Lines, or Refused; at its end Ended or Lost."""
+    """Open a watch, feed Opened and Lines, or Refused; at its end Ended or Lost; Overdue if `limit` asks for it."""
 
     params: dict[str, str]
     idle_timeout: float
+    limit: float = 0.0
+    """Seconds after which to feed Overdue if the state is Streaming then; 0: never."""
 
 
 class Pause(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from engine.core.api_errors import Status, read_status, unreachable
-from engine.core.objects import fields_hashes
+from engine.core.live_object import Metadata
 from engine.runtime.ports import ClusterApi, ClusterUnreachable, CredentialsRejected, Reply
 from schemas.actions import Json
 from schemas.names import ClusterId, ObjectRef, Resource, ResourceVersion, Uid
@@ -27,32 +27,6 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,applica
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 """Servers that cannot do it (some aggregated ones) answer with whole objects, which are read the same way."""
 IDENTITY_NAMESPACE = "kube-system"
-
-
-class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`metadata` of an object, as far as writers need it."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: Uid = Uid("")
-    resource_version: ResourceVersion = ResourceVersion("")
-    generation: int = 0
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    finalizers: list[str] | None = None
-    owner_references: list[dict[str, Any]] | None = None
-    managed_fields: list[dict[str, Any]] | None = None
-
-    @property
-    def deleting(self) -> bool:
-        """Whether deletion has been asked for."""
-        return self.deletion_timestamp is not None
-
-    def fields_hash(self, manager: str, subresource: str = "") -> str:
-        """Return the hash of what a field manager owns, empty if it owns nothing; as in facts (DESIGN §5)."""
-        name = f"{manager}:{subresource}" if subresource else manager
-        return fields_hashes(self.managed_fields or []).get(name, "")
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -73,6 +47,12 @@ class Page(msgspec.Struct, frozen=True):
     kind: str
     metadata: Meta = Meta()
     items: list[Head] | None = None
+    """Null when there are none and only metadata was asked for (seen in 1.36); use `objects`."""
+
+    @property
+    def objects(self) -> list[Head]:
+        """The objects on this page."""
+        return self.items or []
 
 
 class ServerVersion(msgspec.Struct, frozen=True, rename="camel"):
@@ -161,7 +141,7 @@ async def get(api: ClusterApi, resource: Resource, namespace: str, name: str, *,
     """Read an object's metadata, live (a quorum read)."""
     path = object_path(resource, namespace, name)
     head = await call(api, "GET", path, _heads, timeout=timeout, accept=METADATA)
-    return head.metadata if isinstance(head, Head) else head
+    return _metadata(head)
 
 
 async def get_object(
@@ -273,7 +253,7 @@ async def identity(api: ClusterApi, *, timeout: float) -> ClusterId | Status:
 
 
 async def serves(api: ClusterApi, resource: Resource, *, timeout: float) -> list[Resource] | Status:
-    """Return every version in which a type is served, by discovery; empty is a proof that it is not (SEC: a 404 is none).
+    """Return every version in which a type is served, by discovery; empty proves that it is not, as no 404 does.
 
     Args:
         api: the cluster.
@@ -323,7 +303,15 @@ async def _write(
         accept=METADATA,
         secret=secret,
     )
-    return head.metadata if isinstance(head, Head) else head
+    return _metadata(head)
+
+
+def _metadata(head: Head | Status) -> Metadata | Status:
+    if isinstance(head, Status):
+        return head
+    if not head.metadata.uid:  # every stored object has one: something else answered, e.g. with `{}`
+        return Status(code=200, reason="NotKubernetes", message="the answer is no object", authentic=False)
+    return head.metadata
 
 
 def _escape(segment: str) -> str:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import suppress
 
 MOST = 64
-"""In flight at first and at most. An API server admits some 600 requests at once by default, shared with all its other clients,
+"""In flight at first and at most. An API server admits some 600 requests at once by default, shared with all its clients,
 and answers a write in 5 to 20 ms: this is several thousand a second, more than one process sends."""
 LEAST = 1
 """There is always one, or nothing would ever find out that the cluster recovered."""
@@ -34,15 +33,27 @@ class Budget:
         """Requests in flight that are allowed just now."""
         return int(self._limit)
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one slot; waits for one, first come first served."""
-        await self._take()
+    async def take(self) -> None:
+        """Take one slot; waits for it, first come first served. Whoever took one gives it back."""
+        if self._taken < self.limit and not self._waiting:
+            self._taken += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
         try:
-            yield
-        finally:
-            self._taken -= 1
-            self._wake()
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                with suppress(ValueError):
+                    self._waiting.remove(turn)
+            else:
+                self.give_back()  # it was given to us just as we gave up
+            raise
+
+    def give_back(self) -> None:
+        """Let the next one have the slot."""
+        self._taken -= 1
+        self._wake()
 
     def learn(self, status: int, now: float) -> None:
         """Take an answer into account.
@@ -60,22 +71,6 @@ class Budget:
             # One more for every full window of successes.
             self._limit = min(self._most, self._limit + 1 / self._limit)
             self._wake()
-
-    async def _take(self) -> None:
-        if self._taken < self.limit and not self._waiting:
-            self._taken += 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._taken -= 1  # it was given to us just as we gave up
-                self._wake()
-            else:
-                self._waiting.remove(turn)
-            raise
 
     def _wake(self) -> None:
         while self._waiting and self._taken < self.limit:

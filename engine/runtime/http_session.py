@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import aiohttp
 from aiohttp.abc import ResolveResult
 
-from engine.runtime.kubeconfig import forbidden_address
+from engine.runtime.kubeconfig_checks import forbidden_address
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line of a stream; etcd takes objects of 1.5 MiB, so a longer line is no watch event."""

@@ -12,7 +12,6 @@ import select
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -129,7 +128,7 @@ class ApiClient:
         return answer
 
     def wait_for_crd(self, name: str, timeout: float = REQUEST_TIMEOUT_SECONDS) -> None:
-        """Return once a custom resource definition is established and its objects can be listed.
+        """Return once a custom resource definition is established, discovered, and its objects can be listed.
 
         Args:
             name: `<plural>.<group>`.
@@ -142,7 +141,7 @@ class ApiClient:
         deadline = time.monotonic() + timeout
         while True:
             status, crd = self.request("GET", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{quote(name)}")
-            if status == 200 and all(self.request("GET", f"{path}?limit=1")[0] == 200 for path in _served(crd)):
+            if status == 200 and self._is_served(crd):
                 return
             if time.monotonic() > deadline:
                 conditions = crd.get("status", {}).get("conditions", crd.get("message", ""))
@@ -167,6 +166,22 @@ class ApiClient:
                 return connection
             connection.close()
 
+    def _is_served(self, crd: Json) -> bool:
+        """Return whether every served version of a definition can be used; each of these steps follows some later."""
+        conditions = crd.get("status", {}).get("conditions") or ()  # the status starts as null
+        if not any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
+            return False
+        spec = crd["spec"]
+        plural = spec["names"]["plural"]
+        for version in spec["versions"]:
+            root = f"/apis/{spec['group']}/{version['name']}"
+            if version["served"] and (
+                self.request("GET", f"{root}/{plural}?limit=1")[0] != 200
+                or plural not in [resource["name"] for resource in self.request("GET", root)[1].get("resources", ())]
+            ):
+                return False
+        return True
+
     def _path_of(self, document: Json) -> str:
         """Return the path of a document's collection, from discovery."""
         version, kind = document["apiVersion"], document["kind"]
@@ -180,17 +195,6 @@ class ApiClient:
         raise ApplyFailed(
             f"{kind} {document['metadata']['name']}: the server does not serve {version} {kind} ({status})"
         )
-
-
-def _served(crd: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the list path of each served version; one that is not served if the definition is not established."""
-    conditions = {condition["type"]: condition["status"] for condition in crd.get("status", {}).get("conditions", ())}
-    spec = crd["spec"]
-    if conditions.get("Established") != "True":
-        yield "/not-established"
-    for version in spec["versions"]:
-        if version["served"]:
-            yield f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
 
 
 def _has_ended(connection: ssl.SSLSocket | Any) -> bool:

@@ -144,6 +144,8 @@ class ApiServer:
     def snapshot(self, name: str) -> Path:
         """Copy etcd's data as it is now and return the copy, for `restore`. The cluster hangs for the moment it takes."""
         copy = self.layout.directory / f"snapshot-{name}"
+        if not self.etcd.running:
+            return shutil.copytree(self.layout.etcd_data, copy)
         self.etcd.pause()  # what a paused process has written is what a killed one leaves, and etcd recovers from that
         try:
             shutil.copytree(self.layout.etcd_data, copy)

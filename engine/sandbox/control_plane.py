@@ -14,9 +14,11 @@ SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc"
 DEFAULT_CONTROLLERS = ("garbage-collector-controller", "namespace-controller")
 """What cross-cluster ownership meets in a real cluster: native garbage collection, and namespaces that go away."""
 
-AUDIT_POLICY = (
-    "{apiVersion: audit.k8s.io/v1, kind: Policy, omitStages: [RequestReceived], rules: [{level: Metadata}]}\n"
-)
+AUDIT_POLICY = """apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+"""
 
 
 @dataclass(frozen=True)

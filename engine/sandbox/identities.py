@@ -15,9 +15,6 @@ from engine.sandbox.processes import SandboxError
 
 NAMESPACE = "default"
 
-Rule = Mapping[str, Sequence[str]]
-"""A PolicyRule, as in a ClusterRole: apiGroups, resources, verbs, and resourceNames or nonResourceURLs."""
-
 TOKEN_LIFETIME_SECONDS = 24 * 3600
 """Longer than any suite or demo runs. The least that the API server allows is ten minutes."""
 
@@ -31,6 +28,28 @@ _grants = itertools.count(1)
 
 class GrantNotSettled(SandboxError):
     """Raised when a change of rights is not in force in time."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What may be done with which types, as in a ClusterRole: `Rule(["apps"], ["deployments"], ["get", "list"])`."""
+
+    api_groups: Sequence[str]
+    """The core group is `""`."""
+    resources: Sequence[str]
+    """Plurals, subresources as `deployments/status`."""
+    verbs: Sequence[str]
+    names: Sequence[str] = ()
+    """Only these objects; empty: all."""
+
+    def policy_rule(self) -> Json:
+        """Return it as the API server takes it."""
+        rule: Json = {
+            "apiGroups": [*self.api_groups],
+            "resources": [*self.resources],
+            "verbs": [*self.verbs],
+        }
+        return rule | ({"resourceNames": [*self.names]} if self.names else {})
 
 
 @dataclass(frozen=True)
@@ -99,8 +118,8 @@ def grant(admin: ApiClient, name: str, rules: Sequence[Rule]) -> str:
     account = {"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}
     rbac = {"apiVersion": "rbac.authorization.k8s.io/v1"}
     admin.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}})
-    all_rules = [*map(dict, rules), {"nonResourceURLs": [marker], "verbs": ["get"]}]
-    admin.apply({**rbac, "kind": "ClusterRole", "metadata": {"name": role}, "rules": all_rules})
+    policy = [*(rule.policy_rule() for rule in rules), {"nonResourceURLs": [marker], "verbs": ["get"]}]
+    admin.apply({**rbac, "kind": "ClusterRole", "metadata": {"name": role}, "rules": policy})
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
     admin.apply(
         {**rbac, "kind": "ClusterRoleBinding", "metadata": {"name": role}, "roleRef": reference, "subjects": [account]}

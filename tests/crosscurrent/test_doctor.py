@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 
 import pytest
 
+from crosscurrent import findings
 from crosscurrent.commands.doctor import DoctorFormat, report
 from crosscurrent.findings import Finding, Level, examine
+from engine.runtime.ports import Message, Record
 from engine.sandbox.memory_log import MemoryLog
+from schemas import subjects
 from schemas.decisions import Entry, EntryState, Target
 from schemas.names import ClusterName
 from tests.crosscurrent.conftest import C1, C2, DEPLOYMENTS, cluster_fact, decision, deployment, foo, sync_record
@@ -22,8 +26,8 @@ def entry(state: EntryState, **fields: object) -> Entry:
 
 
 async def wrong(log: MemoryLog, *names: str, now: float | None = None) -> list[Finding]:
-    findings = await examine(log, tuple(ClusterName(name) for name in names), now or time.time())
-    return [finding for finding in findings if finding.level is Level.WRONG]
+    found = await examine(log, tuple(ClusterName(name) for name in names), now or time.time())
+    return [finding for finding in found if finding.level is Level.WRONG]
 
 
 async def healthy() -> MemoryLog:
@@ -34,9 +38,9 @@ async def healthy() -> MemoryLog:
 
 async def test_a_healthy_fleet_has_no_findings(capsys: Capture) -> None:
     log = await healthy()
-    findings = await examine(log, (C1, C2), time.time())
-    assert {finding.level for finding in findings} == {Level.FINE}
-    assert report(findings, DoctorFormat.TEXT) == 0
+    found = await examine(log, (C1, C2), time.time())
+    assert {finding.level for finding in found} == {Level.FINE}
+    assert report(found, DoctorFormat.TEXT) == 0
     assert capsys.readouterr().out.endswith("Nothing is wrong.\n")
 
 
@@ -103,3 +107,27 @@ async def test_the_report_can_be_read_by_programs(fleet: MemoryLog, capsys: Capt
     document = json.loads(capsys.readouterr().out)
     assert document["healthy"] is False
     assert {finding["level"] for finding in document["findings"]} == {"fine", "wrong"}
+
+
+async def test_requests_that_nobody_takes_are_named() -> None:
+    log = await healthy()
+    subject = subjects.keyed(subjects.REQUESTS, "foo", foo())
+    await log.append("REQUESTS", Message(subject=subject, body=b""))
+    assert await wrong(log) == []
+    (found,) = await wrong(log, now=time.time() + 60)
+    assert "1 waiting or worked on, the oldest for " in found.message
+    assert "crosscurrent reconcile" in found.advice
+
+
+async def test_a_state_that_does_not_follow_the_facts_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = await healthy()
+    whole = log.last
+
+    async def cut(stream: str, wanted: Sequence[str]) -> dict[str, Record]:
+        found = await whole(stream, wanted)
+        return {} if stream == "STATE" else found
+
+    monkeypatch.setattr(log, "last", cut)
+    monkeypatch.setattr(findings, "_LOOK_S", 0.0)
+    (found,) = await wrong(log)
+    assert found.message == "is behind FACTS: 4 standing records are missing, 0 are old"

@@ -43,15 +43,14 @@ async def test_a_configured_cluster_that_never_reported_is_unseen(fleet: MemoryL
     assert lines[1][1] == "unseen"
 
 
-async def test_clusters_as_json_has_the_record_and_the_unsynced_types(fleet: MemoryLog, capsys: Capture) -> None:
+async def test_clusters_as_json_is_a_list_that_names_the_unsynced_types(fleet: MemoryLog, capsys: Capture) -> None:
     await show_clusters(fleet, (C1,), Format.JSON)
-    document = json.loads(capsys.readouterr().out)
-    assert document["kind"] == "ClusterList"
-    second = document["items"][1]
-    assert second["metadata"]["name"] == "cluster2"
-    assert second["status"]["unsynced"] == [{"resource": "foos.samplecontroller.k8s.io", "reason": "410 Gone"}]
-    assert document["items"][2]["status"]["state"] == "suspect"
-    assert document["items"][2]["status"]["lagSeconds"] > 0
+    first, second, third = json.loads(capsys.readouterr().out)
+    assert (first["name"], first["synced"], first["syncedTypes"]) == ("cluster1", True, 3)
+    assert second["unsynced"] == [{"resource": "foos.samplecontroller.k8s.io", "reason": "410 Gone"}]
+    assert second["synced"] is False
+    assert third["state"] == "suspect"
+    assert third["lagSeconds"] > 0
 
 
 async def test_clusters_wide_names_and_nothing_at_all(fleet: MemoryLog, capsys: Capture) -> None:

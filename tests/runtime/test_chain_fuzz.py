@@ -205,6 +205,6 @@ async def test_one_performer_per_key_and_no_lost_wake_up_while_workers_and_broke
         server.start()
 
     try:
-        await fuzz(lambda: NatsEventLog.connect(server.url), kill_and_restart)
+        await fuzz(lambda: NatsEventLog.connect(server.url, token=server.token), kill_and_restart)
     finally:
         server.stop()

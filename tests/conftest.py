@@ -1,0 +1,49 @@
+"""Fixtures that every suite shares: one nats-server and three real clusters for the session.
+
+They are plain functions, not coroutines: a session outlives each test's event loop. Neither is started unless a test asks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.sandbox.api_servers import ApiServer
+from engine.sandbox.assets import find_assets
+from engine.sandbox.fleet import Fleet
+from engine.sandbox.go_toolchain import AssetsUnavailable
+from engine.sandbox.nats_server import NatsServer
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One real nats-server; use streams or accounts of your own, and a `NatsServer` of your own to kill."""
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """Directory of the real control plane's binaries. Without them: skipped here, failed in CI, always with the reason."""
+    try:
+        found, reason = find_assets(), "the real API servers are not built: run `make envtest`"
+    except AssetsUnavailable as error:
+        found, reason = None, str(error)
+    if found:
+        return found
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def real_clusters(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ApiServer, ...]]:
+    """Three real clusters, cluster1 to cluster3, without controllers. Use a namespace of your own, leave them running."""
+    with Fleet(tmp_path_factory.mktemp("clusters"), assets=assets, count=3) as fleet:
+        yield tuple(fleet)
+    for cluster in fleet:  # etcd preallocates 130 MB, and the last three sessions' directories are kept
+        shutil.rmtree(cluster.layout.etcd_data)
