@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import yaml
 
+from crosscurrent import logs
 from crosscurrent import settings as configuration
 from crosscurrent.demo_steps import STEPS, Scene
 from crosscurrent.errors import UserError
@@ -59,6 +60,7 @@ async def _play(stage: Stage, directory: Path, count: int, *, keep: bool) -> boo
             talk = Talk(fleet)
             await talk.install()
             with (directory / LOG_FILE).open("a") as log_file:
+                logs.configure("demo", log_file)
                 passed = await _perform(stage, talk, settings, log_file, keep=keep)
     except SandboxError as error:
         raise UserError(f"the clusters of the demo: {error}") from error

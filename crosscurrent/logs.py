@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Final
+from typing import Final, TextIO
 
 import structlog
 
@@ -27,11 +27,12 @@ def log_format() -> str:
     return CONSOLE if sys.stderr.isatty() else JSON
 
 
-def configure(process: str) -> None:
+def configure(process: str, stream: TextIO | None = None) -> None:
     """Set up logging of this process, once, before anything logs.
 
     Args:
         process: its name, e.g. `watch cluster1`; on every line.
+        stream: where to write; None: stderr.
 
     """
     level = getattr(logging, os.environ.get(LEVEL_VARIABLE, "").upper(), logging.INFO)
@@ -53,12 +54,14 @@ def configure(process: str) -> None:
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
     # Libraries' own lines are rare and matter only when something is wrong.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, stream=stream or sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
 
 
 def _one_line_errors(

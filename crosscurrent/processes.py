@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 """For reaching the broker at start: a wrong address should be an answer, not a wait."""
-MIND_S = 60.0
+MIND_S = 5.0
 """Between two looks at the streams' health (DESIGN §5)."""
 _TOMBSTONE_MARGIN_S = 3600.0
 """Tombstones outlive FACTS by this, so that no reader of FACTS outlives them."""

@@ -239,7 +239,10 @@ def _held_up(view: View, owner: KubeObject) -> tuple[str, str] | None:
     for child in view.dependents(owner):
         cluster = view.clusters[child.cluster]
         if not cluster.answering:
-            return "WaitingForCluster", f"{child.ref} is still there and {cluster.name} does not answer: {cluster.message}"
+            return (
+                "WaitingForCluster",
+                f"{child.ref} is still there and {cluster.name} does not answer: {cluster.message}",
+            )
         if failure := view.failure(child.ref, "delete"):
             return "DeleteFailed", f"{child.ref}: {failure.message}"
     if failure := view.failure(owner.ref, "finalizer"):

@@ -330,8 +330,9 @@ def _follow(state: Watching, given: Lines, known: Known) -> tuple[State, Outputs
             else:
                 item = _item(event.type, event.object, course.kind)
                 key = (item.namespace, item.name)
-                changes = observe(item, fresh[key] if key in fresh else known.get(key))
-                if changes:
+                seen = fresh[key] if key in fresh else known.get(key)
+                replayed = item.deleted and seen is None and not newer(item.version, version)
+                if not replayed and (changes := observe(item, seen)):
                     said.extend(changes)
                     fresh[key] = None if item.deleted else Seen(item.uid, item.version)
                 passed = item.version

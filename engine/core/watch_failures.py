@@ -91,7 +91,7 @@ def refused(
 def watch_error(course: Course, said: Outputs, status: Status, now: float) -> tuple[State, Outputs]:
     """Handle an ERROR line of an open watch (W-12)."""
     said.append(Trouble(status.reason or "WatchFailed", f"{status.code} {status.message}"))
-    if not (status.too_large or status.reason == "StoreReadError"):
+    if not (status.expired or status.too_large or status.reason == "StoreReadError"):
         return wait(Resuming(course), now), said
     return _expire(course, said, status, now)
 

@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -121,7 +122,7 @@ class KubernetesApi:
             busy = f"all {self._connections} connections stayed busy" if queued else "no answer"
             message = f"{self._name}: {method} {path}: {busy} within {timeout:g} s"
             raise ClusterUnreachable(message) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._unreachable(f"{method} {path}", error) from error
 
     async def stream(
@@ -151,7 +152,7 @@ class KubernetesApi:
         except TimeoutError as error:
             message = f"{self._name}: watch of {path}: nothing arrived for {idle_timeout:g} s"
             raise ClusterUnreachable(message) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._unreachable(f"watch of {path}", error) from error
 
     async def close(self) -> None:
@@ -253,8 +254,22 @@ class KubernetesApi:
         self._look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
 
     def _unreachable(self, what: str, error: BaseException) -> ClusterUnreachable:
-        said = str(error) or type(error).__name__
-        return ClusterUnreachable(f"{self._name}: {what}: {said}")
+        if isinstance(error, RuntimeError) and "closed" not in str(error).lower():
+            raise error  # a mistake of ours; aiohttp's are "Session is closed" and "Connection closed"
+        return ClusterUnreachable(f"{self._name}: {what}: {_said(error)}")
+
+
+def _said(error: BaseException) -> str:
+    """Return an error's words, the same for the same cause: aiohttp's own hold the address of an object in memory."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"the certificate of {error.host}:{error.port} is not accepted: {error.certificate_error}"
+        case aiohttp.ClientConnectorError():
+            asyncio_says = (error.strerror or "").startswith("Connect call failed")
+            why = os.strerror(error.errno) if asyncio_says and error.errno else error.strerror or str(error.os_error)
+            return f"cannot connect to {error.host}:{error.port}: {why}"
+        case _:
+            return str(error) or type(error).__name__
 
 
 class _Secured:

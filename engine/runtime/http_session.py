@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import AsyncGenerator
 
@@ -117,8 +118,8 @@ class _Resolver(aiohttp.ThreadedResolver):
             found = await super().resolve(host, port, family)
         except UnicodeError as error:  # a label that is empty or too long
             message = f"{host!r} is no host name"
-            raise OSError(message) from error
+            raise OSError(errno.EINVAL, message) from error
         if any(forbidden_address(entry["host"]) for entry in found):
             message = f"{host} resolves to a link-local address"
-            raise OSError(message)
+            raise OSError(errno.EACCES, message)
         return found

@@ -33,7 +33,8 @@ def check_server(cluster: Json, where: str) -> None:
         message = f"{where}: {server!r} is no URL"
         raise KubeconfigError(message) from error
     if url.scheme not in ("http", "https") or not host or url.username or url.query or url.fragment:
-        message = f"{where}: {server!r} is not of the form https://HOST[:PORT][/PATH]"
+        # Not quoted: it may hold a password.
+        message = f"{where}: its `server` is not of the form https://HOST[:PORT][/PATH]"
         raise KubeconfigError(message)
     if url.scheme == "http" and not _loopback(host):
         message = (

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from engine.runtime.clock import SystemClock
 from engine.runtime.ports import (
     Clock,
     EventLogError,
@@ -31,26 +31,12 @@ from engine.runtime.ports import (
 from engine.runtime.streams import FACTS, STATE, TIMERS, StreamSpec, stream_specs
 from schemas.subjects import matches
 
-MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
+MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 """The limit that the embedded broker has too (DESIGN §5)."""
 
+WallClock = SystemClock
+
 _log = structlog.get_logger(__name__)
-
-
-class WallClock:
-    """The machine's time."""
-
-    def monotonic(self) -> float:
-        """Seconds from an arbitrary start."""
-        return time.monotonic()
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
 
 
 class _Consumer(msgspec.Struct):
@@ -189,7 +175,7 @@ class MemoryLog:
             max_payload: bytes of the largest message.
 
         """
-        self.clock: Clock = clock or WallClock()
+        self.clock: Clock = clock or SystemClock()
         self.down = False
         """Set it and every call raises EventLogError; consumers wait until it is cleared (call `notify` then)."""
         self._max_payload = max_payload

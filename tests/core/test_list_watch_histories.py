@@ -210,22 +210,29 @@ def play(run: Run, command: tuple[Any, ...]) -> None:
             run.server.watch_list = not run.server.watch_list
         case ("wait",):
             run.now += 200.0
-        case ("lost",) if not isinstance(request(run.state), Pause):
-            run.feed(Lost(0.0))
-        case ("ended",) if run.opened():
-            run.feed(Ended(0.0))
-        case ("unreadable",) if run.opened():
-            run.feed(Lines(0.0, [b'{"type":"MODIFIED","object":{"metadata"']))
-        case ("again",) if isinstance(run.state, Watching) and run.server.history:
-            run.feed(Lines(0.0, [run.server.history[-1][1]] if run.position >= run.server.version else []))
-        case _:
-            pass
+        case (fault,):
+            trouble(run, fault)
 
 
-@given(st.lists(COMMANDS, max_size=60))
-@settings(max_examples=400, deadline=None)
-def test_the_facts_of_any_history_fold_to_what_the_server_holds(commands: list[tuple[Any, ...]]) -> None:
+def trouble(run: Run, fault: str) -> None:
+    """Let something go wrong on the way, where there is a way."""
+    if fault == "lost" and not isinstance(request(run.state), Pause):
+        run.feed(Lost(0.0))
+    elif fault == "ended" and run.opened():
+        run.feed(Ended(0.0))
+    elif fault == "unreadable" and run.opened():
+        run.feed(Lines(0.0, [b'{"type":"MODIFIED","object":{"metadata"']))
+    elif fault == "again" and isinstance(run.state, Watching) and run.server.history:
+        run.feed(Lines(0.0, [run.server.history[-1][1]] if run.position >= run.server.version else []))
+
+
+@given(st.booleans(), st.lists(COMMANDS, max_size=60))
+@settings(max_examples=600, deadline=None)
+def test_the_facts_of_any_history_fold_to_what_the_server_holds(synced: bool, commands: list[tuple[Any, ...]]) -> None:
     run = Run()
+    if synced:
+        run.server.write("a", delete=False)
+        run.finish()
     for command in commands:
         play(run, command)
     run.finish()

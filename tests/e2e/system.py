@@ -133,9 +133,10 @@ class System:
         """Return the pids of its child processes that run a command, e.g. `reconcile` or `watch`."""
         assert self.process is not None
         found = []
-        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")  # each thread has its own
+        for pid in " ".join(task.read_text() for task in tasks).split():
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            if command in arguments or any(command in argument for argument in arguments):
+            if any(command in argument for argument in arguments):
                 found.append(int(pid))
         return found
 

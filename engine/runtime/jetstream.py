@@ -1,0 +1,453 @@
+"""The one door to NATS: a connection that never hangs, never closes for good, and says what went wrong.
+
+Built on nats-py's client for connecting, TLS, authentication and reconnecting. On the hot paths its own ways are passed
+by: every message would cost a parsed header dictionary, an object, a queue and a task. Measured on nats-py 2.16:
+
+- its `_close` on most `-ERR` lines is for good; here every one but a permission violation leads to a new connection;
+- what it buffers while disconnected would be sent much later; here it is dropped and whoever waits is told at once;
+- closing a connection whose peer is gone waits for TCP to give up, minutes later; here it is aborted;
+- a connection can be up and deaf: pings every second find that, and a watch of our own finds a ping task that has died;
+- a pong for a ping that was given up ends its read loop, and a ping overtakes what was written before it; here neither;
+- it does not count headers against the payload limit, and the server then cuts the connection; callers check
+  `max_payload` against headers and body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, Self
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import structlog
+from nats import errors as nats_errors
+from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+
+from engine.runtime import log_wire as wire
+from engine.runtime.log_credentials import Credentials
+from engine.runtime.log_wire import Answer
+from engine.runtime.ports import EventLogError
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+"""How long `open` tries before it says that there is no broker."""
+REQUEST_TIMEOUT_SECONDS = 5.0
+"""An answer takes under a millisecond, or up to a second while the broker recovers a large store."""
+RECONNECT_WAIT_SECONDS = 0.1
+"""Between two attempts to connect again: a restarted broker is found at once, an absent one costs nothing."""
+PING_SECONDS = 1
+PINGS_OUTSTANDING = 2
+DEAF_SECONDS = 4.0
+"""Silence after which our own watch reconnects: pings are answered every second, so by then nats-py should have."""
+CLOSE_TIMEOUT_SECONDS = 2.0
+
+Json = dict[str, Any]
+Route = Callable[[bytes, bytes, bytes, bytes], None]
+"""Takes (subject, reply, headers, body) of each message of a subscription, in order. Must not block."""
+
+_log = structlog.get_logger(__name__)
+
+
+class NoAnswer(EventLogError):
+    """Raised when no answer came: timed out, or the connection was lost. What was asked may or may not have happened."""
+
+
+class NobodyListens(EventLogError):
+    """Raised when the broker says that no stream or consumer is behind a subject."""
+
+
+class Refused(EventLogError):
+    """Raised when the broker answered with an error; nothing was done."""
+
+    def __init__(self, what: str, code: int, err_code: int, description: str) -> None:
+        """Keep the broker's numbers beside its words."""
+        super().__init__(f"{what}: {description} ({err_code or code})")
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+
+
+class Listener(Protocol):
+    """Whoever waits for messages on a reply subject."""
+
+    def received(self, tail: bytes, headers: bytes, body: bytes) -> None:
+        """Take one message; `tail` is what followed the reply subject, empty if nothing did."""
+
+    def lost(self) -> None:
+        """Learn that the connection was lost: nothing more will come."""
+
+
+class _Transport(TcpTransport):
+    """Closes at once: a peer that is gone never takes what is still buffered."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        if self._io_writer is not None:
+            self._io_writer.transport.abort()
+
+    def __bool__(self) -> bool:
+        return True  # before the first connection too, or the client would replace it by its own
+
+
+class _Client(Client):
+    """nats-py's client with its hot paths and its sudden deaths replaced."""
+
+    def __init__(self, on_violation: Callable[[str], None]) -> None:
+        super().__init__()
+        self.routes: dict[int, Route] = {}
+        self.heard = time.monotonic()
+        self._on_violation = on_violation
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        self.heard = time.monotonic()
+        route = self.routes.get(sid)
+        if route is None:
+            return
+        try:
+            route(subject, reply, headers or b"", data)
+        except Exception:  # noqa: BLE001 - one bad message must not end the read loop for all
+            _log.exception("message not understood", subject=subject.decode(errors="replace"))
+
+    async def _process_pong(self) -> None:
+        self.heard = time.monotonic()
+        self._pings_outstanding = 0
+        self._pongs_received += 1
+        future = self._pongs.pop(0) if self._pongs else None
+        if future is not None and not future.done():
+            future.set_result(True)
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        self.push(b"PING\r\n")
+
+    async def _process_err(self, err_msg: str) -> None:
+        if "permissions violation" in err_msg:
+            self._on_violation(err_msg)
+        else:
+            await self._process_op_err(nats_errors.Error(f"nats: {err_msg}"))
+
+    def push(self, data: bytes) -> None:
+        """Queue whole protocol commands; they are written together in the next turn of the loop."""
+        queue = self._flush_queue
+        if queue is None or not self.is_connected:
+            return
+        self._pending.append(data)
+        self._pending_data_size += len(data)
+        if queue.empty():
+            queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    def drop_pending(self) -> None:
+        """Forget what was not written yet."""
+        self._pending.clear()
+        self._pending_data_size = 0
+
+
+class _Single:
+    """Waits for one message."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def received(self, tail: bytes, headers: bytes, body: bytes) -> None:  # noqa: ARG002 - the port's signature
+        if not self.future.done():
+            self.future.set_result(Answer(headers, body))
+
+    def lost(self) -> None:
+        if not self.future.done():
+            self.future.set_exception(NoAnswer("the connection to the broker was lost"))
+
+
+class Connection:
+    """One connection to a broker or cluster of brokers, re-made whenever it breaks. Made by `open`."""
+
+    def __init__(self, servers: str, inbox_prefix: str) -> None:
+        """Prepare for `servers`, as they may be shown in messages; `open` connects."""
+        self.servers = servers
+        self.generation = 0
+        """How often it has been connected; it changes when messages may have been missed."""
+        self._client = _Client(self._violated)
+        self._inbox = f"{inbox_prefix}.{secrets.token_hex(8)}.".encode()
+        self._tokens = itertools.count(1)
+        self._listeners: dict[bytes, Listener] = {}
+        self._on_change: set[Callable[[bool], None]] = set()
+        self._up = asyncio.Event()
+        self._lost_at = 0.0
+        self._refusal = ""
+        self._rejected: asyncio.Future[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        name: str,
+        token: str = "",
+        credentials: str = "",
+        inbox_prefix: str = "_INBOX",
+        timeout: float = CONNECT_TIMEOUT_SECONDS,
+    ) -> Self:
+        """Connect.
+
+        Args:
+            url: `nats://host:4222`, `tls://...`; several, separated by commas; may hold `user:password@` or `token@`.
+            name: of this client, for the broker's listings.
+            token: authenticates, unless the url does.
+            credentials: path of a credentials file (JWT and nkey).
+            inbox_prefix: of reply subjects; a user with restricted subscriptions has one of its own.
+            timeout: seconds to try for.
+
+        Raises:
+            EventLogError: when nothing answers in time or the broker refuses us.
+
+        """
+        servers, options = _options(url, token=token, credentials=credentials)
+        self = cls(",".join(servers), inbox_prefix)
+        if not any(server.startswith("ws") for server in servers):
+            self._client._transport = _Transport()  # noqa: SLF001 - nats-py has no other way to pass one
+        self._rejected = asyncio.get_running_loop().create_future()
+        connecting = asyncio.create_task(
+            self._connect(servers, name=name, **options), name=f"connect to {self.servers}"
+        )
+        await asyncio.wait({connecting, self._rejected}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        self._rejected.cancel()
+        problem = None if connecting.cancelled() else connecting.exception()
+        if connecting.cancelled() or problem:
+            await self.close()
+            raise EventLogError(f"no broker at {self.servers}: {problem or self._refusal or 'no answer'}") from problem
+        self._watch = asyncio.create_task(self._watch_for_silence(), name=f"watch of {self.servers}")
+        return self
+
+    async def _connect(self, servers: list[str], **options: Any) -> None:
+        await self._client.connect(
+            servers=servers,
+            error_cb=self._failed,
+            disconnected_cb=self._disconnected,
+            reconnected_cb=self._connected,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # it sleeps for any number
+            connect_timeout=2,
+            ping_interval=PING_SECONDS,
+            max_outstanding_pings=PINGS_OUTSTANDING,
+            **options,
+        )
+        await self.subscribe(f"{self._inbox.decode()}>", self._deliver)
+        await self._connected()
+
+    # --- what the rest of the log uses ---
+
+    @property
+    def max_payload(self) -> int:
+        """The broker's limit for headers and body of one message, bytes."""
+        return int(self._client.max_payload)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection right now."""
+        return bool(self._client.is_connected)
+
+    async def wait_up(self, timeout: float) -> None:
+        """Return when there is a connection.
+
+        Raises:
+            NoAnswer: when there is none for `timeout` seconds.
+
+        """
+        if self._client.is_connected:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._up.wait()
+        except TimeoutError:
+            raise NoAnswer(f"no connection to the broker at {self.servers}: {self._refusal or 'lost'}") from None
+
+    def write(self, commands: bytes) -> None:
+        """Send whole protocol commands made by `log_wire.publish`. Dropped when there is no connection."""
+        self._client.push(commands)
+
+    def listen(self, listener: Listener) -> bytes:
+        """Return a reply subject of its own for `listener`; it may be extended by `.tail`. End it with `forget`."""
+        token = b"%x" % next(self._tokens)
+        self._listeners[token] = listener
+        return self._inbox + token
+
+    def forget(self, reply: bytes) -> None:
+        """Stop listening on a reply subject."""
+        self._listeners.pop(reply[len(self._inbox) :], None)
+
+    def on_change(self, callback: Callable[[bool], None]) -> Callable[[], None]:
+        """Call `callback` with False when the connection is lost and True when it is back; return how to stop that."""
+        self._on_change.add(callback)
+        return lambda: self._on_change.discard(callback)
+
+    async def request(
+        self, subject: str, body: bytes = b"", *, headers: bytes = b"", timeout: float = REQUEST_TIMEOUT_SECONDS
+    ) -> Answer:
+        """Send one message and return the first answer.
+
+        Raises:
+            NoAnswer: when none came within `timeout` seconds, the wait for a connection included.
+            NobodyListens: when the broker knows no one behind the subject.
+
+        """
+        if not self._client.is_connected:
+            await self.wait_up(timeout)
+        single = _Single()
+        reply = self.listen(single)
+        try:
+            self.write(wire.publish(subject.encode(), body, reply=reply, headers=headers))
+            async with asyncio.timeout(timeout):
+                answer = await single.future
+        except TimeoutError:
+            raise NoAnswer(f"{subject}: no answer from the broker within {timeout:g} s{self._hint()}") from None
+        finally:
+            self.forget(reply)
+        if answer.status == 503:
+            raise NobodyListens(f"{subject}: no stream or consumer is there, or JetStream is not running")
+        return answer
+
+    async def api(self, subject: str, body: Json | None = None, *, timeout: float = REQUEST_TIMEOUT_SECONDS) -> Json:
+        """Call JetStream's API, e.g. `STREAM.INFO.FACTS`, and return its answer.
+
+        Raises:
+            Refused: when the answer is an error.
+            NoAnswer: when there is none.
+            NobodyListens: when JetStream is not running.
+
+        """
+        encoded = msgspec.json.encode(body) if body is not None else b""
+        answer = await self.request(f"$JS.API.{subject}", encoded, timeout=timeout)
+        decoded: Json = msgspec.json.decode(answer.body)
+        if error := decoded.get("error"):
+            raise Refused(subject, error.get("code", 0), error.get("err_code", 0), error.get("description", ""))
+        return decoded
+
+    async def subscribe(self, subject: str, route: Route) -> Callable[[], Awaitable[None]]:
+        """Pass every message on `subject` to `route`, over reconnections too; return how to end that."""
+        subscription = await self._client.subscribe(subject)
+        sid = subscription._id  # noqa: SLF001 - the number that messages carry
+        self._client.routes[sid] = route
+
+        async def end() -> None:
+            """End the subscription, and wait until no message can be under way any more."""
+            try:
+                await subscription.unsubscribe()
+                if self._client.is_connected:
+                    await self.round_trip(1.0)
+            except (nats_errors.Error, NoAnswer):
+                pass  # the connection is gone, and the subscription with it
+            finally:
+                self._client.routes.pop(sid, None)
+
+        return end
+
+    async def round_trip(self, timeout: float) -> None:
+        """Return when the broker has handled everything that was written.
+
+        Raises:
+            NoAnswer: when it has not within `timeout` seconds.
+
+        """
+        try:
+            await self._client.flush(timeout=timeout)  # type: ignore[arg-type]  # any number of seconds will do
+        except (nats_errors.Error, OSError) as problem:
+            raise NoAnswer(f"no answer from the broker: {problem}") from problem
+
+    async def close(self) -> None:
+        """Write out what is queued and disconnect, within two seconds."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._on_change.clear()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                if self._client.is_connected:
+                    await self.round_trip(CLOSE_TIMEOUT_SECONDS / 2)
+                await self._client.close()
+        except (TimeoutError, EventLogError, nats_errors.Error, OSError) as problem:
+            _log.debug("closed without a farewell", reason=str(problem))
+        self._lose()
+
+    # --- what the client tells us ---
+
+    def _deliver(self, subject: bytes, _reply: bytes, headers: bytes, body: bytes) -> None:
+        token, _, tail = subject[len(self._inbox) :].partition(b".")
+        listener = self._listeners.get(token)
+        if listener is not None:
+            listener.received(tail, headers, body)
+
+    async def _connected(self) -> None:
+        if self._lost_at:
+            _log.info("broker is back", servers=self.servers, seconds=round(time.monotonic() - self._lost_at, 2))
+        self.generation += 1
+        self._lost_at, self._refusal = 0.0, ""
+        self._client.heard = time.monotonic()
+        self._up.set()
+        for callback in tuple(self._on_change):
+            callback(True)
+
+    async def _disconnected(self) -> None:
+        if not self._lost_at and not self._client.is_closed:
+            _log.warning("broker lost", servers=self.servers)
+        self._lost_at = self._lost_at or time.monotonic()
+        self._client.drop_pending()
+        self._lose()
+
+    def _lose(self) -> None:
+        self._up.clear()
+        listeners, self._listeners = self._listeners, {}
+        for listener in listeners.values():
+            listener.lost()
+        for callback in tuple(self._on_change):
+            callback(False)
+
+    async def _failed(self, problem: Exception) -> None:
+        self._refusal = str(problem) or type(problem).__name__
+        rejected = "authorization" in self._refusal.lower() or "authentication" in self._refusal.lower()
+        if rejected and self._rejected is not None and not self._rejected.done():
+            self._rejected.set_result(None)
+        _log.debug("connection problem", servers=self.servers, problem=self._refusal)
+
+    def _violated(self, message: str) -> None:
+        self._refusal = message
+        _log.error("broker refuses a subject", servers=self.servers, problem=message)
+
+    def _hint(self) -> str:
+        return f" ({self._refusal})" if self._refusal else ""
+
+    async def _watch_for_silence(self) -> None:
+        """Reconnect when nothing has been heard for long, twice in a row: after a pause of ours the socket is read first."""
+        suspicious = False
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            silent = self._client.is_connected and time.monotonic() - self._client.heard > DEAF_SECONDS
+            if silent and suspicious:
+                _log.warning("broker is silent, connecting anew", servers=self.servers)
+                await self._client.force_reconnect()
+            suspicious = silent
+
+
+def _options(url: str, *, token: str, credentials: str) -> tuple[list[str], Json]:
+    """Return the servers without their secrets, and what authenticates."""
+    servers: list[str] = []
+    options: Json = {"token": token} if token else {}
+    for entry in url.split(","):
+        parts = urlsplit(entry.strip() if "://" in entry else f"nats://{entry.strip()}")
+        if parts.username and parts.password:
+            options = {"user": unquote(parts.username), "password": unquote(parts.password)}
+        elif parts.username:
+            options = {"token": unquote(parts.username)}
+        servers.append(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+    if credentials:
+        file = Credentials(credentials)
+        options = {"user_jwt_cb": file.jwt, "signature_cb": file.sign}
+    return servers, options
