@@ -61,7 +61,7 @@ async def examine(log: EventLog, names: tuple[ClusterName, ...], now: float) -> 
     if any(finding.level is Level.WRONG for finding in findings):
         return findings  # whatever else looks wrong follows from this
     views = await read_clusters(log, names)
-    findings += [*_clusters(views), *_types(views)]
+    findings += [*_clusters(views, names), *_types(views)]
     findings += await _following(log)
     findings += await _requests(log, now)
     return [*findings, *await _keys(log, now)]
@@ -117,7 +117,7 @@ async def _requests(log: EventLog, now: float) -> list[Finding]:
     return [Finding(Level.WRONG, "requests", f"{text}, the oldest for {span(oldest)}", advice)]
 
 
-def _clusters(views: Sequence[ClusterView]) -> Iterator[Finding]:
+def _clusters(views: Sequence[ClusterView], names: tuple[ClusterName, ...]) -> Iterator[Finding]:
     if not views:
         yield Finding(
             Level.WRONG,
@@ -127,6 +127,10 @@ def _clusters(views: Sequence[ClusterView]) -> Iterator[Finding]:
         )
         return
     for view in views:
+        if names and view.name not in names:
+            text = f"{view.state} when last reported, not configured here"
+            yield Finding(Level.NOTE, f"cluster {view.name}", text, "of another configuration, or no longer watched")
+            continue
         if view.state == "live":
             yield Finding(Level.FINE, f"cluster {view.name}", f"live, {view.status.version if view.status else ''}")
             continue

@@ -49,8 +49,8 @@ def configure(process: str, stream: TextIO | None = None) -> None:
             structlog.processors.JSONRenderer(),
         ]
     else:
-        # A person is told what happened; the frames of a trace are for CROSSCURRENT_DEBUG.
-        ending = [_one_line_errors, structlog.dev.ConsoleRenderer(colors=_colours(), pad_event_to=32)]
+        # A person is told what happened; the frames of a trace are for CROSSCURRENT_DEBUG. `up` labels the lines itself.
+        ending = [_without_process, _one_line_errors, structlog.dev.ConsoleRenderer(colors=_colours(), pad_event_to=32)]
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -62,6 +62,13 @@ def configure(process: str, stream: TextIO | None = None) -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=stream or sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
+
+
+def _without_process(
+    _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event.pop("process", None)
+    return event
 
 
 def _one_line_errors(

@@ -6,6 +6,8 @@ some seconds apart: what differs both times in the same way is no delay, and the
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from engine.core.backoff import draw
@@ -20,10 +22,13 @@ from watchers.settings import WatchSettings
 from watchers.standing import load_type
 from watchers.type_set import TypeSet
 from watchers.type_watch import TypeWatch
+from watchers.waiting import wait_either
 
 PAGE_SECONDS = 60.0
 SETTLE_SECONDS = 10.0
 """Between the list and STATE, and between the two comparisons: far more than a fact takes to get there."""
+CATCH_UP_SECONDS = 60.0
+"""For the watches of a cluster that is back to open; half as much again is random."""
 NAMED = 3
 """Objects named in a GAP's reason."""
 
@@ -43,7 +48,12 @@ class AntiEntropy:
     ) -> None:
         self._types, self._standing, self._api = types, standing, api
         self._event_log, self._clock, self._settings = log, clock, settings
+        self._soon = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(cluster=api.name)
+
+    def soon(self) -> None:
+        """Compare every type once the watches have caught up: the cluster was out of sight for long."""
+        self._soon.set()
 
     async def run(self) -> None:
         """Compare until cancelled."""
@@ -51,7 +61,9 @@ class AntiEntropy:
         while True:
             rounds += 1
             jitter = 1.0 + draw(self._settings.seed, rounds) / 2
-            await self._clock.sleep(self._settings.anti_entropy_seconds * jitter)
+            if await wait_either(self._soon, self._settings.anti_entropy_seconds * jitter, self._clock):
+                self._soon.clear()
+                await self._clock.sleep(CATCH_UP_SECONDS * jitter)
             for watch in list(self._types.watches.values()):
                 if watch.watching:
                     await self.compare(watch)

@@ -35,12 +35,14 @@ class ClusterWatcher:
 
     def __init__(self, api: ClusterApi, log: EventLog, clock: Clock, settings: WatchSettings) -> None:
         self._api, self._event_log, self._clock, self._settings = api, log, clock, settings
-        self._publisher = Publisher(log, clock, settings)
+        self._publisher = Publisher(log, clock, settings, self._recreated)
         self._standing = Standing()
         self._status = ClusterStatus(state=ClusterState.SUSPECT, reason="Unreachable")
         self._reported = False
         """Whether STATE holds a record."""
         self._record_version = 0
+        self._lives: dict[str, str] = {}
+        """Incarnations of the streams."""
         self._engagement: Engagement | None = None
         self._lane = self._record_lane()
         self._log = structlog.get_logger(__name__).bind(cluster=api.name)
@@ -142,21 +144,28 @@ class ClusterWatcher:
         return False
 
     async def _mind_the_log(self) -> None:
-        """Heal when a stream is re-created."""
-        lives: dict[str, str] = {}
         while True:
-            anew = []
-            for stream in STREAMS:
-                try:
-                    life = await self._event_log.incarnation(stream)
-                except EventLogError:
-                    continue  # the publisher says so
-                if lives.setdefault(stream, life) != life:
-                    lives[stream] = life
-                    anew.append(stream)
-            if anew:
-                self.heal(f"{' and '.join(anew)} created anew")
+            await self._recreated()
             await self._clock.sleep(self._settings.log_check_seconds)
+
+    async def _recreated(self) -> bool:
+        """Return whether a stream was created anew since the last look; then everything is published again."""
+        anew = []
+        for stream in STREAMS:
+            try:
+                life = await self._event_log.incarnation(stream)
+            except EventLogError:
+                continue  # publishing fails as well, and says so
+            if self._lives.setdefault(stream, life) != life:
+                self._lives[stream] = life
+                anew.append(stream)
+        if anew:
+            reason = f"{' and '.join(anew)} created anew"
+            self._log.warning("healing", reason=reason)
+            self._publisher.drop()  # takes the record's lane along, which publishes the record again
+            if self._engagement is not None:
+                self._engagement.types.heal(reason)
+        return bool(anew)
 
     def _report(self, state: ClusterState, reason: str = "", message: str = "", *, version: str = "") -> None:
         """Publish the record if anything in it but times and wording is new."""

@@ -21,6 +21,9 @@ from watchers.type_set import TypeSet
 from watchers.type_watch import TypeWatch
 from watchers.waiting import wait_either
 
+LONG_SECONDS = 60.0
+"""A cluster that was out of sight for longer is compared with STATE when it is back (W-28)."""
+
 
 class EpochOver(Exception):
     """Raised when an epoch has ended.
@@ -72,24 +75,17 @@ class Engagement:
         self._over: EpochOver | None = None
         self._log = structlog.get_logger(__name__).bind(cluster=api.name, epoch=standing.epoch)
         self.types = TypeSet(api=api, clock=clock, settings=settings, make=self._make, gate=self._gate, ends=self._end)
+        self._compare = AntiEntropy(self.types, standing=standing, api=api, log=log, clock=clock, settings=settings)
 
     async def run(self) -> EpochOver:
         """Watch until the epoch is over, and return why."""
-        compare = AntiEntropy(
-            self.types,
-            standing=self._standing,
-            api=self._api,
-            log=self._log_store,
-            clock=self._clock,
-            settings=self._settings,
-        )
         name = self._api.name
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sentinel(), name=f"sentinel {name}")
                 group.create_task(self._settle(), name=f"settle {name}")
                 group.create_task(self.types.run(), name=f"types {name}")
-                group.create_task(compare.run(), name=f"anti-entropy {name}")
+                group.create_task(self._compare.run(), name=f"anti-entropy {name}")
         except* EpochOver as over:
             self._over = self._over or _first(over)
         assert self._over is not None  # noqa: S101 - nothing else ends the tasks but cancellation
@@ -131,7 +127,7 @@ class Engagement:
             EpochOver: when it is another cluster, or an older one.
 
         """
-        backoff, tries = Backoff(), 0
+        backoff, tries, began = Backoff(), 0, self._clock.monotonic()
         while True:
             if self._over is not None:
                 raise self._over
@@ -150,6 +146,8 @@ class Engagement:
             self._gate.set()
             self.types.hurry()
             self._news.set()
+            if self._clock.monotonic() - began > LONG_SECONDS:
+                self._compare.soon()
 
     async def _recognise(self) -> None:
         identity = await ask_identity(self._api)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import structlog
@@ -58,10 +58,22 @@ class _Prepared(msgspec.Struct, frozen=True):
 
 
 class Publisher:
-    """Publishes the lanes of one cluster. `run` is its only task."""
+    """Publishes the lanes of one cluster. `run` is its only task.
 
-    def __init__(self, log: EventLog, clock: Clock, settings: WatchSettings) -> None:
-        self._event_log, self._clock, self._settings = log, clock, settings
+    Args:
+        log: where to.
+        clock: time.
+        settings: of the watchers.
+        recreated: asked before anything that vouches for completeness is published: whether a stream was created anew,
+            in which case it has called `drop`. A bookmark in a new, nearly empty stream would prove absences.
+
+    """
+
+    def __init__(
+        self, log: EventLog, clock: Clock, settings: WatchSettings, recreated: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self._event_log, self._clock, self._settings, self._recreated = log, clock, settings, recreated
+        self._drops = 0
         self._lanes: deque[Lane] = deque()
         self._count, self._bytes, self._tickets = 0, 0, 0
         self._acked_at = clock.monotonic()
@@ -110,6 +122,14 @@ class Publisher:
         """Set while there is room."""
         return self._room
 
+    def drop(self) -> None:
+        """Forget everything that waits or is under way; every lane begins again from what STATE holds."""
+        self._drops += 1
+        for lane in list(self._lanes):
+            self._discard(lane)
+            lane.dropped()
+        self._acked_at = self._clock.monotonic()
+
     async def run(self) -> None:
         """Publish until cancelled."""
         while True:
@@ -119,19 +139,22 @@ class Publisher:
                 self._offered.clear()
                 continue
             if self._stale(batch) or not await self._deliver(batch):
-                self._drop()
+                _log.warning("facts dropped: not acknowledged in time, types are read again", facts=self._count)
+                self.drop()
 
     def _take(self) -> list[_Prepared]:
         """Take the next batch, a fair share of each lane, and encode it."""
         batch: list[_Prepared] = []
         busy = sum(1 for lane in self._lanes if lane.waiting)
         share = max(1, self._settings.batch_messages // max(1, busy))
-        time = rfc3339(self._clock.time())
+        offset = self._clock.time() - self._clock.monotonic()
+        times: dict[float, str] = {}  # what was offered together was seen together
         for _ in range(len(self._lanes)):
             lane = self._lanes[0]
             self._lanes.rotate(-1)
             for _ in range(min(share, len(lane.waiting), self._settings.batch_messages - len(batch))):
                 entry, seen_at = lane.waiting.popleft()
+                time = times.get(seen_at) or times.setdefault(seen_at, rfc3339(offset + seen_at))
                 batch.append(_Prepared(lane, entry, seen_at, self._encode(lane, entry, time)))
                 self._release(entry)
         return batch
@@ -148,8 +171,11 @@ class Publisher:
 
     async def _deliver(self, batch: list[_Prepared]) -> bool:
         """Publish a batch, trying again until it is acknowledged; return False when it took too long for that."""
-        tries = 0
+        tries, drops = 0, self._drops
+        vouches = any(isinstance(prepared.entry, Sync) for prepared in batch)
         while True:
+            if (vouches and await self._recreated()) or drops != self._drops:
+                return True  # dropped by another hand
             try:
                 await self._send(batch)
             except EventLogError as error:
@@ -191,13 +217,6 @@ class Publisher:
     def _stale(self, batch: Sequence[_Prepared]) -> bool:
         oldest = min(prepared.seen_at for prepared in batch)
         return self._clock.monotonic() - max(oldest, self._acked_at) > self._settings.stale_seconds
-
-    def _drop(self) -> None:
-        _log.warning("facts dropped: not acknowledged in time, types are read again from STATE", facts=self._count)
-        for lane in list(self._lanes):
-            self._discard(lane)
-            lane.dropped()
-        self._acked_at = self._clock.monotonic()
 
     def _discard(self, lane: Lane) -> None:
         for entry, _ in lane.waiting:

@@ -106,7 +106,7 @@ def read_status(code: int, body: bytes, retry_after: str | None = None, *, secre
     except (msgspec.DecodeError, RecursionError):
         status = None
     if status is None or status.kind != "Status":
-        return _foreign(code, body, wait)
+        return _foreign(code, b"(hidden)" if secret else body, wait)
     details = status.details or _Details()
     causes = details.causes or ()
     message = status.message or ""

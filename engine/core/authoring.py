@@ -14,10 +14,10 @@ from hashlib import blake2b
 
 import msgspec
 
-from engine.core.ownership import DEPENDENTS_FINALIZER, OwnerReference, owned
+from engine.core.ownership import DEPENDENTS_FINALIZER, OWNER_LABEL, OWNERS_ANNOTATION, OwnerReference, owned
 from engine.core.plan import intent
 from engine.core.view import Cluster, Known, KubeObject, View
-from schemas.actions import AddFinalizer, Apply, Decision, Delete, Json, PatchStatus, RemoveFinalizer, Request
+from schemas.actions import AddFinalizer, Apply, Decision, Delete, Json, Patch, PatchStatus, RemoveFinalizer, Request
 from schemas.names import ClusterName, ObjectRef, Resource
 
 Reconcile = Callable[[View, Request], Decision]
@@ -113,10 +113,10 @@ def hold(owner: KubeObject) -> AddFinalizer:
     )
 
 
-def prune(view: View, owner: KubeObject, wanted: Iterable[Apply]) -> list[Delete]:
-    """Return the deletes of dependents that are not among `wanted`, once everything wanted has been applied."""
+def prune(view: View, owner: KubeObject, wanted: Iterable[Apply]) -> list[Delete | Patch]:
+    """Return what rids `owner` of the dependents that are not among `wanted`; performed after everything wanted is applied."""
     keep = {apply.ref for apply in wanted}
-    return [_delete(child) for child in view.dependents(owner) if child.ref not in keep]
+    return [_part(child, owner) for child in view.dependents(owner) if child.ref not in keep]
 
 
 def release(view: View, owner: KubeObject, owns: Sequence[str]) -> Decision:
@@ -130,7 +130,7 @@ def release(view: View, owner: KubeObject, owns: Sequence[str]) -> Decision:
     problem = _held_up(view, owner)
     told = (report(view, owner, problem=problem),) if problem else ()
     if children := view.dependents(owner):
-        return Decision.do(*(_delete(child) for child in children), *told)
+        return Decision.do(*(_part(child, owner) for child in children), *told)
     let_go = RemoveFinalizer(
         ref=owner.ref,
         api_version=owner.api_version,
@@ -250,8 +250,18 @@ def _held_up(view: View, owner: KubeObject) -> tuple[str, str] | None:
     return None
 
 
-def _delete(child: KubeObject) -> Delete:
-    return Delete(ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid)
+def _part(child: KubeObject, owner: KubeObject) -> Delete | Patch:
+    """Return what parts a dependent from its owner: its deletion, or only of the reference if it has other owners (G9)."""
+    others = tuple(other for other in child.owners if other.uid != owner.uid)
+    if not others:
+        return Delete(ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, owner=owner.uid)
+    metadata = {
+        "annotations": {OWNERS_ANNOTATION: msgspec.json.encode(others).decode()},
+        "labels": {OWNER_LABEL: others[0].uid},
+    }
+    return Patch(
+        ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, patch={"metadata": metadata}
+    )
 
 
 def _code_of(function: Reconcile) -> str:

@@ -171,7 +171,11 @@ def _managers(managed: msgspec.Raw) -> str:
     # Nearly no object of a cluster is ours, and managedFields is long: look for our prefix before parsing it.
     if _PREFIX not in bytes(managed):
         return ""
-    hashes = fields_hashes(msgspec.json.decode(managed))
+    try:
+        hashes = fields_hashes(msgspec.json.decode(managed))
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = "managedFields are not understood"
+        raise ObjectRefused(message) from error
     return " ".join(f"{name}={digest}" for name, digest in sorted(hashes.items()))
 
 
@@ -202,16 +206,17 @@ def _check_depth(body: bytes) -> None:
 def _deeper_than(body: bytes, limit: int) -> bool:
     """Return whether a valid JSON text is nested deeper than `limit`, without recursion and in a few passes of C."""
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
-    brackets = b"".join(plain.split(b'"')[::2]).translate(None, _NO_BRACKETS)
+    brackets = b"".join(plain.split(b'"')[::2]).translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(limit):
         if not brackets:
             return False
         # Every pass takes the innermost level away.
-        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        brackets = brackets.replace(b"{}", b"")
     return bool(brackets)
 
 
 _PREFIX = f'"{MANAGER_PREFIX}'.encode()
+_ONE_KIND = bytes.maketrans(b"[]", b"{}")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="sorted")

@@ -21,6 +21,8 @@ import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -29,7 +31,7 @@ import structlog
 from multidict import CIMultiDict
 from yarl import URL
 
-from engine.runtime.credentials import CredentialSource, Material
+from engine.runtime.credentials import CredentialSource, Material, on_disk
 from engine.runtime.http_session import new_session, read_body, read_lines
 from engine.runtime.kubeconfig import Context
 from engine.runtime.ports import ClusterUnreachable, CredentialsRejected, Reply
@@ -297,17 +299,20 @@ def _library() -> Any:
 async def _secure(material: Material, impersonation: CIMultiDict[str]) -> _Secured:
     library = _library()
     configuration = library.client.configuration.Configuration()
-    document = {
-        "clusters": [{"name": "it", "cluster": material.cluster}],
-        "users": [{"name": "it", "user": material.user}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-    }
     try:
-        await library.config.kube_config.load_kube_config_from_dict(
-            document, context="it", client_configuration=configuration
-        )
-        tls = await asyncio.to_thread(_tls, configuration) if configuration.host.startswith("https:") else True
-    except (library.config.ConfigException, ssl.SSLError, OSError, ValueError) as error:
+        # Keys are on disk (in a directory that only we can enter) for as long as ssl needs to read them: it takes files
+        # only, and the library's own are left behind by a process that is killed.
+        with TemporaryDirectory(prefix="crosscurrent-") as directory:
+            document = {
+                "clusters": [{"name": "it", "cluster": on_disk(material.cluster, Path(directory))}],
+                "users": [{"name": "it", "user": on_disk(material.user, Path(directory))}],
+                "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            }
+            await library.config.kube_config.load_kube_config_from_dict(
+                document, context="it", client_configuration=configuration
+            )
+            tls = await asyncio.to_thread(_tls, configuration) if configuration.host.startswith("https:") else True
+    except (library.config.ConfigException, OSError, ValueError, TypeError, AssertionError) as error:
         message = f"certificates cannot be used: {error}"
         raise CredentialsRejected(message) from error
     headers = CIMultiDict({"User-Agent": _user_agent(), "Accept-Encoding": "identity"})

@@ -75,6 +75,19 @@ class CredentialSource:
         return {**rest, **self._plugin_user}
 
 
+def on_disk(section: Json, directory: Path) -> Json:
+    """Return a cluster or user section whose embedded certificates and keys are files in `directory`, mode 0600."""
+    section = dict(section)
+    for key in _FILES:
+        data = section.pop(f"{key}-data", None)
+        if data:
+            path = directory / key
+            path.touch(mode=0o600)
+            path.write_bytes(base64.b64decode(str(data)))
+            section[key] = str(path)
+    return section
+
+
 async def run_plugin(plugin: Json, cluster: Json) -> Json:
     """Run a credential plugin and return the `status` of the ExecCredential that it prints.
 

@@ -64,7 +64,7 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes:
 async def read_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
     """Split a stream into lists of whole lines, without their ends.
 
-    Joins and splits whole chunks, because most chunks hold whole lines; a line in many chunks is joined once (a long line
+    Splits whole chunks, because most hold many whole lines; a line in many chunks is joined once, at its end (a long line
     would otherwise be copied for every chunk).
 
     Raises:
@@ -74,19 +74,22 @@ async def read_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[list[by
     pending: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
-        head, end, tail = chunk.rpartition(b"\n")
-        if end:
+        lines = chunk.split(b"\n")
+        tail = lines.pop()
+        if lines:
             if pending:
-                head = b"".join((*pending, head))
-            pending, size = ([tail], len(tail)) if tail else ([], 0)
-            if lines := [line for line in head.split(b"\n") if line]:
+                lines[0] = b"".join((*pending, lines[0]))
+                pending, size = [], 0
+            if b"" in lines:
+                lines = [line for line in lines if line]
+            if lines:
                 yield lines
-        else:
-            pending.append(chunk)
-            size += len(chunk)
-        if size > MAX_LINE_BYTES:
-            message = f"a line is longer than {MAX_LINE_BYTES} bytes"
-            raise aiohttp.ClientPayloadError(message)
+        if tail:
+            pending.append(tail)
+            size += len(tail)
+            if size > MAX_LINE_BYTES:
+                message = f"a line is longer than {MAX_LINE_BYTES} bytes"
+                raise aiohttp.ClientPayloadError(message)
     if pending:
         message = "the stream ended in the middle of a line"
         raise aiohttp.ClientPayloadError(message)

@@ -15,6 +15,7 @@ by: every message would cost a parsed header dictionary, an object, a queue and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 import time
@@ -163,6 +164,29 @@ class _Single:
             self.future.set_exception(NoAnswer("the connection to the broker was lost"))
 
 
+class Subscription:
+    """Interest in a subject; see `Connection.subscribe`."""
+
+    def __init__(
+        self, connection: Connection, unsubscribe: Callable[[], Awaitable[None]], forget: Callable[[], object]
+    ) -> None:
+        """Made by `Connection.subscribe`."""
+        self._connection = connection
+        self._unsubscribe = unsubscribe
+        self._forget = forget
+
+    async def end(self, *, drain: bool = False) -> None:
+        """Take no more messages; with `drain`, hand over those that are already under way."""
+        try:
+            await self._unsubscribe()
+            if drain and self._connection.is_up:
+                await self._connection.round_trip(1.0)
+        except NoAnswer:
+            pass  # the connection is gone, and what was under way with it
+        finally:
+            self._forget()
+
+
 class Connection:
     """One connection to a broker or cluster of brokers, re-made whenever it breaks. Made by `open`."""
 
@@ -172,6 +196,7 @@ class Connection:
         self.generation = 0
         """How often it has been connected; it changes when messages may have been missed."""
         self._client = _Client(self._violated)
+        self._inbox_prefix = inbox_prefix
         self._inbox = f"{inbox_prefix}.{secrets.token_hex(8)}.".encode()
         self._tokens = itertools.count(1)
         self._listeners: dict[bytes, Listener] = {}
@@ -332,24 +357,21 @@ class Connection:
             raise Refused(subject, error.get("code", 0), error.get("err_code", 0), error.get("description", ""))
         return decoded
 
-    async def subscribe(self, subject: str, route: Route) -> Callable[[], Awaitable[None]]:
-        """Pass every message on `subject` to `route`, over reconnections too; return how to end that."""
+    def inbox(self) -> str:
+        """Return a subject of our own, for `subscribe`."""
+        return f"{self._inbox_prefix}.{secrets.token_hex(11)}"
+
+    async def subscribe(self, subject: str, route: Route) -> Subscription:
+        """Pass every message on `subject` to `route`, over reconnections too."""
         subscription = await self._client.subscribe(subject)
-        sid = subscription._id  # noqa: SLF001 - the number that messages carry
+        sid: int = subscription._id  # noqa: SLF001 - the number that messages carry
         self._client.routes[sid] = route
 
-        async def end() -> None:
-            """End the subscription, and wait until no message can be under way any more."""
-            try:
+        async def unsubscribe() -> None:
+            with contextlib.suppress(nats_errors.Error):  # closed: the subscription is gone as well
                 await subscription.unsubscribe()
-                if self._client.is_connected:
-                    await self.round_trip(1.0)
-            except (nats_errors.Error, NoAnswer):
-                pass  # the connection is gone, and the subscription with it
-            finally:
-                self._client.routes.pop(sid, None)
 
-        return end
+        return Subscription(self, unsubscribe, lambda: self._client.routes.pop(sid, None))
 
     async def round_trip(self, timeout: float) -> None:
         """Return when the broker has handled everything that was written.

@@ -94,7 +94,7 @@ def test_different_fields_have_different_hashes() -> None:
     assert fields_hash(b'{"f:a":{}}') != fields_hash(b'{"f:a":{"f:b":{}}}')
 
 
-@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, 500, 900])
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, MAX_DEPTH + 2, 200, 900])
 @pytest.mark.parametrize(("start", "end"), [(b"[", b"]"), (b'{"a":', b"}"), (b'{"}]":[', b"]}")])
 def test_objects_nested_too_deep_are_refused_and_no_others(depth: int, start: bytes, end: bytes) -> None:
     per = 2 if b"[" in start and b"{" in start else 1
@@ -120,10 +120,8 @@ def test_objects_too_large_are_refused_before_they_are_parsed() -> None:
 
 @pytest.mark.parametrize("raw", [b'{"managedFields":1}', b'[{"managedFields":1}]', b'{"metadata":"managedFields"'])
 def test_what_is_no_object_is_refused(raw: bytes) -> None:
-    raw = raw.replace(b"managedFields", b'managedFields"')[:-1] if raw.endswith(b'"managedFields"') else raw
-    if b'"managedFields"' in raw:
-        with pytest.raises(ObjectRefused):
-            strip(raw)
+    with pytest.raises(ObjectRefused):
+        strip(raw)
 
 
 KEY = b"0123456789abcdef"
@@ -174,7 +172,7 @@ def test_no_value_of_any_secret_survives(values: dict[str, bytes]) -> None:
 def test_a_secret_that_is_not_understood_is_refused_without_saying_what_it_holds(data: Any) -> None:
     with pytest.raises(ObjectRefused) as caught:
         Redactor(KEY).strip(a_secret(data=data))
-    assert "c" not in str(caught.value).replace("Secret", "").replace("not understood as a ", "")
+    assert str(caught.value) == "not understood as a Secret"
 
 
 @pytest.mark.parametrize("data", [None, {}])

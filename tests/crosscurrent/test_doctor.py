@@ -45,11 +45,16 @@ async def test_a_healthy_fleet_has_no_findings(capsys: Capture) -> None:
 
 
 async def test_clusters_and_types_that_are_not_well_are_named(fleet: MemoryLog) -> None:
-    found = {finding.check: finding for finding in await wrong(fleet, "cluster1", "missing")}
+    found = {finding.check: finding for finding in await wrong(fleet, "cluster1", "cluster2", "cluster3", "missing")}
     assert "suspect: Unreachable: connection refused" in found["cluster cluster3"].message
     assert "API server runs" in found["cluster cluster3"].advice
     assert "crosscurrent watch missing" in found["cluster missing"].advice
     assert "410 Gone" in found["type foos.samplecontroller.k8s.io of cluster2"].message
+
+
+async def test_a_cluster_of_another_configuration_is_not_ours_to_complain_of(fleet: MemoryLog) -> None:
+    found = {finding.check: finding for finding in await examine(fleet, (C1, C2), time.time())}
+    assert found["cluster cluster3"].level is Level.NOTE
 
 
 async def test_parked_failing_and_stuck_keys_are_named_with_their_reason() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -12,7 +13,7 @@ from engine.core.authoring import timestamp
 from engine.core.ownership import DEPENDENTS_FINALIZER, OWNER_LABEL, OWNERS_ANNOTATION, owner_references
 from engine.core.plan import intent
 from reconcilers.foo import foo
-from schemas.actions import AddFinalizer, Apply, Decision, Delete, PatchStatus, RemoveFinalizer
+from schemas.actions import AddFinalizer, Apply, Decision, Delete, Patch, PatchStatus, RemoveFinalizer
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
 from schemas.names import ClusterName, ResourceVersion, Uid
@@ -96,6 +97,19 @@ def test_a_deleted_foo_deletes_its_children_and_only_then_lets_go() -> None:
     (let_go,) = without.actions
     assert isinstance(let_go, RemoveFinalizer)
     assert let_go.dependents == ("apps/v1/deployments",)
+
+
+def test_a_child_with_another_owner_loses_only_the_reference() -> None:
+    shared = child(C2)
+    (owner,) = owner_references(shared["metadata"])
+    other = msgspec.structs.replace(owner, uid=Uid("other"), name="other")
+    shared["metadata"]["annotations"] = {OWNERS_ANNOTATION: msgspec.json.encode([owner, other]).decode()}
+    doomed = foo_body(deletionTimestamp="now", finalizers=[DEPENDENTS_FINALIZER])
+    (part,) = decide(a_view((foo_ref(), doomed), (deployment_ref(C2), shared))).actions
+
+    assert isinstance(part, Patch)
+    assert owner_references(part.patch["metadata"]) == (other,)
+    assert part.patch["metadata"]["labels"] == {OWNER_LABEL: "other"}
 
 
 def test_a_deleted_foo_says_which_cluster_it_waits_for() -> None:

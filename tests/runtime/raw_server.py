@@ -70,10 +70,8 @@ class RawServer:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n"))[:-4]
-                length = next(
-                    (f.split(b": ")[1] for f in head.split(b"\r\n") if f.lower().startswith(b"content-length")), b"0"
-                )
-                exchange = Exchange(head, await reader.readexactly(int(length)), writer)
+                exchange = Exchange(head, writer)
+                exchange.body = await reader.readexactly(int(exchange.headers.get("content-length", "0")))
                 self.requests.append(exchange)
                 await self.handler(exchange)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):

@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import ssl
+import tempfile
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -322,3 +324,22 @@ async def test_certificates_that_cannot_be_used_are_refused_with_the_reason(tmp_
     async with opened(context) as api:
         with pytest.raises(CredentialsRejected, match="certificates cannot be used"):
             await get(api)
+
+
+async def test_embedded_keys_are_not_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = CertificateAuthority("both")
+    pair = authority.issue("user")
+    user = {
+        "client-certificate-data": b64encode(pair.certificate).decode(),
+        "client-key-data": b64encode(pair.key).decode(),
+    }
+    tls = serving(authority, authority, tmp_path)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    async with RawServer(lambda exchange: exchange.answer(), tls=tls) as server:
+        context = server.context(user=user, **{"certificate-authority-data": b64encode(authority.pem).decode()})
+        async with opened(context) as api:
+            assert await get(api) == 200
+        assert "user" in str(server.requests[0].writer.get_extra_info("peercert"))
+    assert not [*temporary.iterdir()]

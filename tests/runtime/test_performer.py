@@ -68,7 +68,9 @@ class Fleet:
 
     def foo(self, **metadata: Any) -> tuple[ObjectRef, dict[str, Any]]:
         body = {"metadata": {"name": "foo", "namespace": "default", **metadata}, "apiVersion": FOO, "kind": "Foo"}
-        return self.c1.ref("foos", "foo", group="samplecontroller.k8s.io"), self.c1.put("samplecontroller.k8s.io", "foos", body)
+        return self.c1.ref("foos", "foo", group="samplecontroller.k8s.io"), self.c1.put(
+            "samplecontroller.k8s.io", "foos", body
+        )
 
 
 FOO = "samplecontroller.k8s.io/v1alpha1"

@@ -169,6 +169,30 @@ def test_streams_that_are_created_anew_get_everything_again() -> None:
     run(story())
 
 
+def test_nothing_vouches_for_a_stream_that_was_created_anew_before_it_is_full_again() -> None:
+    async def story() -> None:
+        scene = Scene()
+        for number in range(20):
+            scene.cluster.put(f"n{number}")
+        async with scene.running(log_check_seconds=1000.0):
+            await scene.settle(70.0)
+            scene.cluster.put("n0", 1)
+            await scene.settle(1.0)
+            scene.log.lose_streams()
+            scene.cluster.put("n1", 1)
+            scene.cluster.bookmark()
+            await scene.settle(1.0)
+            await scene.log.heal()
+            scene.cluster.put("n2", 1)
+            scene.cluster.bookmark()
+            await scene.settle(30.0)
+            assert scene.sync_words()[0] == "gap"
+            assert scene.sync_words()[-1] == "completed"
+            assert scene.view() == scene.truth()
+
+    run(story())
+
+
 def test_a_healing_pass_publishes_what_the_duplicate_window_would_swallow() -> None:
     async def story() -> None:
         scene = Scene()
@@ -228,6 +252,23 @@ def test_state_that_differs_from_the_cluster_is_found_and_healed() -> None:
             assert reasons == ["AntiEntropy: 1 objects differ, e.g. default/b"]
             await scene.settle(1000.0)
             assert [s.data.reason for s in scene.syncs() if s.data.reason] == reasons
+
+    run(story())
+
+
+def test_a_cluster_that_was_away_for_long_is_compared_when_it_is_back() -> None:
+    async def story() -> None:
+        scene = Scene()
+        scene.cluster.put("a")
+        async with scene.running():
+            await scene.settle()
+            scene.cluster.crash()
+            await scene.settle(90.0)
+            held = next(record for record in scene.log.records("STATE") if record.subject.endswith(".a"))
+            scene.log._stream("STATE").remove(held.seq)
+            scene.cluster.up = True
+            await scene.settle(200.0)
+            assert scene.view() == scene.truth()
 
     run(story())
 

@@ -1,0 +1,276 @@
+"""Reading last records: concurrent calls for one stream become one direct get of many subjects.
+
+A worker makes thousands of small reads a second; each request costs client and broker about as much as thirty records.
+So calls wait for the end of the loop's turn, and longer while four requests are out, and then go together.
+
+- Exact subjects and wildcards travel apart: a wildcard may match too much and be refused (413), and must not spoil others.
+- An answer is handed to its callers by subject; a wildcard's by the *shape* of its pattern: which tokens are literal.
+  One dictionary look-up per shape, not one comparison per pattern.
+- A wildcard that matches more than 1,024 subjects is read by a scan.
+- Requests cut off by a lost connection are sent again on the next one, as long as their callers wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import islice
+
+import msgspec
+
+from engine.runtime import log_wire as wire
+from engine.runtime.jetstream import REQUEST_TIMEOUT_SECONDS, Connection, NoAnswer, NobodyListens, Refused
+from engine.runtime.ports import EventLogError, Record
+
+SUBJECTS_PER_REQUEST = 1000
+"""The broker answers at most 1,024 subjects."""
+PATTERNS_PER_REQUEST = 64
+"""Wildcards in one request: few enough that one which matches a lot seldom has to be asked for again alone."""
+REQUESTS_IN_FLIGHT = 4
+"""Per stream. More do not help: the broker reads a stream one request at a time."""
+PAGE_BYTES = 8 * 1024 * 1024
+"""The broker cuts a connection that lags 64 MB behind; four pages of this size are half of that."""
+
+_TOO_MANY = 413
+_END = 204
+_NOTHING = 404
+
+Scan = Callable[[str], Awaitable[list[Record]]]
+_Literals = tuple[str, ...]
+_Shape = tuple[tuple[int, ...], int, bool]
+"""Positions of the literal tokens, number of tokens before a closing `>`, whether there is one."""
+
+
+class _Call:
+    """One caller of `read`."""
+
+    def __init__(self, parts: int) -> None:
+        self.left = parts
+        """Subjects and patterns not answered yet."""
+        self.found: dict[str, Record] = {}
+        self.done: asyncio.Future[dict[str, Record]] = asyncio.get_running_loop().create_future()
+
+    def add(self, record: Record) -> None:
+        """Keep the newest: a subject may come by its name and by a wildcard, and change in between."""
+        before = self.found.get(record.subject)
+        if before is None or before.seq < record.seq:
+            self.found[record.subject] = record
+
+    def answered(self) -> None:
+        self.left -= 1
+        if not self.left and not self.done.done():
+            self.done.set_result(self.found)
+
+    def fail(self, problem: EventLogError) -> None:
+        if not self.done.done():
+            self.done.set_exception(problem)
+
+
+_Waiting = dict[str, list[_Call]]
+"""Who waits for a subject or pattern."""
+
+
+class _Get:
+    """One request on its way: subjects or patterns, and who waits for them."""
+
+    def __init__(self, reader: LastReader, wanted: _Waiting, *, wild: bool) -> None:
+        self.wanted = wanted
+        self.wild = wild
+        self.reply = b""
+        self.next_seq = 0
+        self.heard = asyncio.get_running_loop().time()
+        self._reader = reader
+        self._patterns = _by_shape(wanted) if wild else {}
+
+    def received(self, tail: bytes, headers: bytes, body: bytes) -> None:  # noqa: ARG002 - the port's signature
+        self.heard = asyncio.get_running_loop().time()
+        status = wire.status_of(headers)
+        if status:
+            self._reader.finished(self, status, headers)
+            return
+        record = wire.stored_record(headers, body)
+        self.next_seq = record.seq + 1
+        for call in self._callers(record.subject):
+            call.add(record)
+
+    def _callers(self, subject: str) -> Sequence[_Call]:
+        if not self.wild:
+            return self.wanted.get(subject, ())
+        tokens = subject.split(".")
+        callers: list[_Call] = []
+        for (positions, length, open_end), patterns in self._patterns.items():
+            if len(tokens) > length if open_end else len(tokens) == length:
+                callers += patterns.get(tuple([tokens[position] for position in positions]), ())
+        return callers
+
+    def lost(self) -> None:
+        self._reader.lost(self)
+
+
+class LastReader:
+    """Reads the last records of one stream."""
+
+    def __init__(self, connection: Connection, stream: str, scan: Scan) -> None:
+        """Read `stream`; `scan` reads every last record that matches one filter."""
+        self._connection = connection
+        self._stream = stream
+        self._scan = scan
+        self._exact: _Waiting = {}
+        self._wild: _Waiting = {}
+        self._in_flight: set[_Get] = set()
+        self._scans: set[asyncio.Task[None]] = set()
+        self._flushing = False
+
+    async def read(self, subjects: Sequence[str], timeout: float = REQUEST_TIMEOUT_SECONDS) -> dict[str, Record]:
+        """Return the last record of each subject that has one, and of each that a wildcard matches.
+
+        Raises:
+            EventLogError: when the broker does not answer within `timeout` seconds, or lacks the stream.
+
+        """
+        wanted = dict.fromkeys(subjects)
+        if not wanted:
+            return {}
+        call = _Call(len(wanted))
+        for subject in wanted:
+            waiting = self._wild if "*" in subject or subject.endswith(">") else self._exact
+            waiting.setdefault(subject, []).append(call)
+        self._flush_soon()
+        return await self._answer(call, timeout)
+
+    async def _answer(self, call: _Call, timeout: float) -> dict[str, Record]:
+        loop = asyncio.get_running_loop()
+        late = NoAnswer(f"stream {self._stream}: no answer to a read within {timeout:g} s")
+        timer = loop.call_later(timeout, call.fail, late)
+        try:
+            return await call.done
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """Stop, after the connection was closed; whoever still waits is told."""
+        for task in self._scans:
+            task.cancel()
+        problem = NoAnswer(f"stream {self._stream}: closed while reading")
+        for waiting in (self._exact, self._wild):
+            _fail(waiting.values(), problem)
+            waiting.clear()
+
+    # --- sending ---
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if not self._connection.is_up:
+            return  # `connected` flushes again
+        self._expire()
+        while self._exact and len(self._in_flight) < REQUESTS_IN_FLIGHT:
+            self._send(_Get(self, _split(self._exact, SUBJECTS_PER_REQUEST), wild=False))
+        while self._wild and len(self._in_flight) < REQUESTS_IN_FLIGHT + 1:  # never behind a wall of exact ones
+            self._send(_Get(self, _split(self._wild, PATTERNS_PER_REQUEST), wild=True))
+
+    def connected(self) -> None:
+        """Send what has been waiting for a connection."""
+        self._flush_soon()
+
+    def _expire(self) -> None:
+        """Forget requests that the broker has not answered: their callers have given up."""
+        now = asyncio.get_running_loop().time()
+        for get in [get for get in self._in_flight if now - get.heard > REQUEST_TIMEOUT_SECONDS]:
+            self._end(get)
+
+    def _send(self, get: _Get) -> None:
+        request: dict[str, object] = {"multi_last": list(get.wanted), "max_bytes": PAGE_BYTES}
+        if get.next_seq:
+            request["seq"] = get.next_seq
+        get.reply = self._connection.listen(get)
+        self._in_flight.add(get)
+        subject = b"$JS.API.DIRECT.GET.%b" % self._stream.encode()
+        self._connection.write(wire.publish(subject, msgspec.json.encode(request), reply=get.reply))
+
+    # --- answers ---
+
+    def finished(self, get: _Get, status: int, headers: bytes) -> None:
+        """Take the status that ends a page or a request."""
+        self._end(get)
+        if status == _END and int(wire.header(headers, b"Nats-Num-Pending") or 0) > 0:
+            self._send(get)  # the next page, from behind the last record of this one
+        elif status in (_END, _NOTHING):
+            for calls in get.wanted.values():
+                for call in calls:
+                    call.answered()
+        elif status == _TOO_MANY and len(get.wanted) > 1:
+            for pattern, calls in get.wanted.items():
+                self._send(_Get(self, {pattern: calls}, wild=get.wild))
+        elif status == _TOO_MANY:
+            for pattern, calls in get.wanted.items():
+                self._start_scan(pattern, calls)
+        else:
+            _fail(get.wanted.values(), self._problem(status, headers))
+        self._flush_soon()
+
+    def lost(self, get: _Get) -> None:
+        """Take back what a lost connection has swallowed; it is asked for again on the next one."""
+        self._in_flight.discard(get)
+        waiting = self._wild if get.wild else self._exact
+        for subject, calls in get.wanted.items():
+            again = [call for call in calls if not call.done.done()]
+            if again:
+                waiting.setdefault(subject, []).extend(again)
+
+    def _end(self, get: _Get) -> None:
+        self._connection.forget(get.reply)
+        self._in_flight.discard(get)
+
+    def _problem(self, status: int, headers: bytes) -> EventLogError:
+        if status == 503:
+            return NobodyListens(f"stream {self._stream} is not there, or JetStream is not running")
+        description = headers.partition(b"\r\n")[0].decode(errors="replace")
+        return Refused(f"read of stream {self._stream}", status, 0, description)
+
+    def _start_scan(self, pattern: str, calls: list[_Call]) -> None:
+        task = asyncio.create_task(self._read_by_scan(pattern, calls), name=f"scan of {self._stream} for {pattern}")
+        self._scans.add(task)
+        task.add_done_callback(self._scans.discard)
+
+    async def _read_by_scan(self, pattern: str, calls: list[_Call]) -> None:
+        try:
+            records = await self._scan(pattern)
+        except EventLogError as problem:
+            _fail([calls], problem)
+            return
+        except asyncio.CancelledError:
+            _fail([calls], NoAnswer(f"stream {self._stream}: closed while reading"))
+            raise
+        for call in calls:
+            for record in records:
+                call.add(record)
+            call.answered()
+
+
+def _fail(waiting: Iterable[list[_Call]], problem: EventLogError) -> None:
+    for calls in waiting:
+        for call in calls:
+            call.fail(problem)
+
+
+def _split(waiting: _Waiting, count: int) -> _Waiting:
+    """Take the first `count` entries out."""
+    return {subject: waiting.pop(subject) for subject in list(islice(waiting, count))}
+
+
+def _by_shape(patterns: _Waiting) -> dict[_Shape, dict[_Literals, list[_Call]]]:
+    shapes: dict[_Shape, dict[_Literals, list[_Call]]] = {}
+    for pattern, calls in patterns.items():
+        tokens = pattern.split(".")
+        open_end = tokens[-1] == ">"
+        if open_end:
+            tokens.pop()
+        positions = tuple(index for index, token in enumerate(tokens) if token != "*")  # noqa: S105 - a wildcard
+        shape = (positions, len(tokens), open_end)
+        shapes.setdefault(shape, {}).setdefault(tuple(tokens[index] for index in positions), []).extend(calls)
+    return shapes

@@ -1,0 +1,190 @@
+"""What the streams hold of real clusters: everything, whole, once, and no secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.sandbox.api_servers import ApiServer
+from tests.e2e.system import System, create_foo, deployment, foo_condition, foo_path, get, namespace, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+MARK = "s3cr3t-canary-7f1d"
+
+
+@pytest.fixture(scope="module")
+def everything(foo_clusters: Sequence[ApiServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system that watches every type of every cluster."""
+    directory = Path(tmp_path_factory.mktemp("everything"))
+    with System(directory, foo_clusters, resources=["*/*", "v1/secrets"]) as running:
+        yield running
+
+
+def seen(system: System, *arguments: str) -> list[dict[str, Any]]:
+    """Return what `crosscurrent get … -o json` shows, [] while it knows of none."""
+    done = system.cli("get", *arguments, "-o", "json", check=False)
+    found = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else []
+    return (
+        found["items"]
+        if isinstance(found, dict) and "items" in found
+        else [found]
+        if isinstance(found, dict)
+        else found
+    )
+
+
+def test_an_object_as_large_as_the_api_server_takes_is_in_the_record(everything: System, ns: str) -> None:
+    two = everything.clusters["cluster2"]
+    body = {"metadata": {"name": "large"}, "data": {"blob": "x" * 1_040_000}}
+    status, answer = two.client.request("POST", f"/api/v1/namespaces/{ns}/configmaps", body)
+    assert status == 201, answer
+    annotated = {"metadata": {"annotations": {"more": "y" * 250_000}}}
+    status, answer = two.client.request(
+        "PATCH", f"/api/v1/namespaces/{ns}/configmaps/large", annotated, content_type="application/merge-patch+json"
+    )
+    assert status == 200, answer
+
+    def whole() -> bool:
+        found = seen(everything, "configmaps", "large", "-n", ns, "--cluster", "cluster2")
+        return bool(found) and len(json.dumps(found)) > 1_290_000
+
+    until(whole, seconds=30, what=everything.tail())
+
+
+def test_no_value_of_a_secret_reaches_disk_log_or_command(everything: System, ns: str) -> None:
+    three = everything.clusters["cluster3"]
+    encoded = base64.b64encode(MARK.encode()).decode()
+    body = {
+        "metadata": {"name": "canary", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": MARK}},
+        "data": {"password": encoded},
+    }
+    status, answer = three.client.request("POST", f"/api/v1/namespaces/{ns}/secrets", body)
+    assert status == 201, answer
+    (found,) = until(lambda: seen(everything, "secrets", "canary", "-n", ns), seconds=30, what=everything.tail())
+
+    assert found["data"]["password"].startswith("hmac:")
+    for path in [*everything.directory.rglob("*")]:
+        if path.is_file():
+            content = path.read_bytes()
+            assert MARK.encode() not in content, path
+            assert encoded.encode() not in content, path
+
+
+def test_a_type_that_appears_later_is_followed_and_one_that_goes_is_unknown(everything: System, ns: str) -> None:
+    one = everything.clusters["cluster1"]
+    one.client.apply_yaml(WIDGETS)
+    status, answer = one.client.request(
+        "POST",
+        f"/apis/example.dev/v1/namespaces/{ns}/widgets",
+        {"apiVersion": "example.dev/v1", "kind": "Widget", "metadata": {"name": "w"}},
+    )
+    assert status == 201, answer
+    until(lambda: seen(everything, "widgets.example.dev", "w", "-n", ns), seconds=30, what=everything.tail())
+    one.client.request("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.dev")
+    doctor = until(
+        lambda: (shown := everything.cli("doctor", check=False).stdout) and "widgets" in shown and shown,
+        seconds=60,
+        what=everything.tail(),
+    )
+    assert "TypeGone" in doctor or "not" in doctor
+
+
+WIDGETS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.dev}
+spec:
+  group: example.dev
+  names: {plural: widgets, singular: widget, kind: Widget, listKind: WidgetList}
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
+
+
+def test_the_live_stream_shows_a_change_as_a_cloudevent(everything: System, ns: str) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "crosscurrent",
+            "events",
+            f"cluster2/configmaps/{ns}/*",
+            "-o",
+            "json",
+            "-f",
+            str(everything.config),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=everything.directory,
+    )
+    try:
+        time.sleep(2.5)
+        everything.clusters["cluster2"].client.request(
+            "POST", f"/api/v1/namespaces/{ns}/configmaps", {"metadata": {"name": "live"}, "data": {"a": "b"}}
+        )
+        assert process.stdout is not None
+        event = json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait(10)
+        assert process.stdout is not None
+        process.stdout.close()
+
+    assert event["specversion"] == "1.0"
+    assert (event["cluster"], event["subject"], event["data"]["data"]) == ("cluster2", f"{ns}/live", {"a": "b"})
+    assert event["identity"] == everything.clusters["cluster2"].identity
+    assert "managedFields" not in event["data"]["metadata"]
+
+
+def test_a_fleet_in_order_gets_a_clean_bill(everything: System) -> None:
+    everything.clusters["cluster1"].client.request("GET", "/version")
+    until(lambda: everything.cli("doctor", check=False).returncode in (0, 1), seconds=10)
+    shown = json.loads(everything.cli("clusters", "-o", "json").stdout)
+    assert {one["state"] for one in shown} == {"live"}
+    assert {one["identity"] for one in shown} == {cluster.identity for cluster in everything.clusters.values()}
+
+
+def test_a_restored_etcd_begins_a_new_epoch_and_deletes_nothing(
+    foo_clusters: Sequence[ApiServer], tmp_path: Path
+) -> None:
+    one, two, three = foo_clusters
+    ns = namespace(foo_clusters, "restored")
+    with System(tmp_path, foo_clusters) as system:
+        before = epoch(system, "cluster3")
+        snapshot = three.snapshot("before-the-foo")
+        create_foo(three, ns)
+        until(lambda: foo_condition(three, ns).get("status") == "True", what=system.tail())
+        for number in range(400):  # or the restarted server's own writes make up for the few that are lost
+            status, _ = three.client.request(
+                "POST", f"/api/v1/namespaces/{ns}/configmaps", {"metadata": {"name": f"history-{number}"}}
+            )
+            assert status == 201
+        three.restore(snapshot)
+        assert get(three, foo_path(ns)) is None
+        until(lambda: epoch(system, "cluster3") > before, seconds=90, what=system.tail())
+        until(system.ready, seconds=60, what=system.tail())
+        time.sleep(3.0)
+
+        for cluster in (one, two):
+            kept = deployment(cluster, ns)
+            assert kept is not None
+            assert "deletionTimestamp" not in kept["metadata"]
+
+
+def epoch(system: System, name: str) -> int:
+    found = json.loads(system.cli("clusters", "-o", "json").stdout)
+    return next(int(one["epoch"]) for one in found if one["name"] == name)
