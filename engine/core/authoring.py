@@ -114,7 +114,7 @@ def hold(owner: KubeObject) -> AddFinalizer:
 
 
 def prune(view: View, owner: KubeObject, wanted: Iterable[Apply]) -> list[Delete | Patch]:
-    """Return what rids `owner` of the dependents that are not among `wanted`; performed after everything wanted is applied."""
+    """Return what rids `owner` of dependents that are not among `wanted`; performed after those are applied."""
     keep = {apply.ref for apply in wanted}
     return [_part(child, owner) for child in view.dependents(owner) if child.ref not in keep]
 

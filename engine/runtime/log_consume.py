@@ -118,11 +118,13 @@ class Pump:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                while True:
-                    await self._attach()
-                    await self._attend()
+                try:
+                    while True:
+                        await self._attach()
+                        await self._attend()
+                finally:
+                    self._tasks = None  # before the handlers are waited for: what comes now is given back
         finally:
-            self._tasks = None
             stop_watching()
             await self._leave()
 
@@ -183,11 +185,7 @@ class Pump:
                 self.say(delivery.reply, b"+WPI")
 
     async def _leave(self) -> None:
-        """Give back what nobody here will finish, and what arrives while we go."""
-        for delivery in self._running.values():
-            if not delivery.told:
-                delivery.tell(b"-NAK")
-        self._running.clear()
+        """End the subscription; what arrives while we go is given back."""
         if self._subscription is not None:
             await self._subscription.end(drain=True)
 
@@ -254,8 +252,13 @@ class Pump:
             if not delivery.told:
                 doubled = RAISED_NAK_SECONDS * 2.0 ** min(delivery.delivered - 1, 10)
                 await delivery.nak(min(doubled, self._ack_wait))
-        self._running.pop(delivery.record.seq, None)
-        self._pull()
+        except asyncio.CancelledError:
+            if not delivery.told:
+                await delivery.nak()
+            raise
+        finally:
+            self._running.pop(delivery.record.seq, None)
+            self._pull()
 
     def say(self, reply: bytes, word: bytes) -> None:
         """Send an acknowledgement, now or when there is a connection again."""

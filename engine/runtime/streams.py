@@ -47,8 +47,6 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an acknowledged message is removed."""
     compressed: bool = False
     """s2: 6x smaller, but a random read costs 10x as much; only for streams that are read in order."""
-    atomic: bool = False
-    """Whether it takes atomic batches."""
     schedules: bool = False
     """Whether the broker runs its messages' schedules."""
     rollup: bool = False
@@ -69,7 +67,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
             "duplicate_window": round(self._window() * NANOSECONDS),
             "allow_direct": True,
             "allow_msg_ttl": True,
-            "allow_atomic": self.atomic,
+            "allow_atomic": not self.source,  # what is published to it is published in batches
             "allow_msg_schedules": self.schedules,
             "allow_rollup_hdrs": self.rollup or self.schedules,
         }
@@ -101,7 +99,6 @@ def stream_specs(*, fact_days: float) -> dict[str, StreamSpec]:
             subjects=(f"{subjects.FACTS}.>", f"{subjects.SYNC}.>"),
             max_age=fact_days * 86400,
             compressed=True,
-            atomic=True,
             duplicate_window=DUPLICATE_WINDOW_SECONDS,
         ),
         StreamSpec(name=STATE, source=FACTS, per_subject=1),

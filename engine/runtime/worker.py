@@ -20,6 +20,7 @@ from engine.core.plan import Plan, failures_changed, make_plan, remember
 from engine.core.view import Known
 from engine.runtime.mapper import Mapper
 from engine.runtime.ports import Clock, Delivery, EventLog, Message, WrongLastSequence
+from engine.runtime.time_limit import cpu_limit
 from engine.runtime.view_loader import Loaded, ViewLoader
 from engine.runtime.worker_metrics import WorkerMetrics
 from schemas import subjects
@@ -34,6 +35,8 @@ LONG_BUSY_NAK_SECONDS = 0.1
 PARK_AFTER_FAILURES = 10
 """A reconciler that raised this often in a row for one key is not asked again until something changes (F-27)."""
 MAX_FAILURE_DELAY_SECONDS = 60.0
+RECONCILER_CPU_SECONDS = 1.0
+"""More than this for one decision is a fault: they take well under a millisecond, and every other key waits meanwhile."""
 MAX_DELIVERIES = 500
 """A request that was handed out this often without an answer has killed its workers: parked (F-27). Waiting for a key whose
 holder was killed takes about 60 of them, so this is some eight holders."""
@@ -179,7 +182,8 @@ class Worker:
             await self._give_up(delivery, loaded, reason)
             return "parked"
         try:
-            decision = self.reconciler(loaded.view, request)
+            with cpu_limit(RECONCILER_CPU_SECONDS):
+                decision = self.reconciler(loaded.view, request)
             await self._loader.add(loaded, [action.ref for action in decision.actions])
             plan = make_plan(loaded.view, decision)
         except Exception as problem:  # noqa: BLE001 - a user's function may raise anything; the key pays, not the worker

@@ -231,6 +231,26 @@ async def test_a_reconciler_that_raises_is_parked_with_its_reason_and_others_go_
     assert parked.reason == "LookupError: no such thing"
 
 
+async def test_a_reconciler_that_never_ends_costs_its_key_and_not_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "MAX_FAILURE_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(worker_module, "RECONCILER_CPU_SECONDS", 0.05)
+
+    @reconciler("endless", watches="samplecontroller.k8s.io/v1alpha1/foos", owns=["apps/v1/deployments"])
+    def endless(view: View, request: Request) -> Decision:
+        while request.object.name == "bad":
+            pass
+        return foo(view, request)
+
+    log, world = await a_world()
+    async with running(log, world, what=endless):
+        await world.put(foo_ref("bad"), foo_body("bad"))
+        await world.put(foo_ref(), foo_body())
+        await eventually(lambda: ready(world) == "True")
+        await eventually(lambda: bool(entries(log, EntryState.PARKED)), seconds=10)
+
+    assert "CPU time" in entries(log, EntryState.PARKED)[0].reason
+
+
 async def test_a_killed_workers_key_is_done_after_its_lease_and_others_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "LEASE_SECONDS", 0.6)
     monkeypatch.setattr(worker_module, "ACK_WAIT_SECONDS", 0.2)
