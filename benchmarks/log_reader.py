@@ -9,6 +9,7 @@ import time
 
 from benchmarks import roles
 from benchmarks.engine_parts import broker_of, open_log
+from crosscurrent import logs
 from engine.runtime.ports import EventLog
 from schemas import subjects
 from schemas.decisions import EntryState, decode_entry
@@ -76,6 +77,7 @@ async def alive(log: EventLog, cluster: str, group: str, plural: str) -> dict[st
 async def main() -> None:
     """Serve `{"kill": pid}`, `{"sequences": 1}`, `{"syncs": after}`, `{"state": [cluster, group, plural]}`."""
     settings = roles.begin()
+    logs.configure("log_reader")
     address = broker_of(settings["broker"])
     log = await open_log(address.url, address.token)
     holders = Holders(log)

@@ -7,6 +7,7 @@ import asyncio
 from benchmarks import roles
 from benchmarks.converged import PaperFleet
 from benchmarks.engine_parts import open_log
+from crosscurrent import logs
 from engine.runtime.clock import SystemClock
 from engine.runtime.ports import EventLog, Message
 from engine.runtime.worker import Worker
@@ -41,6 +42,7 @@ async def converge(log: EventLog, clusters: list[ClusterName], names: list[str])
 async def main() -> None:
     """Converge, then serve `{"request": 1}` and `{"sequences": 1}`; `{"reconnect": ...}` after the broker has moved."""
     settings = roles.begin()
+    logs.configure("noop_seed")
     clusters = [ClusterName(name) for name in settings["clusters"]]
     log = await open_log(settings["nats"], settings["token"])
     refs = await converge(log, clusters, [f"foo-{number}" for number in range(settings["foos"])])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from benchmarks import roles
 from benchmarks.engine_parts import open_log
+from crosscurrent import logs
 from engine.runtime.clock import SystemClock
 from engine.runtime.ports import ClusterUnreachable, Reply
 from engine.runtime.worker_metrics import Measured, WorkerMetrics
@@ -60,6 +61,7 @@ class CountingMetrics(WorkerMetrics):
 async def main() -> None:
     """Work until ended; `{"expect": N}` announces that N requests are coming."""
     settings = roles.begin()
+    logs.configure("noop_worker")
     apis = {ClusterName(name): CountingApi(ClusterName(name)) for name in settings["clusters"]}
     log = await open_log(settings["nats"], settings["token"])
     metrics = CountingMetrics()

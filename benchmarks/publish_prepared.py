@@ -8,11 +8,13 @@ from pathlib import Path
 
 from benchmarks import messages_file, roles
 from benchmarks.engine_parts import open_log
+from crosscurrent import logs
 
 
 async def main() -> None:
     """Load the messages; publish them on command."""
     settings = roles.begin()
+    logs.configure("publish_prepared")
     log = await open_log(settings["nats"], settings["token"])
     await log.prepare()
     messages = messages_file.read(Path(settings["messages"]))

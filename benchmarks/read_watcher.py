@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.runtime.event_log import NatsEventLog
-
 from benchmarks import messages_file, roles
 from benchmarks.engine_parts import open_log
 from benchmarks.objects import FIRST_VERSION
+from crosscurrent import logs
 from engine.runtime.clock import SystemClock
 from engine.runtime.cluster_api import KubernetesApi
+from engine.runtime.event_log import NatsEventLog
 from engine.runtime.kubeconfig import Context
 from engine.runtime.ports import Message
 from schemas.names import ClusterName
@@ -64,6 +64,7 @@ class CountingLog:
 async def main() -> None:
     """Watch until ended."""
     settings = roles.begin()
+    logs.configure("read_watcher")
     log = await open_log(settings["nats"], settings["token"])
     await log.prepare()
     trust = {"server": settings["url"], "certificate-authority": settings["ca"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,12 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def running_broker(settings: Settings) -> AsyncIterator[BrokerAddress]:
+async def running_broker(settings: Settings, restarted: Callable[[], None]) -> AsyncIterator[BrokerAddress]:
     """Provide the broker for as long as the block runs, and leave word of an embedded one in the state directory.
+
+    Args:
+        settings: name the broker, or say how to run one.
+        restarted: called when the embedded one has died and runs again.
 
     Raises:
         PortTaken: when another process has the embedded broker's port.
@@ -54,7 +58,7 @@ async def running_broker(settings: Settings) -> AsyncIterator[BrokerAddress]:
         raise UserError(
             f"the embedded broker cannot be started: {error}", "or set nats.url to one of your own"
         ) from error
-    keeping = asyncio.create_task(_keep(server), name="embedded broker")
+    keeping = asyncio.create_task(_keep(server, restarted), name="embedded broker")
     address = BrokerAddress(url=server.url, token=server.token, pid=os.getpid())
     try:
         with announced(settings.state_directory, address):
@@ -66,7 +70,7 @@ async def running_broker(settings: Settings) -> AsyncIterator[BrokerAddress]:
         await asyncio.to_thread(server.stop, STOP_GRACE_S)
 
 
-async def _keep(server: NatsServer) -> None:
+async def _keep(server: NatsServer, restarted: Callable[[], None]) -> None:
     """Start the broker again, on the same port and store, whenever it has died; clients reconnect by themselves."""
     from engine.sandbox.processes import SandboxError  # noqa: PLC0415
 
@@ -82,3 +86,5 @@ async def _keep(server: NatsServer) -> None:
         except (SandboxError, OSError) as error:
             delay = min(delay * 2, _MAX_DELAY_S)
             _log.error("the embedded broker cannot be started", error=str(error), retry_in_seconds=delay)
+            continue
+        restarted()

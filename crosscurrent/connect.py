@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from crosscurrent import processes
+from crosscurrent import logs, processes
+from crosscurrent.errors import BrokerUnreachable
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import find_broker
-from engine.runtime.ports import EventLog
+from engine.runtime.ports import EventLog, EventLogError
 
 
 @asynccontextmanager
@@ -17,11 +19,15 @@ async def connected(settings: Settings) -> AsyncIterator[EventLog]:
 
     Raises:
         BrokerNotFound: when there is neither.
-        BrokerUnreachable: when it does not answer.
+        BrokerUnreachable: when it does not answer, now or while the block reads.
 
     """
-    log = await processes.open_log(find_broker(settings), settings)
+    logs.configure("crosscurrent", level=logging.WARNING)
+    address = find_broker(settings)
+    log = await processes.open_log(address, settings)
     try:
         yield log
+    except EventLogError as error:
+        raise BrokerUnreachable(f"the broker at {address.url}: {error}", "`crosscurrent doctor` says more") from error
     finally:
         await log.close()

@@ -15,7 +15,6 @@ from schemas import subjects
 from schemas.decisions import Entry, EntryState, decode_entry
 from schemas.names import ClusterName
 
-STREAMS = ("FACTS", "STATE", "INDEX", "REQUESTS", "DECISIONS", "TIMERS")
 MAX_SHOWN = 10
 """Findings of one kind that are printed in full; a fleet-wide failure has thousands, and their causes repeat."""
 MAX_WAIT_S = 15.0
@@ -56,27 +55,19 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def examine(log: EventLog, names: tuple[ClusterName, ...], now: float) -> list[Finding]:
-    """Look at everything and return what was found, in the order in which causes precede consequences."""
-    findings = await _streams(log)
-    if any(finding.level is Level.WRONG for finding in findings):
-        return findings  # whatever else looks wrong follows from this
+    """Look at everything that the log can tell, in the order in which causes precede consequences.
+
+    Args:
+        log: whose streams are there.
+        names: the configured clusters.
+        now: wall time.
+
+    """
     views = await read_clusters(log, names)
-    findings += [*_clusters(views, names), *_types(views)]
+    findings = [*_clusters(views, names), *_types(views)]
     findings += await _following(log)
     findings += await _requests(log, now)
     return [*findings, *await _keys(log, now)]
-
-
-async def _streams(log: EventLog) -> list[Finding]:
-    missing = []
-    for stream in STREAMS:
-        try:
-            await log.incarnation(stream)
-        except EventLogError as error:
-            missing.append(Finding(Level.WRONG, "streams", f"{stream}: {error}", "`crosscurrent up` makes the streams"))
-    if missing:
-        return missing
-    return [Finding(Level.FINE, "broker", f"reachable, {len(STREAMS)} streams")]
 
 
 async def _following(log: EventLog) -> list[Finding]:

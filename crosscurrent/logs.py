@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Final, TextIO
+from typing import Final, TextIO, cast
 
 import structlog
 
@@ -27,15 +27,16 @@ def log_format() -> str:
     return CONSOLE if sys.stderr.isatty() else JSON
 
 
-def configure(process: str, stream: TextIO | None = None) -> None:
+def configure(process: str, stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
     """Set up logging of this process, once, before anything logs.
 
     Args:
         process: its name, e.g. `watch cluster1`; on every line.
         stream: where to write; None: stderr.
+        level: least level to write, unless the environment says otherwise.
 
     """
-    level = getattr(logging, os.environ.get(LEVEL_VARIABLE, "").upper(), logging.INFO)
+    level = getattr(logging, os.environ.get(LEVEL_VARIABLE, "").upper(), level)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -54,7 +55,7 @@ def configure(process: str, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream or cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
@@ -62,6 +63,16 @@ def configure(process: str, stream: TextIO | None = None) -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=stream or sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
+
+
+class _Stderr:
+    """Whatever stderr is when a line is written."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def _without_process(

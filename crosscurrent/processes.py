@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crosscurrent.errors import SettingsError, UserError
+from crosscurrent.errors import BrokerUnreachable, SettingsError, UserError
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import BrokerAddress, find_broker, redaction_key
 from schemas.config import ClusterConfig
@@ -19,6 +19,7 @@ from schemas.config import ClusterConfig
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from crosscurrent.stream_report import StreamReport
     from engine.core.authoring import Reconciler
     from engine.runtime.cluster_api import KubernetesApi
     from engine.runtime.ports import Clock, EventLog
@@ -106,7 +107,57 @@ async def open_log(address: BrokerAddress, settings: Settings) -> EventLog:
         BrokerUnreachable: when it does not answer within a few seconds, or refuses us.
 
     """
-    raise NotImplementedError(address, settings)
+    from engine.runtime.event_log import NatsEventLog  # noqa: PLC0415
+    from engine.runtime.ports import EventLogError  # noqa: PLC0415
+
+    nats = settings.config.nats
+    try:
+        return await NatsEventLog.connect(
+            address.url,
+            token=address.token,
+            credentials=address.credentials,
+            name=f"crosscurrent {process_name()}",
+            replicas=nats.replicas,
+            fact_days=nats.fact_days,
+            timeout=CONNECT_TIMEOUT_S,
+        )
+    except EventLogError as error:
+        raise BrokerUnreachable(str(error), _ask_for_broker(address)) from error
+
+
+async def stream_report(settings: Settings) -> StreamReport:
+    """Return what the broker says of our streams and consumers, for `doctor`.
+
+    Raises:
+        BrokerNotFound: when there is no broker to ask.
+        BrokerUnreachable: when it does not answer.
+
+    """
+    from crosscurrent.stream_report import read_streams  # noqa: PLC0415
+    from engine.runtime.jetstream import Connection  # noqa: PLC0415
+    from engine.runtime.ports import EventLogError  # noqa: PLC0415
+
+    address, nats = find_broker(settings), settings.config.nats
+    try:
+        connection = await Connection.open(
+            address.url,
+            name="crosscurrent doctor",
+            token=address.token,
+            credentials=address.credentials,
+            timeout=CONNECT_TIMEOUT_S,
+        )
+        try:
+            return await read_streams(connection, replicas=nats.replicas, fact_days=nats.fact_days)
+        finally:
+            await connection.close()
+    except EventLogError as error:
+        raise BrokerUnreachable(str(error), _ask_for_broker(address)) from error
+
+
+def _ask_for_broker(address: BrokerAddress) -> str:
+    if address.pid:
+        return f"it belongs to `crosscurrent up` (pid {address.pid}), which starts it again when it dies: try again"
+    return "check nats.url, nats.token and nats.credentials, and that the broker runs with JetStream"
 
 
 async def watch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from socket import socket
 
 import msgspec
@@ -23,6 +23,7 @@ from engine.runtime.ports import EventLog, EventLogError
 
 WATCH = "watch"
 RECONCILE = "reconcile"
+_RETRY_S = 1.0
 _BROKER_CHECK_S = 1.0
 """A readiness probe's own timeout is 1 s by default."""
 
@@ -51,13 +52,14 @@ async def running_fleet(
 
     """
     config = settings.config
+    restarted = asyncio.Event()
     async with AsyncExitStack() as stack:
         stack.enter_context(held(settings.state_directory))
         probe_socket, metrics_socket = health.take_ports(config.probe_port, config.metrics_port, host=host)
         for listening in (probe_socket, metrics_socket):
             if listening:
                 stack.callback(listening.close)
-        address = await stack.enter_async_context(running_broker(settings))
+        address = await stack.enter_async_context(running_broker(settings, restarted.set))
         log = await processes.open_log(address, settings)
         stack.push_async_callback(log.close)
         await processes.prepare(log)
@@ -65,13 +67,16 @@ async def running_fleet(
         supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH), write=write)
         await stack.enter_async_context(_probes(probe_socket, supervisor, log))
         await stack.enter_async_context(_metrics(metrics_socket, settings, supervisor, log))
-        running = asyncio.create_task(supervisor.run(), name="supervisor")
+        tasks = [
+            asyncio.create_task(supervisor.run(), name="supervisor"),
+            asyncio.create_task(_mind(log, restarted), name="health of the streams"),
+        ]
         try:
             yield Fleet(address, log, supervisor)
         finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def child_specs(settings: Settings) -> list[ChildSpec]:
@@ -87,6 +92,18 @@ def child_specs(settings: Settings) -> list[ChildSpec]:
         for number in range(1, workers + 1)
     ]
     return specs
+
+
+async def _mind(log: EventLog, restarted: asyncio.Event) -> None:
+    """Mend the streams when our broker has come back, at once: it may have lost them, and watchers look each minute."""
+    while True:
+        await restarted.wait()
+        restarted.clear()
+        try:
+            await log.heal()
+        except EventLogError:
+            await asyncio.sleep(_RETRY_S)
+            restarted.set()
 
 
 @asynccontextmanager

@@ -10,12 +10,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from crosscurrent import processes
 from crosscurrent import settings as configuration
 from crosscurrent.connect import connected
 from crosscurrent.errors import UserError
 from crosscurrent.findings import Finding, Level, examine
 from crosscurrent.options import ConfigFile
 from crosscurrent.output import Format, dump, paint, say
+from crosscurrent.stream_report import stream_findings
+from engine.runtime.ports import EventLogError
 
 _MARKS = {Level.FINE: ("✓", "good"), Level.NOTE: ("·", "dim"), Level.WRONG: ("✗", "bad")}
 
@@ -35,12 +38,17 @@ async def doctor(
     """Say what is wrong, and what to do about it."""
     settings = configuration.load(config)
     names = tuple(cluster.name for cluster in settings.config.clusters)
+    findings: list[Finding] = []
     try:
-        async with connected(settings) as log:
-            findings = await examine(log, names, time.time())
-    except UserError as error:
+        streams = await processes.stream_report(settings)
+        findings += stream_findings(streams)
+        if not streams.missing:  # whatever else looks wrong follows from that
+            async with connected(settings) as log:
+                findings += await examine(log, names, time.time())
+    except (UserError, EventLogError) as error:
         # That the broker does not answer is what one asks a doctor for: a finding, not a failure of the report.
-        findings = [Finding(Level.WRONG, "broker", error.message, error.advice)]
+        message, advice = (error.message, error.advice) if isinstance(error, UserError) else (str(error), "")
+        findings.append(Finding(Level.WRONG, "broker", message, advice))
     return report(findings, output)
 
 

@@ -22,7 +22,7 @@ import structlog
 from engine.runtime import log_wire as wire
 from engine.runtime.jetstream import Connection, NoAnswer, NobodyListens, Refused, Subscription
 from engine.runtime.log_pull import ended_pull, pull_command
-from engine.runtime.log_setup import ensure_consumer
+from engine.runtime.log_setup import STREAM_NOT_FOUND, ensure_consumer
 from engine.runtime.ports import EventLogError, Handler, Record
 
 PULL_EXPIRES_SECONDS = 30.0
@@ -35,8 +35,6 @@ RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Before attempts to attach anew; the broker needs about 0.1 s to come back, a wiped one waits for `heal`."""
 RAISED_NAK_SECONDS = 0.25
 """Delay after a handler raised for the first time; it doubles with each delivery, up to the ack wait."""
-
-_STREAM_NOT_FOUND = 10059
 
 _log = structlog.get_logger(__name__)
 
@@ -189,7 +187,7 @@ class Pump:
         if self._subscription is not None:
             await self._subscription.end(drain=True)
 
-    def _connection_changed(self, is_up: bool) -> None:  # noqa: FBT001 - the door's callback
+    def _connection_changed(self, is_up: bool) -> None:
         if not is_up:
             self._problem = "the connection was lost"
             self._wake.set()
@@ -275,5 +273,5 @@ class Pump:
 def _may_pass(problem: EventLogError) -> bool:
     """Return whether a failure to attach is one that waiting cures."""
     if isinstance(problem, Refused):
-        return problem.code == 503 or problem.err_code == _STREAM_NOT_FOUND
+        return problem.code == 503 or problem.err_code == STREAM_NOT_FOUND
     return isinstance(problem, NoAnswer | NobodyListens)

@@ -130,7 +130,7 @@ class _Reader:
             self._records.append((wire.delivered_record(subject, place, headers, body), place.pending))
         self._wake.set()
 
-    def _connection_changed(self, is_up: bool) -> None:  # noqa: FBT001 - the door's callback
+    def _connection_changed(self, is_up: bool) -> None:
         if not is_up:
             self._problem = "the connection was lost while reading"
             self._wake.set()
@@ -203,9 +203,7 @@ async def follow(
         life, position, failures = await _resume(connection, stream, life, position, failures)
 
 
-async def _resume(
-    connection: Connection, stream: str, life: str, position: int, failures: int
-) -> tuple[str, int, int]:
+async def _resume(connection: Connection, stream: str, life: str, position: int, failures: int) -> tuple[str, int, int]:
     """Wait until the stream can be read again; return its life, where to go on, and the number of attempts."""
     while True:
         await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])

@@ -9,7 +9,9 @@ import structlog
 
 from engine.runtime.jetstream import Connection, Json, Refused
 from engine.runtime.ports import EventLogError
-from engine.runtime.streams import FACTS, NANOSECONDS, StreamSpec
+from engine.runtime.streams import NANOSECONDS, StreamSpec
+from schemas.subjects import FACTS as FACT_SUBJECTS
+from schemas.subjects import SYNC as SYNC_SUBJECTS
 
 MAX_ACK_PENDING = 20_000
 """Messages handed out by one consumer to all workers together: far more than they hold, or the slowest would stop all."""
@@ -20,6 +22,11 @@ ABANDONED_SECONDS = 7 * 86400
 which is right for all that we consume: STATE's latest, what is left in REQUESTS, what is due in TIMERS."""
 ATTEMPTS = 3
 """Others may create, change or delete the same stream at the same moment."""
+
+ANCHOR = "anchor"
+"""Metadata of STATE: how often it was anchored anew."""
+ANCHORED_TO = "anchored-to"
+"""Metadata of STATE: which FACTS it follows, by its `created`."""
 
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
@@ -90,10 +97,9 @@ async def _create(connection: Connection, spec: StreamSpec, replicas: int) -> bo
 
 async def _migrate(connection: Connection, spec: StreamSpec, replicas: int, current: Json) -> None:
     wanted = spec.config(replicas)
-    if spec.source:
-        # Where the source starts belongs to `log_heal`; here it only has to be the right stream.
-        if [source["name"] for source in current.get("sources", [])] == [spec.source]:
-            del wanted["sources"]
+    sources = [source["name"] for source in current.get("sources", [])]
+    if spec.source and sources == [spec.source]:
+        del wanted["sources"]  # where it starts belongs to `log_heal`
     changes = differences(wanted, current)
     if changes:
         answer = await connection.api(f"STREAM.UPDATE.{spec.name}", {**current, **changes})
@@ -107,12 +113,14 @@ def differences(wanted: Mapping[str, object], current: Mapping[str, object]) -> 
 
 
 def _check_version(spec: StreamSpec, wanted: Json, given: Json) -> None:
-    """An older broker ignores settings that it does not know, silently."""
+    """Raise when a setting did not arrive: an older broker ignores what it does not know, silently."""
     missing = differences(wanted, given)
     missing.pop("sources", None)
     missing.pop("metadata", None)
     if missing:
-        message = f"stream {spec.name}: the broker does not know {', '.join(sorted(missing))}: nats-server 2.12 is needed"
+        message = (
+            f"stream {spec.name}: the broker does not know {', '.join(sorted(missing))}: nats-server 2.12 is needed"
+        )
         raise EventLogError(message)
 
 
@@ -130,41 +138,35 @@ def _explain(spec: StreamSpec, replicas: int, problem: Refused) -> str:
 # --- the anchor: from where STATE sources FACTS ---
 
 
-def anchor(source: str, info: Json, *, number: int, start: int) -> Json:
-    """Return the part of a stream's configuration that lets it source `source` from sequence `start` on.
+def anchor(source: str, info: Json, *, number: int, start: int | str) -> Json:
+    """Return the part of a stream's configuration that lets it source `source` from `start` on.
 
     Args:
         source: name of the stream to follow.
         info: what the broker says of that stream.
         number: how often the follower has been anchored anew. The broker remembers positions by the source's filters and
-            transforms, and keeps to what it remembers whatever start is asked for, so each anchoring writes the same
+            transforms, and keeps to what it remembers whatever start is asked for; so each anchoring writes the same
             filters in another way.
-        start: first sequence wanted.
+        start: first sequence wanted, or a time, RFC 3339.
 
     """
-    settings: Json = {"name": source, "opt_start_seq": start}
+    settings: Json = {"name": source, ("opt_start_seq" if isinstance(start, int) else "opt_start_time"): start}
     if number:
-        settings["subject_transforms"] = _same_subjects(number)
-    return {"sources": [settings], "metadata": {"anchor": str(number), "anchored-to": str(info["created"])}}
+        settings["subject_transforms"] = _unchanged_subjects(number)
+    return {"sources": [settings], "metadata": {ANCHOR: str(number), ANCHORED_TO: str(info["created"])}}
 
 
-def _same_subjects(number: int) -> list[Json]:
-    """Return transforms that change nothing, written in the `number`-th of 40 ways (1, 2, ...; then from the start)."""
-    number -= 1
-    facts, sync, swapped = number % 5, number // 5 % 4, number // 20 % 2
-    pair = [_unchanged("facts", facts), _unchanged("sync", sync)]
-    return pair[::-1] if swapped else pair
+def _unchanged_subjects(number: int) -> list[Json]:
+    """Return transforms that change nothing, written in one of 30 ways (number 31 is like 1: by then, long forgotten)."""
+    number = (number - 1) % 30
+    pair = [_unchanged(FACT_SUBJECTS, number % 5), _unchanged(SYNC_SUBJECTS, number // 5 % 3)]
+    return pair[::-1] if number >= 15 else pair
 
 
 def _unchanged(head: str, stars: int) -> Json:
-    """Map `head.>` to itself with the first `stars` tokens spelt out."""
-    last = ["*"] if head == "sync" and stars == 3 else [">"]
-    source = [head, *["*"] * (stars - len(last) + 1 if last == ["*"] else stars)]
-    if last == [">"]:
-        source.append(">")
-    names = [f"{{{{wildcard({index})}}}}" for index in range(1, source.count("*") + 1)]
-    destination = [head, *names, *([">"] if last == [">"] else [])]
-    return {"src": ".".join(source), "dest": ".".join(destination)}
+    """Map `head.>` to itself with `stars` tokens spelt out; the shortest subjects have one more."""
+    names = [f"{{{{wildcard({index})}}}}" for index in range(1, stars + 1)]
+    return {"src": ".".join([head, *["*"] * stars, ">"]), "dest": ".".join([head, *names, ">"])}
 
 
 # --- consumers ---
@@ -215,6 +217,3 @@ async def drop_if_beyond(connection: Connection, stream: str, info: Json, last: 
         if problem.err_code != CONSUMER_NOT_FOUND:
             raise
     return True
-
-
-__all__ = ["FACTS", "anchor", "drop_if_beyond", "ensure_consumer", "prepare_streams", "stream_info"]

@@ -12,6 +12,7 @@ from crosscurrent import cli, processes
 from crosscurrent.commands import up
 from crosscurrent.manual import PAGES
 from crosscurrent.settings import load
+from crosscurrent.stream_report import StreamReport
 from engine.sandbox.memory_log import MemoryLog
 
 Capture = pytest.CaptureFixture[str]
@@ -177,7 +178,11 @@ def test_commands_read_the_log_that_they_are_connected_to(
     async def open_log(*_: object) -> MemoryLog:
         return fleet
 
+    async def stream_report(*_: object) -> StreamReport:
+        return StreamReport((), (), 0, 0, ())
+
     monkeypatch.setattr(processes, "open_log", open_log)
+    monkeypatch.setattr(processes, "stream_report", stream_report)
     monkeypatch.setenv("CROSSCURRENT_NATS_URL", "nats://localhost:4222")
     assert cli.run(["get", "deploy", "-A", "-o", "name"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -185,6 +190,9 @@ def test_commands_read_the_log_that_they_are_connected_to(
     assert cli.run(["clusters", "-o", "name"]) == 0
     assert cli.run(["doctor"]) == 1
     assert "cluster cluster3" in capsys.readouterr().out
+    fleet.lose_streams()
+    assert cli.run(["clusters"]) == 1
+    assert "stream STATE not found" in capsys.readouterr().err
 
 
 def test_the_command_line_starts_fast_because_heavy_modules_are_left_out() -> None:

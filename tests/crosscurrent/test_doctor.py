@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import pytest
 
 from crosscurrent import findings
 from crosscurrent.commands.doctor import DoctorFormat, report
 from crosscurrent.findings import Finding, Level, examine
+from crosscurrent.stream_report import ConsumerReport, StreamReport, stream_findings
 from engine.runtime.ports import Message, Record
 from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
@@ -90,12 +93,25 @@ async def test_a_key_that_is_open_within_its_lease_is_fine() -> None:
     assert await wrong(log) == []
 
 
-async def test_missing_streams_are_the_only_finding_for_all_follows_from_them() -> None:
-    log = await healthy()
-    log.lose_streams()
-    found = await wrong(log)
-    assert {finding.check for finding in found} == {"streams"}
-    assert len(found) == 6
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"missing": ("STATE",)}, "stream STATE: is missing"),
+        ({"different": (("FACTS", ("max_age",)),)}, "stream FACTS: is configured otherwise than it should be: max_age"),
+        ({"lag": 20_000}, "STATE: is 20000 facts behind FACTS"),
+        (
+            {"consumers": (ConsumerReport("REQUESTS", "work-foo", 5, 0, 0),)},
+            "5 waiting, 0 being worked on, nobody takes",
+        ),
+        ({"consumers": (ConsumerReport("REQUESTS", "work-foo", 50_000, 9, 3),)}, "50000 waiting, 9 being worked on"),
+    ],
+)
+def test_streams_and_consumers_that_are_not_as_they_should_be_are_named(change: dict[str, Any], words: str) -> None:
+    good = StreamReport((), (), 0, 10, (ConsumerReport("REQUESTS", "work-foo", 0, 3, 4),))
+    assert {finding.level for finding in stream_findings(good)} == {Level.FINE}
+    bad = [one for one in stream_findings(msgspec.structs.replace(good, **change)) if one.level is Level.WRONG]
+    assert words in f"{bad[0].check}: {bad[0].message}"
+    assert bad[0].advice
 
 
 async def test_a_fleet_wide_failure_is_summed_up() -> None:
