@@ -14,10 +14,10 @@ def columns_of(group: str, plural: str) -> tuple[Column, ...]:
     return _KNOWN.get((group, plural), ())
 
 
-def ready_condition(body: Json) -> str:
-    """Return the status of the Ready condition, empty when there is none."""
-    for condition in _at(body, "status", "conditions") or ():
-        if isinstance(condition, Mapping) and condition.get("type") == "Ready":
+def condition_status(holder: object, kind: str) -> str:
+    """Return the status of a condition in a status or in an entry of one, empty when it lacks it."""
+    for condition in _at(holder, "conditions") or ():
+        if isinstance(condition, Mapping) and condition.get("type") == kind:
             return str(condition.get("status", ""))
     return ""
 
@@ -57,9 +57,13 @@ def _restarts(body: Json) -> str:
     return str(sum(item.get("restartCount", 0) for item in _at(body, "status", "containerStatuses") or []))
 
 
+def _ready(body: Json) -> str:
+    return condition_status(_at(body, "status"), "Ready")
+
+
 def _foo_clusters(body: Json) -> str:
     clusters = _at(body, "status", "clusters") or []
-    good = sum(ready_condition({"status": item}) == "True" for item in clusters)
+    good = sum(condition_status(item, "Applied") == "True" for item in clusters)
     return f"{good}/{len(clusters)}"
 
 
@@ -74,13 +78,13 @@ _KNOWN: dict[tuple[str, str], tuple[Column, ...]] = {
     ("apps", "replicasets"): _REPLICATED[:1],
     ("", "pods"): (("READY", _pod_ready), ("STATUS", _text("status", "phase")), ("RESTARTS", _restarts)),
     ("", "namespaces"): (("STATUS", _text("status", "phase")),),
-    ("", "nodes"): (("READY", ready_condition), ("VERSION", _text("status", "nodeInfo", "kubeletVersion"))),
+    ("", "nodes"): (("READY", _ready), ("VERSION", _text("status", "nodeInfo", "kubeletVersion"))),
     ("", "services"): (("TYPE", _text("spec", "type")), ("CLUSTER-IP", _text("spec", "clusterIP"))),
     ("", "configmaps"): (("DATA", lambda body: str(len(body.get("data") or {}))),),
     ("", "secrets"): (("TYPE", _text("type")), ("DATA", lambda body: str(len(body.get("data") or {})))),
     ("samplecontroller.k8s.io", "foos"): (
         ("REPLICAS", _text("spec", "replicas")),
-        ("READY", ready_condition),
+        ("READY", _ready),
         ("CLUSTERS", _foo_clusters),
     ),
     ("crosscurrent.dev", "clusters"): (("STATE", _text("status", "state")), ("VERSION", _text("status", "version"))),

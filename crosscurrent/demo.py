@@ -23,7 +23,7 @@ from crosscurrent.output import say
 from crosscurrent.running import running_fleet
 from crosscurrent.settings import API_VERSION, DEFAULT_FILE, Settings
 from crosscurrent.stage import Stage
-from crosscurrent.talk import Talk, milliseconds, within
+from crosscurrent.talk import Talk, milliseconds, shipped, within
 from schemas.names import ClusterName
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def _what_next(settings: Settings, talk: Talk, *, kept: bool) -> None:
     say()
     say("Try next:")
     if kept:
-        say(f"  kubectl --kubeconfig {talk.fleet.kubeconfig_path} --context cluster1 apply -f examples/talk/foo.yaml")
+        foo = shipped("examples/talk/foo.yaml")
+        say(f"  kubectl --kubeconfig {talk.fleet.kubeconfig_path} --context cluster1 apply -f {foo}")
         say(f"  crosscurrent get deployments -A -f {settings.path}")
         say(f"  crosscurrent events -f {settings.path}")
         say()

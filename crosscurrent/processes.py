@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from schemas.names import Resource
     from watchers.settings import WatchSettings
 
-CONNECT_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 3.0
 """For reaching the broker at start: a wrong address should be an answer, not a wait."""
 MIND_S = 5.0
 """Between two looks at the streams' health (DESIGN §5)."""

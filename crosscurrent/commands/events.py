@@ -124,7 +124,7 @@ class Printer:
         word, mood = _WORDS[sync.type]
         detail = sync.data.reason
         if sync.type is SyncType.COMPLETED:
-            detail = f"{sync.data.objects} objects"
+            detail = f"{sync.data.objects} object{'s' * (sync.data.objects != 1)}"
         resource = f"{plural}.{group}" if group else plural
         return _aligned((_clock(sync.time), word, cluster, resource, ""), detail, mood)
 

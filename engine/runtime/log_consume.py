@@ -248,8 +248,7 @@ class Pump:
                 delivered=delivery.delivered,
             )
             if not delivery.told:
-                doubled = RAISED_NAK_SECONDS * 2.0 ** min(delivery.delivered - 1, 10)
-                await delivery.nak(min(doubled, self._ack_wait))
+                await delivery.nak(delay_after_raise(delivery.delivered, self._ack_wait))
         except asyncio.CancelledError:
             if not delivery.told:
                 await delivery.nak()
@@ -268,6 +267,11 @@ class Pump:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def delay_after_raise(delivered: int, ack_wait: float) -> float:
+    """Return after how many seconds a message comes again whose handler raised, when it was delivered so often."""
+    return min(RAISED_NAK_SECONDS * 2.0 ** min(delivered - 1, 10), ack_wait)
 
 
 def _may_pass(problem: EventLogError) -> bool:

@@ -41,9 +41,9 @@ COMMIT_TIMEOUT_SECONDS = 10.0
 """The broker forgets a batch that stands still for as long."""
 
 _BARRIER = b"sync."
-_WRONG_LAST_SEQUENCE = 10071
+_WRONG_LAST_SEQUENCE = {10071, 10164}
+"""The second one where a batch holds a subject twice."""
 _DUPLICATE_IN_BATCH = 10201
-_REFUSED_BUT_SINGLES_MAY_PASS = {_WRONG_LAST_SEQUENCE, _DUPLICATE_IN_BATCH}
 
 _log = structlog.get_logger(__name__)
 
@@ -270,7 +270,7 @@ class GroupCommit:
             answer = (await self._collect(batch.acks, batch.reply)).get(0)
             last = self._sequence(answer)
         except Refused as problem:
-            if problem.err_code not in _REFUSED_BUT_SINGLES_MAY_PASS:
+            if problem.err_code != _DUPLICATE_IN_BATCH:
                 self._fail(batch.entries, problem)
                 return
             _log.debug("batch refused, sending one by one", stream=self._stream, reason=problem.description)
@@ -341,7 +341,7 @@ class GroupCommit:
         ack = wire.pub_ack(answer.body)
         if ack.error is None:
             return ack.seq
-        if ack.error.err_code == _WRONG_LAST_SEQUENCE:
+        if ack.error.err_code in _WRONG_LAST_SEQUENCE:
             raise WrongLastSequence(f"stream {self._stream}: {ack.error.description}")
         raise Refused(f"stream {self._stream}", ack.error.code, ack.error.err_code, ack.error.description)
 

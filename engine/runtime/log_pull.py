@@ -15,7 +15,9 @@ PULL_BYTES = 16 * 1024 * 1024
 _NS = 1_000_000_000
 _HEARTBEAT = 100
 _NOT_FILLED = {404, 408}
-_FATAL = (b"deleted", b"leadership", b"shutdown", b"maxwaiting")
+_CONFLICT = 409
+_FATAL = (b"deleted", b"leadership", b"shutdown", b"exceeded", b"push")
+"""Words in a 409 that mean more than that a pull has ended; "Batch Completed" or a limit of bytes is no trouble."""
 
 
 class Ended(NamedTuple):
@@ -60,6 +62,6 @@ def ended_pull(headers: bytes) -> Ended:
     unfilled = int(wire.header(headers, b"Nats-Pending-Messages") or 0)
     if status in _NOT_FILLED:
         return Ended(unfilled, "")
-    if status == 409 and unfilled and not any(word in line.lower() for word in _FATAL):
-        return Ended(unfilled, "")  # the limit of bytes was reached
+    if status == _CONFLICT and not any(word in line.lower() for word in _FATAL):
+        return Ended(unfilled, "")
     return Ended(unfilled, f"the consumer answers {line[9:].decode(errors='replace')}")

@@ -97,6 +97,7 @@ async def _create(connection: Connection, spec: StreamSpec, replicas: int) -> bo
 
 async def _migrate(connection: Connection, spec: StreamSpec, replicas: int, current: Json) -> None:
     wanted = spec.config(replicas)
+    wanted.pop("persist_mode", None)  # for life
     sources = [source["name"] for source in current.get("sources", [])]
     if spec.source and sources == [spec.source]:
         del wanted["sources"]  # where it starts belongs to `log_heal`

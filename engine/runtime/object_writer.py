@@ -45,9 +45,9 @@ from schemas.actions import (
 from schemas.names import Resource, ResourceVersion, Uid
 
 TRIES = 8
-"""Reads and writes of an object that others keep writing. 3 to 5 ms lie between our read and write, so with 100 foreign updates
-a second less than every second try meets one, and eight in a row less than 1 in 250; beyond that it is a conflict with a retry.
-Eight take some 50 ms of a lease of seconds."""
+"""Reads and writes of an object that others keep writing. 3 to 5 ms lie between our read and write, so with 100 foreign
+updates a second less than every second try meets one, and eight in a row less than 1 in 250; then it is a conflict, to be
+retried later. Eight take some 50 ms of a lease of seconds."""
 
 Seen = tuple[Uid, ResourceVersion]
 """uid and resourceVersion of an object."""

@@ -75,6 +75,10 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
             config["subjects"] = list(self.subjects)
         if self.source:
             config["sources"] = [{"name": self.source}]
+            if replicas == 1:
+                # Its tail may be lost in a crash: the broker sources it again, with the same sequences. Without this, each
+                # sourced message costs an fsync where the broker syncs always: STATE then follows 6x slower (measured).
+                config["persist_mode"] = "async"
         return config
 
     def takes(self, subject: str) -> bool:

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from engine.runtime.clock import SystemClock
+from engine.runtime.log_consume import delay_after_raise
 from engine.runtime.ports import (
     Clock,
     EventLogError,
@@ -62,14 +63,15 @@ class _Stream:
         self.consumers: dict[str, _Consumer] = {}
         self._expiry: list[tuple[float, int]] = []
 
-    def store(self, message: Message, clock: Clock, *, rollup: bool = False) -> int:
+    def store(self, message: Message, clock: Clock, *, rollup: bool = False, stored_at: str = "") -> int:
+        """Store a message, or a copy of one that was `stored_at` in the stream that this one follows."""
         now = clock.monotonic()
-        if message.id:
+        if message.id and not stored_at:
             seq, until = self.ids.get(message.id, (0, 0.0))
             if now < until:
                 return seq
         self.last_seq = seq = self.last_seq + 1
-        stored_at = datetime.fromtimestamp(clock.time(), UTC).isoformat().replace("+00:00", "Z")
+        stored_at = stored_at or datetime.fromtimestamp(clock.time(), UTC).isoformat().replace("+00:00", "Z")
         record = Record(subject=message.subject, seq=seq, body=message.body, id=message.id, time=stored_at)
         ttl = min(message.ttl or math.inf, self.spec.max_age or math.inf)
         self.messages[seq] = record
@@ -238,10 +240,9 @@ class MemoryLog:
         self._check_messages(facts, messages)
         for message in messages:
             before = facts.last_seq
-            if facts.store(message, self.clock) > before:
-                state.store(msgspec.structs.replace(message, id=""), self.clock)
-                copy = state.messages[state.last_seq]
-                state.messages[copy.seq] = msgspec.structs.replace(copy, id=message.id)
+            seq = facts.store(message, self.clock)
+            if seq > before:
+                state.store(message, self.clock, stored_at=facts.messages[seq].time)
         self.notify()
         await asyncio.sleep(0)
 
@@ -319,7 +320,9 @@ class MemoryLog:
                         await self._changed(math.inf if busy else self._next_due(stream, durable))
                         continue
                     running.add(delivery)
-                    group.create_task(self._handle(delivery, handler, running), name=f"{durable} {delivery.record.seq}")
+                    group.create_task(
+                        self._handle(delivery, handler, running, ack_wait), name=f"{durable} {delivery.record.seq}"
+                    )
         finally:
             for delivery in running:  # cancelled: somebody else's turn at once
                 delivery.again_after(0.0)
@@ -399,11 +402,12 @@ class MemoryLog:
         taken = held.take(consumer, self.clock.monotonic())
         return _Delivery(self, held, consumer, taken) if taken else None
 
-    async def _handle(self, delivery: _Delivery, handler: Handler, running: set[_Delivery]) -> None:
+    async def _handle(self, delivery: _Delivery, handler: Handler, running: set[_Delivery], ack_wait: float) -> None:
         try:
             await handler(delivery)
         except Exception:  # noqa: BLE001 - a handler may raise anything; its message pays, not the consumer
             _log.exception("handler raised", subject=delivery.record.subject, delivered=delivery.delivered)
+            delivery.again_after(delay_after_raise(delivery.delivered, ack_wait))
         running.discard(delivery)
         delivery.settle()
         self.notify()

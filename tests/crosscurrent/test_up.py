@@ -239,7 +239,7 @@ def test_a_wrong_nats_address_is_answered_soon(tmp_path: Path, command: list[str
     )
     started = time.monotonic()
     done = run(*command, "-f", str(config))
-    assert time.monotonic() - started < 9
+    assert time.monotonic() - started < 20  # 3 s of trying, and the start of Python on a busy machine
     assert done.returncode == 1
     assert f"nats://127.0.0.1:{port}" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr

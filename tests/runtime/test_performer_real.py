@@ -238,7 +238,11 @@ async def test_a_busy_object_is_written_and_deleted_all_the_same(fleet: Fleet) -
 
     meddler = asyncio.create_task(meddle())
     for size in (2, 3, 4, 5):
-        [outcome] = await fleet.perform(fleet.apply(fleet.c2, size=size), expect=seen(outcome))
+        before = outcome
+        for _ in range(3):  # eight collisions in a row do happen on a busy machine; the worker then comes again
+            [outcome] = await fleet.perform(fleet.apply(fleet.c2, size=size), expect=seen(before))
+            if outcome.result is not Result.CONFLICT:
+                break
         assert outcome.result is Result.DONE, outcome
     gone = Delete(ref=outcome.ref, api_version=GADGET, kind="Gadget", uid=outcome.uid, owner=Uid("owner-1"))
     [deleted] = await fleet.perform(gone)
