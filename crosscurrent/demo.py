@@ -40,15 +40,19 @@ async def run_demo(clusters: int, *, keep: bool) -> int:
     """Run the demo and return its exit code."""
     stage = Stage()
     directory = Path(tempfile.mkdtemp(prefix="crosscurrent-demo-"))
-    finished = False
+    worth_keeping = True
     try:
-        finished = await _play(stage, directory, clusters, keep=keep)
+        passed = await _play(stage, directory, clusters, keep=keep)
+        worth_keeping = not passed
+    except asyncio.CancelledError:  # Ctrl-C: nobody wants to look at a demo that they broke off
+        worth_keeping = False
+        raise
     finally:
-        if finished:
-            shutil.rmtree(directory, ignore_errors=True)
-        else:
+        if worth_keeping:
             say(f"Logs and data are left in {directory}.")
-    return 0 if finished else 1
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    return 0 if passed else 1
 
 
 async def _play(stage: Stage, directory: Path, count: int, *, keep: bool) -> bool:

@@ -132,7 +132,8 @@ async def cluster_lost(scene: Scene) -> None:
     stage.step(f"kill -9 of {lost}'s API server, and change spec.replicas to 5")
     await asyncio.to_thread(server.api_server.kill)
     times = await _follow(talk, 5, others)
-    stage.check("the other clusters follow meanwhile", None not in times.values(), shown(times) or "there are none")
+    if others:
+        stage.check("the other clusters follow meanwhile", None not in times.values(), shown(times))
 
     async def said() -> bool:
         entry = cluster_entry(await talk.foo(), lost)

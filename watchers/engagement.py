@@ -18,7 +18,7 @@ from watchers.probe import NoAnswer, ask_identity, ask_progress, ask_version
 from watchers.publisher import Publisher
 from watchers.settings import WatchSettings
 from watchers.type_set import TypeSet
-from watchers.type_watch import TypeWatch
+from watchers.type_watch import STOPPING_REASONS, TypeWatch
 from watchers.waiting import wait_either
 
 LONG_SECONDS = 60.0
@@ -133,6 +133,8 @@ class Engagement:
                 raise self._over
             try:
                 await self._recognise()
+                if not self._gate.is_set():
+                    await self._check_types()
                 break
             except NoAnswer as error:
                 self._gate.clear()
@@ -160,6 +162,25 @@ class Engagement:
             reason = "Restored"
             raise EpochOver(reason, f"resourceVersion {progress} after {last}")
         self._progress = progress or last
+
+    async def _check_types(self) -> None:
+        """Compare each type with what was last seen of it, before its watch resumes after an outage.
+
+        A plain watch from a version that the server has not reached is accepted in silence, and drops events (W-17).
+        """
+        for watch in list(self.types.watches.values()):
+            last = watch.statistics().version
+            if not comparable(last):
+                continue
+            try:
+                shown = await ask_progress(self._api, watch.served.path)
+            except NoAnswer as error:
+                if error.reason in STOPPING_REASONS:
+                    raise
+                continue  # a trouble of this type's own: its watch will find out
+            if comparable(shown) and newer(last, shown):
+                reason = "Restored"
+                raise EpochOver(reason, f"{watch.served.resource}: resourceVersion {shown} after {last}")
 
     async def _settle(self) -> None:
         """Report the cluster live whenever it answers and every type watches or has trouble of its own."""

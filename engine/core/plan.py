@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.core.drift import digest, merged, projection, satisfies
-from engine.core.view import KubeObject, Row, View
+from engine.core.view import Known, KubeObject, Row, View
 from schemas.actions import (
     Action,
     AddFinalizer,
@@ -153,6 +153,10 @@ def _satisfied(view: View, action: Action) -> bool:
 
 
 def _applied(view: View, action: Apply | Create, live: KubeObject | None, target: Target | None) -> bool:
+    if live is None and view.known(action.ref) is Known.PRESENT:
+        return target is not None and target.desired == intent(
+            action
+        )  # its body is not published: drift cannot be seen
     if live is None:
         # UNKNOWN is not absent: until the type is synced there, we would write blindly what may be there already.
         return (action.ref.cluster, action.ref.group, action.ref.resource) not in view.synced

@@ -193,13 +193,18 @@ class View:
         self._objects: dict[ObjectRef, KubeObject] = {}
 
     def get(self, ref: ObjectRef) -> KubeObject | None:
-        """Return an object, or None if it is absent or unknown; `known` tells which."""
+        """Return an object, or None if it is absent or unknown; `known` tells which.
+
+        None also for an object that is there but could not be published, being too large or too deep (W-24, SEC-11).
+        """
         if ref in self._objects:
             return self._objects[ref]
         row = self.rows.get(ref)
         if row is None or row.fact.deleted:
             return None
-        body: dict[str, Any] = msgspec.json.decode(row.fact.data)
+        body: dict[str, Any] | None = msgspec.json.decode(row.fact.data)
+        if body is None:
+            return None
         found = self._objects[ref] = KubeObject(ref, body, row.seq, row.fact)
         return found
 

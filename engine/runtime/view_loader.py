@@ -67,11 +67,12 @@ class ViewLoader:
         targets = entry.targets if entry else ()
         places = {request.object, *(target.ref for target in targets)}
         found = await self._read(loaded, [*fleet, *map(subjects.fact, places)])
+        clusters = self._read_clusters(found)
         loaded.view = View(
             now=self._clock.time(),
-            clusters=self._read_clusters(found),
+            clusters=clusters,
             rows={},
-            synced=_synced(found),
+            synced=_synced(found, clusters),
             targets=targets,
             reconciler=request.reconciler,
         )
@@ -131,12 +132,16 @@ def _cluster(record: Record) -> Cluster:
     )
 
 
-def _synced(found: dict[str, Record]) -> frozenset[tuple[ClusterName, str, str]]:
-    return frozenset(
-        subjects.parse_sync(subject)
-        for subject, record in found.items()
-        if subject.startswith(f"{subjects.SYNC}.") and decode_sync(record.body).synced
-    )
+def _synced(found: dict[str, Record], clusters: Iterable[Cluster]) -> frozenset[tuple[ClusterName, str, str]]:
+    """Return the types whose contents are known: a sync record of another identity or epoch says nothing (DESIGN §2.4)."""
+    standing = {cluster.name: (cluster.identity, cluster.epoch) for cluster in clusters}
+    synced = set()
+    for subject, stored in found.items():
+        if subject.startswith(f"{subjects.SYNC}."):
+            record = decode_sync(stored.body)
+            if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
+                synced.add(subjects.parse_sync(subject))
+    return frozenset(synced)
 
 
 def _add_rows(view: View, found: dict[str, Record], places: Iterable[ObjectRef]) -> None:

@@ -137,6 +137,17 @@ def test_nothing_is_sent_to_a_cluster_that_does_not_answer(state: ClusterState) 
     assert math.isinf(plan.wake_at)
 
 
+def test_an_object_whose_body_could_not_be_published_is_not_written_again_and_again() -> None:
+    dark = a_view((CHILD, live_child()))
+    dark.rows[CHILD] = msgspec.structs.replace(
+        dark.rows[CHILD], fact=msgspec.structs.replace(dark.rows[CHILD].fact, data=msgspec.Raw(b"null"))
+    )
+    assert dark.get(CHILD) is None
+    assert needed(dark, APPLY) == (APPLY,)
+    dark.targets[CHILD, "apply"] = applied()
+    assert needed(dark, APPLY) == ()
+
+
 def test_a_terminating_object_is_awaited_not_fought() -> None:
     dying = a_view((CHILD, live_child(deletionTimestamp="now")), targets=(applied(),))
     assert needed(dying, APPLY, DELETE) == ()
