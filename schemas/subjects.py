@@ -57,6 +57,7 @@ def _namespace(namespace: str) -> str:
     return escape(namespace) if namespace else "_"
 
 
+@lru_cache(maxsize=65536)
 def object_tokens(ref: ObjectRef) -> str:
     """Return `<cluster>.<group>.<resource>.<namespace>.<name>`, the tail shared by every per-object subject."""
     place = f"{_namespace(ref.namespace)}.{escape(ref.name)}"

@@ -185,11 +185,17 @@ def condition(before: Json, kind: str, status: bool | None, reason: str, message
 
     """
     value = {True: "True", False: "False", None: "Unknown"}[status]
-    since = timestamp(now)
+    since = ""
     for old in before.get("conditions") or []:
         if old.get("type") == kind and old.get("status") == value:
-            since = old.get("lastTransitionTime", since)
-    return {"type": kind, "status": value, "reason": reason, "message": message, "lastTransitionTime": since}
+            since = old.get("lastTransitionTime", "")
+    return {
+        "type": kind,
+        "status": value,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": since or timestamp(now),
+    }
 
 
 def timestamp(seconds: float) -> str:

@@ -133,13 +133,14 @@ def _held_until(view: View, action: Action) -> float | None:
 def _satisfied(view: View, action: Action) -> bool:
     live = view.get(action.ref)
     target = view.targets.get(slot_of(action))
-    if target is not None and target.desired == intent(action) and _unobserved(view, action.ref, target):
+    accepted = target if target is not None and target.desired and target.desired == intent(action) else None
+    if accepted is not None and _unobserved(view, action.ref, accepted):
         return True
     match action:
         case Apply() | Create():
-            return _applied(view, action, live, target)
+            return _applied(view, action, live, accepted)
         case PatchStatus():
-            return live is None or live.uid != action.uid or _same(view, live, action, target)
+            return live is None or live.uid != action.uid or _same(view, live, action, accepted)
         case Patch():
             return live is None or live.uid != action.uid or merged(live.body, action.patch) == live.body
         case Delete():
@@ -149,32 +150,40 @@ def _satisfied(view: View, action: Action) -> bool:
         case RemoveFinalizer():
             return live is None or live.uid != action.uid or action.finalizer not in live.finalizers
         case RecordEvent():
-            return target is not None and target.desired == intent(action)
+            return accepted is not None
 
 
-def _applied(view: View, action: Apply | Create, live: KubeObject | None, target: Target | None) -> bool:
+def _applied(view: View, action: Apply | Create, live: KubeObject | None, accepted: Target | None) -> bool:
     if live is None and view.known(action.ref) is Known.PRESENT:
-        return target is not None and target.desired == intent(
-            action
-        )  # its body is not published: drift cannot be seen
+        return accepted is not None  # its body is not published: drift cannot be seen
     if live is None:
         # UNKNOWN is not absent: until the type is synced there, we would write blindly what may be there already.
         return (action.ref.cluster, action.ref.group, action.ref.resource) not in view.synced
     if live.deleting:
         return True  # it cannot be kept; its tombstone wakes the key
-    return isinstance(action, Create) or _same(view, live, action, target)
+    return isinstance(action, Create) or _same(view, live, action, accepted)
 
 
-def _same(view: View, live: KubeObject, action: Apply | PatchStatus, target: Target | None) -> bool:
-    """Return whether `live` is what the server made of this very intent, by ownership and by value (DESIGN §7)."""
-    if target is None or target.desired != intent(action) or live.fact is None:
+def _same(view: View, live: KubeObject, action: Apply | PatchStatus, accepted: Target | None) -> bool:
+    """Return whether `live` is what the server made of this very intent, by ownership and by value (DESIGN §7).
+
+    Args:
+        view: for the field manager's name.
+        live: the object.
+        action: what is wanted.
+        accepted: our memory of the write, if this very intent was the last that the server accepted.
+
+    """
+    if accepted is None or live.fact is None:
         return False
+    if live.version == accepted.version:
+        return True  # nobody has written since
     status = isinstance(action, PatchStatus)
     manager = f"crosscurrent/{view.reconciler}:status" if status else f"crosscurrent/{view.reconciler}"
-    if live.fact.manager_hash(manager) != target.fields:
+    if live.fact.manager_hash(manager) != accepted.fields:
         return False
     wanted = _wanted(action)
-    return satisfies(live.body, wanted) or target.settled == digest(projection(live.body, wanted))
+    return satisfies(live.body, wanted) or accepted.settled == digest(projection(live.body, wanted))
 
 
 def _wanted(action: Apply | PatchStatus) -> Json:

@@ -34,15 +34,9 @@ class NatsEventLog:
         self._connection = connection
         self._specs = stream_specs(fact_days=fact_days)
         self._healer = Healer(connection, self._specs.values(), replicas=replicas)
-        self._writers = {
-            name: GroupCommit(connection, name, ordered=name == FACTS)
-            for name, spec in self._specs.items()
-            if not spec.source
-        }
+        self._writers = {name: GroupCommit(connection, name) for name, spec in self._specs.items() if not spec.source}
+        self._writers[FACTS] = GroupCommit(connection, FACTS, ordered=True, first_look=self._look_before_publishing)
         self._readers = {name: LastReader(connection, name, self._scanner(name)) for name in self._specs}
-        self._checked = 0
-        """Generation of the connection on which FACTS and STATE have been seen to agree."""
-        self._checking = asyncio.Lock()
         self._findings: list[str] = []
         """What was mended since `heal` was last asked."""
         self._lives: dict[str, tuple[float, asyncio.Task[str]]] = {}
@@ -89,8 +83,6 @@ class NatsEventLog:
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish to FACTS; see the port."""
         items = self._encode(FACTS, messages)
-        if self._checked != self._connection.generation:
-            await self._check_before_publishing()
         await self._writers[FACTS].send(items)
 
     async def append(
@@ -152,9 +144,7 @@ class NatsEventLog:
 
     async def heal(self) -> list[str]:
         """Find and mend what breaks the streams; see the port and `log_heal`."""
-        generation = self._connection.generation
         found = await self._healer.heal()
-        self._checked = generation
         earlier, self._findings = self._findings, []
         return earlier + found
 
@@ -169,16 +159,13 @@ class NatsEventLog:
 
     # --- inside ---
 
-    async def _check_before_publishing(self) -> None:
+    async def _look_before_publishing(self) -> None:
         """Look at the source before the first facts on a new connection: a broker may have come back with less.
 
         Facts published to a FACTS that was set back would hide that it was.
         """
-        async with self._checking:
-            generation = self._connection.generation
-            if self._checked != generation:
-                self._findings += await self._healer.check_source()
-                self._checked = generation
+        found = await self._healer.check_source()
+        self._findings += found
 
     def _connection_changed(self, is_up: bool) -> None:
         if is_up:

@@ -88,6 +88,10 @@ class _Transport(TcpTransport):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
+    async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:
+        self.close()  # what an attempt that failed halfway has left
+        await super().connect(uri, buffer_size, connect_timeout)
+
     def close(self) -> None:
         if self._io_writer is not None:
             self._io_writer.transport.abort()
@@ -278,8 +282,8 @@ class Connection:
 
     @property
     def is_up(self) -> bool:
-        """Whether there is a connection right now."""
-        return bool(self._client.is_connected)
+        """Whether there is a connection right now, and everyone has been told of it."""
+        return self._up.is_set() and bool(self._client.is_connected)
 
     async def wait_up(self, timeout: float) -> None:
         """Return when there is a connection.
@@ -288,7 +292,7 @@ class Connection:
             NoAnswer: when there is none for `timeout` seconds.
 
         """
-        if self._client.is_connected:
+        if self.is_up:
             return
         try:
             async with asyncio.timeout(timeout):
@@ -298,7 +302,8 @@ class Connection:
 
     def write(self, commands: bytes) -> None:
         """Send whole protocol commands made by `log_wire.publish`. Dropped when there is no connection."""
-        self._client.push(commands)
+        if self._up.is_set():
+            self._client.push(commands)
 
     def listen(self, listener: Listener) -> bytes:
         """Return a reply subject of its own for `listener`; it may be extended by `.tail`. End it with `forget`."""
@@ -325,8 +330,7 @@ class Connection:
             NobodyListens: when the broker knows no one behind the subject.
 
         """
-        if not self._client.is_connected:
-            await self.wait_up(timeout)
+        await self.wait_up(timeout)
         single = _Single()
         reply = self.listen(single)
         try:

@@ -129,17 +129,14 @@ class Healer:
         number = int(metadata.get(ANCHOR, 0))
         position = _position(state)
         first, last = int(facts["state"]["first_seq"]), int(facts["state"]["last_seq"])
-        start: int | str
         if metadata.get(ANCHORED_TO, facts["created"]) != facts["created"]:
             finding, start = "FACTS was re-created; STATE now follows the new one", 1
         elif position is not None and position > last:
-            finding, start = (
-                f"FACTS was set back from sequence {position} to {last}; STATE follows it from there",
-                last + 1,
-            )
+            finding = f"FACTS was set back from sequence {position} to {last}; STATE follows it from there"
+            start = await self._first_since_sound(last)
         elif await self._is_rewritten():
             finding = "FACTS was set back and has been written to since; STATE follows what was written"
-            start = self._sound_at or last + 1
+            start = await self._first_since_sound(last)
         elif position is not None and first > position + 1:
             finding, start = f"facts {position + 1} to {first - 1} expired before STATE had read them", first
         else:
@@ -191,6 +188,14 @@ class Healer:
             return False  # expired: nothing to compare with
         record = wire.stored_record(answer.headers, answer.body)
         return (record.subject, record.id) != (mark.subject, mark.id)
+
+    async def _first_since_sound(self, last: int) -> int:
+        """Return the sequence of the first fact since FACTS and STATE were seen to agree, or of the next one to come."""
+        if self._sound_at:
+            wanted = {"start_time": self._sound_at, "next_by_subj": ">", "batch": 1}
+            if answer := await self._get(FACTS, wanted):
+                return wire.stored_record(answer.headers, b"").seq
+        return last + 1
 
     async def _get(self, stream: str, what: Json) -> wire.Answer | None:
         answer = await self._connection.request(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(what))

@@ -20,7 +20,7 @@ import asyncio
 import itertools
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -106,18 +106,29 @@ class _Batch:
 class GroupCommit:
     """The writer of one stream in this process."""
 
-    def __init__(self, connection: Connection, stream: str, *, ordered: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        stream: str,
+        *,
+        ordered: bool = False,
+        first_look: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Write to `stream`.
 
         Args:
             connection: the door.
             stream: for messages only: the subject says where a message goes.
             ordered: whether readers conclude something from the order of different subjects (FACTS).
+            first_look: called on each new connection before anything is sent; what it raises fails the calls that wait.
 
         """
         self._connection = connection
         self._stream = stream
         self._ordered = ordered
+        self._first_look = first_look
+        self._looked = 0
+        """Generation of the connection for which that was done."""
         self._jobs: deque[_Job] = deque()
         """Those with messages that are in no group yet."""
         self._open: set[_Job] = set()
@@ -160,6 +171,10 @@ class GroupCommit:
         try:
             while staged or self._jobs:
                 await self._connection.wait_up(COMMIT_TIMEOUT_SECONDS)
+                if self._first_look is not None and self._looked != (generation := self._connection.generation):
+                    await self._first_look()
+                    self._looked = generation
+                    continue  # the connection may be another by now
                 staged = await self._send_next(staged)
         except EventLogError as lost:
             problem = lost

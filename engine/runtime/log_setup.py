@@ -139,7 +139,7 @@ def _explain(spec: StreamSpec, replicas: int, problem: Refused) -> str:
 # --- the anchor: from where STATE sources FACTS ---
 
 
-def anchor(source: str, info: Json, *, number: int, start: int | str) -> Json:
+def anchor(source: str, info: Json, *, number: int, start: int) -> Json:
     """Return the part of a stream's configuration that lets it source `source` from `start` on.
 
     Args:
@@ -148,10 +148,10 @@ def anchor(source: str, info: Json, *, number: int, start: int | str) -> Json:
         number: how often the follower has been anchored anew. The broker remembers positions by the source's filters and
             transforms, and keeps to what it remembers whatever start is asked for; so each anchoring writes the same
             filters in another way.
-        start: first sequence wanted, or a time, RFC 3339.
+        start: first sequence wanted.
 
     """
-    settings: Json = {"name": source, ("opt_start_seq" if isinstance(start, int) else "opt_start_time"): start}
+    settings: Json = {"name": source, "opt_start_seq": start}
     if number:
         settings["subject_transforms"] = _unchanged_subjects(number)
     return {"sources": [settings], "metadata": {ANCHOR: str(number), ANCHORED_TO: str(info["created"])}}

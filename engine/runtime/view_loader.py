@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -14,6 +15,10 @@ from schemas.clusters import ClusterRecord, cluster_ref
 from schemas.decisions import Entry, decode_entry
 from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterName, ObjectRef, Resource
+
+DECODED = 4096
+"""Decoded records of clusters and syncs kept, by their bytes: every load reads the same few. Not a cache of the fleet, which
+is read anew each time."""
 
 _record = msgspec.json.Decoder(ClusterRecord)
 
@@ -38,7 +43,8 @@ class ViewLoader:
         """Read through `log`; only `clusters` take part."""
         self._log = log
         self._clock = clock
-        self._clusters = tuple(clusters)
+        self._records = {name: subjects.fact(cluster_ref(name)) for name in clusters}
+        self._fleets: dict[tuple[Resource, ...], tuple[str, ...]] = {}
 
     async def load(self, request: Request, types: Sequence[Resource]) -> Loaded:
         """Return what is known for a request.
@@ -72,7 +78,7 @@ class ViewLoader:
             now=self._clock.time(),
             clusters=clusters,
             rows={},
-            synced=_synced(found, clusters),
+            synced=_synced(found, fleet, clusters),
             targets=targets,
             reconciler=request.reconciler,
         )
@@ -101,23 +107,30 @@ class ViewLoader:
             loaded.inputs[subject] = found[subject].seq if subject in found else 0
         return found
 
-    def _fleet(self, types: Sequence[Resource]) -> list[str]:
-        wanted = []
-        for name in self._clusters:
-            wanted.append(subjects.fact(cluster_ref(name)))
-            wanted.extend(subjects.sync(name, kind.group, kind.plural) for kind in types)
-        return wanted
+    def _fleet(self, types: Sequence[Resource]) -> tuple[str, ...]:
+        """Return the subjects of the clusters' records and of their types' sync records."""
+        known = self._fleets.get(tuple(types))
+        if known is None:
+            wanted = list(self._records.values())
+            for name in self._records:
+                wanted.extend(subjects.sync(name, kind.group, kind.plural) for kind in types)
+            known = self._fleets[tuple(types)] = tuple(wanted)
+        return known
 
     def _read_clusters(self, found: dict[str, Record]) -> list[Cluster]:
-        clusters = []
-        for name in self._clusters:
-            record = found.get(subjects.fact(cluster_ref(name)))
-            clusters.append(_cluster(record) if record else Cluster(name=name))
-        return clusters
+        return [
+            _cluster(found[subject]) if subject in found else Cluster(name=name)
+            for name, subject in self._records.items()
+        ]
+
+
+@lru_cache(maxsize=DECODED)
+def _described(body: bytes) -> ClusterRecord:
+    return _record.decode(decode_fact(body).data)
 
 
 def _cluster(record: Record) -> Cluster:
-    described = _record.decode(decode_fact(record.body).data)
+    described = _described(record.body)
     status = described.status
     return Cluster(
         name=described.metadata.name,
@@ -132,15 +145,23 @@ def _cluster(record: Record) -> Cluster:
     )
 
 
-def _synced(found: dict[str, Record], clusters: Iterable[Cluster]) -> frozenset[tuple[ClusterName, str, str]]:
+_sync_record = lru_cache(maxsize=DECODED)(decode_sync)
+_sync_place = lru_cache(maxsize=DECODED)(subjects.parse_sync)
+
+
+def _synced(
+    found: dict[str, Record], fleet: Sequence[str], clusters: Iterable[Cluster]
+) -> frozenset[tuple[ClusterName, str, str]]:
     """Return the types whose contents are known: a sync record of another identity or epoch says nothing (DESIGN §2.4)."""
     standing = {cluster.name: (cluster.identity, cluster.epoch) for cluster in clusters}
     synced = set()
-    for subject, stored in found.items():
-        if subject.startswith(f"{subjects.SYNC}."):
-            record = decode_sync(stored.body)
-            if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
-                synced.add(subjects.parse_sync(subject))
+    for subject in fleet:
+        stored = found.get(subject)
+        if stored is None or not subject.startswith(f"{subjects.SYNC}."):
+            continue
+        record = _sync_record(stored.body)
+        if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
+            synced.add(_sync_place(subject))
     return frozenset(synced)
 
 

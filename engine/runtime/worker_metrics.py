@@ -23,6 +23,7 @@ class WorkerMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         """Register with `registry`, by default with one of its own."""
         self.registry = registry or CollectorRegistry()
+        self._bound: dict[str, tuple[Gauge, Histogram]] = {}
         self._total = Counter(
             "controller_runtime_reconcile", "Reconciles by result.", ["controller", "result"], registry=self.registry
         )
@@ -43,14 +44,21 @@ class WorkerMetrics:
     def reconcile(self, controller: str) -> Iterator[Measured]:
         """Time a reconcile and count its result."""
         measured = Measured()
+        active, seconds = self._of(controller)
         started = time.monotonic()
-        self._active.labels(controller).inc()
+        active.inc()
         try:
             yield measured
         finally:
-            self._active.labels(controller).dec()
-            self._seconds.labels(controller).observe(time.monotonic() - started)
+            active.dec()
+            seconds.observe(time.monotonic() - started)
             self._total.labels(controller, measured.result).inc()
+
+    def _of(self, controller: str) -> tuple[Gauge, Histogram]:
+        """Return the metrics of one controller; looking labels up costs more than counting."""
+        if controller not in self._bound:
+            self._bound[controller] = (self._active.labels(controller), self._seconds.labels(controller))
+        return self._bound[controller]
 
     def count_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Count what became of actions."""

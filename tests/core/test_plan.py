@@ -67,9 +67,9 @@ def test_an_object_as_wanted_and_owned_as_written_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("live", "managers", "why"),
     [
-        (live_child(replicas=5), OURS, "a value was changed"),
-        (live_child(), "crosscurrent/foo=other", "a field changed hands"),
-        (live_child(), "", "we own nothing of it"),
+        (live_child(replicas=5, version="30"), OURS, "a value was changed"),
+        (live_child(version="30"), "crosscurrent/foo=other", "a field changed hands"),
+        (live_child(version="30"), "", "we own nothing of it"),
     ],
 )
 def test_drift_of_value_or_of_ownership_is_repaired(live: Any, managers: str, why: str) -> None:
@@ -83,9 +83,9 @@ def test_an_intent_that_the_server_never_accepted_is_sent_even_if_the_values_mat
 
 
 def test_a_value_stored_in_another_form_is_recognised_once_seen() -> None:
-    view = a_view((CHILD, live_child(replicas="1000m")), targets=(applied(),), managers={CHILD: OURS})
+    view = a_view((CHILD, live_child(replicas="1000m", version="25")), targets=(applied(),), managers={CHILD: OURS})
     outcome = Outcome(
-        action="Apply", ref=CHILD, result=Result.DONE, uid=Uid("child"), version=ResourceVersion("20"), fields=FIELDS
+        action="Apply", ref=CHILD, result=Result.DONE, uid=Uid("child"), version=ResourceVersion("25"), fields=FIELDS
     )
     targets = remember(view, [APPLY], [outcome], now=NOW, seed=0.5)
     later = a_view(
@@ -94,6 +94,11 @@ def test_a_value_stored_in_another_form_is_recognised_once_seen() -> None:
 
     assert needed(view, APPLY) == (APPLY,)
     assert needed(later, APPLY) == ()
+
+
+def test_an_object_that_nobody_has_written_since_is_left_alone_without_a_look_inside() -> None:
+    view = a_view((CHILD, live_child(replicas="1000m", version="20")), targets=(applied(version="20"),))
+    assert needed(view, APPLY) == ()
 
 
 def test_our_own_write_counts_until_the_watch_shows_it_but_not_for_ever() -> None:
