@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from benchmarks import report
@@ -35,10 +36,15 @@ def main() -> int:
         say=say,
     )
     reports: list[Report] = []
+    broken: list[str] = []
     try:
         for name in options.names or BENCHMARKS:
             say(f"{name} begins")
-            reports.append(importlib.import_module(f"benchmarks.{name}").run(settings))
+            try:
+                reports.append(importlib.import_module(f"benchmarks.{name}").run(settings))
+            except Exception:  # noqa: BLE001 - the other benchmarks' hour is not to be lost with it
+                broken.append(f"{name} did not finish:\n{traceback.format_exc()}")
+                say(broken[-1])
     finally:
         if reports:
             report.print_reports(reports, out)
@@ -46,9 +52,9 @@ def main() -> int:
             report.write_json(reports, options.out)
         if not options.directory:
             shutil.rmtree(directory, ignore_errors=True)
-    failures = report.missed(reports)
+    failures = [*(f"MISSED {line}" for line in report.missed(reports)), *broken]
     for line in failures:
-        out.print(f"MISSED {line}", style="red", highlight=False, markup=False)
+        out.print(line, style="red", highlight=False, markup=False)
     return 1 if failures else 0
 
 

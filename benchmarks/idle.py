@@ -44,7 +44,11 @@ def run(settings: Settings) -> Report:
             name: list(_requests(server.audit_log, places[name], fleet.users[name]))
             for name, server in fleet.servers.items()
         }
+        everything = [
+            one for name, server in fleet.servers.items() for one in _requests(server.audit_log, 0, fleet.users[name])
+        ]
     writes = [one for found in requests.values() for one in found if one["verb"] in WRITING_VERBS]
+    to_converge = sum(one["verb"] in WRITING_VERBS for one in everything) - len(writes)
     appended = {name: after[name] - before[name] for name in after}
     per_type = _per_minute(requests, seconds)
     share = sum(one.share for name, one in usage.items() if name.startswith(OURS))
@@ -61,7 +65,8 @@ def run(settings: Settings) -> Report:
         figure("FACTS appended (bookmarks)", appended["FACTS"] / seconds * 60, "per minute", fsync=FSYNC),
         figure("requests per cluster and type, busiest", max(per_type.values(), default=0.0), "per minute"),
         figure("CPU of all engine processes and the broker", share * 100, "% of a core", fsync=FSYNC),
-        figure("quiet after the last write needed", settled, "s"),
+        figure("writes per Foo to converge before that", to_converge / len(foos), "writes", fsync=FSYNC),
+        figure("further writes after convergence, for", settled, "s"),
     )
     busiest = ", ".join(f"{key} {rate:.2g}" for key, rate in sorted(per_type.items(), key=lambda item: -item[1])[:6])
     notes = (

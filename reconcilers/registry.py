@@ -30,7 +30,9 @@ def find(name: str, *, search: Path | None = None) -> Reconciler:
     place = BUILT_IN.get(name, name)
     module_name, _, attribute = place.partition(":")
     if not attribute:
-        message = f"no built-in reconciler {name!r}; there are {', '.join(sorted(BUILT_IN))}; your own is module:attribute"
+        message = (
+            f"no built-in reconciler {name!r}; there are {', '.join(sorted(BUILT_IN))}; your own is module:attribute"
+        )
         raise UnknownReconciler(message)
     if search is not None and str(search) not in sys.path:
         sys.path.insert(0, str(search))

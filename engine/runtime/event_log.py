@@ -7,12 +7,15 @@ A façade: publishing is in `log_publish`, reading in `log_read` and `log_scan`,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Self
+
+import structlog
 
 from engine.runtime import log_scan
 from engine.runtime import log_wire as wire
 from engine.runtime.jetstream import CONNECT_TIMEOUT_SECONDS, Connection
+from engine.runtime.log_catch_up import CatchUp
 from engine.runtime.log_consume import Pump
 from engine.runtime.log_heal import Healer
 from engine.runtime.log_publish import GroupCommit
@@ -20,10 +23,12 @@ from engine.runtime.log_read import LastReader, Scan
 from engine.runtime.log_setup import stream_info
 from engine.runtime.log_wire import Outgoing
 from engine.runtime.ports import EventLogError, Handler, Message, MessageTooLarge, Record
-from engine.runtime.streams import FACTS, TIMERS, stream_specs
+from engine.runtime.streams import FACTS, STATE, TIMERS, stream_specs
 
 INCARNATION_CACHE_SECONDS = 1.0
 """Every view load asks; a re-created stream shows within a second."""
+
+_log = structlog.get_logger(__name__)
 
 
 class NatsEventLog:
@@ -36,9 +41,13 @@ class NatsEventLog:
         self._healer = Healer(connection, self._specs.values(), replicas=replicas)
         self._writers = {name: GroupCommit(connection, name) for name, spec in self._specs.items() if not spec.source}
         self._writers[FACTS] = GroupCommit(connection, FACTS, ordered=True, first_look=self._look_before_publishing)
-        self._readers = {name: LastReader(connection, name, self._scanner(name)) for name in self._specs}
+        self._catch_up = CatchUp(connection)
+        self._readers = {
+            name: LastReader(connection, name, self._scanner(name), self._readiness(name)) for name in self._specs
+        }
         self._findings: list[str] = []
         """What was mended since `heal` was last asked."""
+        self._catching_up: asyncio.Task[None] | None = None
         self._lives: dict[str, tuple[float, asyncio.Task[str]]] = {}
         self._stop_watching = connection.on_change(self._connection_changed)
 
@@ -101,21 +110,33 @@ class NatsEventLog:
 
     async def last(self, stream: str, subjects: Sequence[str]) -> dict[str, Record]:
         """Read last records; see the port."""
+        if stream == STATE and not self._catch_up.is_done:
+            self._let_state_catch_up()
         return await self._readers[stream].read(subjects)
 
     def scan(self, stream: str, filters: Sequence[str], *, headers_only: bool = False) -> AsyncIterator[Record]:
         """Iterate over last records; see the port. A subject that changes meanwhile may come twice, the newest last."""
-        return log_scan.scan(self._connection, stream, filters, headers_only=headers_only)
+        ready = self._waiter(stream)
+        return log_scan.scan(self._connection, stream, filters, headers_only=headers_only, ready=ready)
 
     def follow(self, stream: str, filters: Sequence[str], *, after: int | None = None) -> AsyncIterator[Record]:
         """Iterate over records as they come; see the port."""
-        return log_scan.follow(self._connection, stream, filters, after=after)
+        return log_scan.follow(self._connection, stream, filters, after=after, ready=self._waiter(stream))
 
     async def consume(
         self, stream: str, durable: str, filters: Sequence[str], handler: Handler, *, concurrency: int, ack_wait: float
     ) -> None:
         """Run `handler` for each delivery until cancelled; see the port."""
-        pump = Pump(self._connection, stream, durable, filters, handler, concurrency=concurrency, ack_wait=ack_wait)
+        pump = Pump(
+            self._connection,
+            stream,
+            durable,
+            filters,
+            handler,
+            concurrency=concurrency,
+            ack_wait=ack_wait,
+            ready=self._waiter(stream),
+        )
         await pump.run()
 
     async def schedule(self, key_subject: str, due_subject: str, at: float, body: bytes = b"") -> None:
@@ -153,6 +174,9 @@ class NatsEventLog:
         self._stop_watching()
         for writer in self._writers.values():
             await writer.close()
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        await self._catch_up.close()
         await self._connection.close()
         for reader in self._readers.values():
             reader.close()
@@ -170,8 +194,10 @@ class NatsEventLog:
     def _connection_changed(self, is_up: bool) -> None:
         if is_up:
             self._lives.clear()
-            for reader in self._readers.values():
-                reader.connected()
+            for name, reader in self._readers.items():
+                if name != STATE:
+                    reader.flush()
+            self._let_state_catch_up()
 
     def _writer(self, stream: str) -> GroupCommit:
         if stream == FACTS or stream not in self._writers:
@@ -197,12 +223,37 @@ class NatsEventLog:
 
     def _scanner(self, stream: str) -> Scan:
         async def scan_all(pattern: str) -> list[Record]:
-            return [record async for record in log_scan.scan(self._connection, stream, [pattern], headers_only=False)]
+            return [record async for record in self.scan(stream, [pattern])]
 
         return scan_all
+
+    def _readiness(self, stream: str) -> Callable[[], bool]:
+        if stream == STATE:
+            return lambda: self._catch_up.is_done
+        return lambda: self._connection.is_up
+
+    def _waiter(self, stream: str) -> Callable[[], Awaitable[None]]:
+        return self._catch_up.wait if stream == STATE else _at_once
+
+    def _let_state_catch_up(self) -> None:
+        """See to it that reads of STATE go out as soon as it is whole."""
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = asyncio.create_task(self._flush_when_whole(), name="reads of STATE wait")
+
+    async def _flush_when_whole(self) -> None:
+        try:
+            await self._catch_up.wait()
+        except EventLogError as problem:
+            _log.debug("reads of STATE wait for another connection", reason=str(problem))
+        else:
+            self._readers[STATE].flush()
 
     async def _created(self, stream: str) -> str:
         info = await stream_info(self._connection, stream)
         if info is None:
             raise EventLogError(f"stream {stream} is not there")
         return str(info["created"])
+
+
+async def _at_once() -> None:
+    """Wait for nothing: every stream but STATE is written before it is acknowledged."""

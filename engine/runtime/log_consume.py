@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -85,8 +85,10 @@ class Pump:
         *,
         concurrency: int,
         ack_wait: float,
+        ready: Callable[[], Awaitable[None]],
     ) -> None:
-        """Take what `EventLog.consume` takes."""
+        """Take what `EventLog.consume` takes, and `ready`, which returns when the stream may be read."""
+        self._ready = ready
         self._connection = connection
         self._stream = stream
         self._durable = durable
@@ -137,6 +139,7 @@ class Pump:
                     await self._subscription.end()
                     self._subscription = None
                 await self._connection.wait_up(60.0)
+                await self._ready()
                 await ensure_consumer(
                     self._connection, self._stream, self._durable, self._filters, ack_wait=self._ack_wait
                 )

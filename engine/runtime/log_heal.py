@@ -24,7 +24,16 @@ import structlog
 
 from engine.runtime import log_wire as wire
 from engine.runtime.jetstream import Connection, Json
-from engine.runtime.log_setup import ANCHOR, ANCHORED_TO, anchor, drop_if_beyond, prepare_streams, stream_info
+from engine.runtime.log_catch_up import source_position
+from engine.runtime.log_setup import (
+    ANCHOR,
+    ANCHORED_BEHIND,
+    ANCHORED_TO,
+    anchor,
+    drop_if_beyond,
+    prepare_streams,
+    stream_info,
+)
 from engine.runtime.ports import EventLogError
 from engine.runtime.streams import FACTS, STATE, StreamSpec
 
@@ -91,10 +100,9 @@ class Healer:
             ]
             findings += await self._check_source(infos[STATE], infos[FACTS])
             for name, info in infos.items():
-                findings += await self._check_consumers(name, int(info["state"]["last_seq"]))
-        for finding in findings:
-            _log.warning("event log mended", finding=finding)
-        return findings
+                if name != STATE or _has_caught_up(info, infos[FACTS]):
+                    findings += await self._check_consumers(name, int(info["state"]["last_seq"]))
+        return _told(findings)
 
     async def check_source(self) -> list[str]:
         """Look only at the sourcing of FACTS into STATE; return what was found and mended.
@@ -105,7 +113,7 @@ class Healer:
         """
         async with self._lock:
             infos = await self._infos(STATE, FACTS)
-            return await self._check_source(infos[STATE], infos[FACTS])
+            return _told(await self._check_source(infos[STATE], infos[FACTS]))
 
     async def _infos(self, *names: str) -> dict[str, Json]:
         infos = {}
@@ -126,35 +134,42 @@ class Healer:
 
     async def _check_source(self, state: Json, facts: Json) -> list[str]:
         metadata = state["config"].get("metadata", {})
-        number = int(metadata.get(ANCHOR, 0))
-        position = _position(state)
+        anchored_elsewhere = self._note_anchor(f"{state['created']} {metadata.get(ANCHOR, 0)}", state["created"])
+        position = source_position(state)
         first, last = int(facts["state"]["first_seq"]), int(facts["state"]["last_seq"])
         if metadata.get(ANCHORED_TO, facts["created"]) != facts["created"]:
             finding, start = "FACTS was re-created; STATE now follows the new one", 1
         elif position is not None and position > last:
             finding = f"FACTS was set back from sequence {position} to {last}; STATE follows it from there"
             start = await self._first_since_sound(last)
-        elif await self._is_rewritten():
+        elif await self._is_rewritten(state):
             finding = "FACTS was set back and has been written to since; STATE follows what was written"
             start = await self._first_since_sound(last)
         elif position is not None and first > position + 1:
             finding, start = f"facts {position + 1} to {first - 1} expired before STATE had read them", first
         else:
             await self._kick_if_stalled(state, position, last)
-            self._mark = await self._read_mark() or self._mark
+            self._mark = await self._read_mark(state) or self._mark
             self._sound_at = str(facts.get("ts", ""))
-            before, self._anchor = self._anchor, f"{state['created']} {number}"
-            anchored_elsewhere = before and before != self._anchor and before.startswith(state["created"])
             return ["STATE has been anchored anew by someone else"] if anchored_elsewhere else []
-        await self._anchor_anew(state, anchor(FACTS, facts, number=number + 1, start=start))
-        self._anchor = f"{state['created']} {number + 1}"
-        self._mark, self._sound_at = None, ""
+        await self._anchor_anew(state, facts, start)
         return [finding]
 
-    async def _anchor_anew(self, state: Json, settings: Json) -> None:
-        config = {**state["config"], **settings}
-        config["metadata"] = {**state["config"].get("metadata", {}), **settings["metadata"]}
+    def _note_anchor(self, anchor: str, life: str) -> bool:
+        """Remember how STATE is anchored; return whether another process has changed that."""
+        before, self._anchor = self._anchor, anchor
+        if before == anchor:
+            return False
+        self._mark, self._sound_at = None, ""
+        return before.startswith(life)
+
+    async def _anchor_anew(self, state: Json, facts: Json, start: int) -> None:
+        metadata = state["config"].get("metadata", {})
+        number = int(metadata.get(ANCHOR, 0)) + 1
+        settings = anchor(FACTS, facts, number=number, start=start, behind=int(state["state"]["last_seq"]))
+        config = {**state["config"], **settings, "metadata": {**metadata, **settings["metadata"]}}
         await self._connection.api(f"STREAM.UPDATE.{STATE}", config)
+        self._note_anchor(f"{state['created']} {number}", state["created"])
 
     async def _kick_if_stalled(self, state: Json, position: int | None, last: int) -> None:
         now = asyncio.get_running_loop().time()
@@ -167,8 +182,8 @@ class Healer:
             await self._connection.api(f"STREAM.UPDATE.{STATE}", config)
             self._moved = (position, now)
 
-    async def _read_mark(self) -> _Mark | None:
-        """Return the fact that STATE read last, as far as it still shows."""
+    async def _read_mark(self, state: Json) -> _Mark | None:
+        """Return the fact that STATE read last since it was anchored, as far as it still shows."""
         answer = await self._get(STATE, {"last_by_subj": ">"})
         if answer is None:
             return None
@@ -176,11 +191,13 @@ class Healer:
         if len(origin) < 2 or origin[0] != FACTS.encode():
             return None
         record = wire.stored_record(answer.headers, answer.body)
+        if record.seq <= int(state["config"].get("metadata", {}).get(ANCHORED_BEHIND, 0)):
+            return None
         return _Mark(int(origin[1]), record.subject, record.id)
 
-    async def _is_rewritten(self) -> bool:
+    async def _is_rewritten(self, state: Json) -> bool:
         """Return whether FACTS holds another fact than before at the sequence that was last looked at."""
-        mark = self._mark or await self._read_mark()
+        mark = self._mark or await self._read_mark(state)
         if mark is None:
             return False
         answer = await self._get(FACTS, {"seq": mark.seq})
@@ -217,11 +234,13 @@ class Healer:
                 return findings
 
 
-def _position(state: Json) -> int | None:
-    """Return up to which sequence of FACTS STATE has read, None where the broker does not say."""
-    sources = state.get("sources") or [{}]
-    started = state["config"]["sources"][0].get("opt_start_seq")
-    read = sources[0].get("seq")  # since 2.15
-    if read is None and started is None:
-        return None
-    return max(int(read or 0), int(started or 1) - 1)
+def _has_caught_up(state: Json, facts: Json) -> bool:
+    """Return whether STATE has all of FACTS: after a crash its consumers are ahead of it for a moment, and rightly."""
+    position = source_position(state)
+    return position is not None and position >= int(facts["state"]["last_seq"])
+
+
+def _told(findings: list[str]) -> list[str]:
+    for finding in findings:
+        _log.warning("event log mended", finding=finding)
+    return findings

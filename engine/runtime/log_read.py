@@ -110,8 +110,17 @@ class _Get:
 class LastReader:
     """Reads the last records of one stream."""
 
-    def __init__(self, connection: Connection, stream: str, scan: Scan) -> None:
-        """Read `stream`; `scan` reads every last record that matches one filter."""
+    def __init__(self, connection: Connection, stream: str, scan: Scan, is_ready: Callable[[], bool]) -> None:
+        """Read `stream`.
+
+        Args:
+            connection: the door.
+            stream: which one.
+            scan: reads every last record that matches one filter.
+            is_ready: whether the stream may be read on the present connection; when it becomes so, `flush` is called.
+
+        """
+        self._is_ready = is_ready
         self._connection = connection
         self._stream = stream
         self._scan = scan
@@ -161,21 +170,18 @@ class LastReader:
     def _flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what is waiting."""
         self._flushing = False
-        if not self._connection.is_up:
-            return  # `connected` flushes again
+        if not self._is_ready():
+            return  # flushed again when it is
         self._expire()
         while self._exact and len(self._in_flight) < REQUESTS_IN_FLIGHT:
             self._send(_Get(self, _split(self._exact, SUBJECTS_PER_REQUEST), wild=False))
         while self._wild and len(self._in_flight) < REQUESTS_IN_FLIGHT + 1:  # never behind a wall of exact ones
             self._send(_Get(self, _split(self._wild, PATTERNS_PER_REQUEST), wild=True))
-
-    def connected(self) -> None:
-        """Send what has been waiting for a connection."""
-        self._flush_soon()
 
     def _expire(self) -> None:
         """Forget requests that the broker has not answered: their callers have given up."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import structlog
 
@@ -31,6 +31,8 @@ RETRY_SECONDS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Before a follower's attempts to go on."""
 
 _NS = 1_000_000_000
+
+Ready = Callable[[], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 
@@ -137,16 +139,19 @@ class _Reader:
 
 
 async def scan(
-    connection: Connection, stream: str, filters: Sequence[str], *, headers_only: bool
+    connection: Connection, stream: str, filters: Sequence[str], *, headers_only: bool, ready: Ready
 ) -> AsyncIterator[Record]:
     """Iterate over the last record of every subject that matches, in stream order.
 
     A subject that changes during the scan may come twice, the newest last.
 
+    `ready` returns when the stream may be read.
+
     Raises:
         EventLogError: when the broker fails; what was read until then is not complete.
 
     """
+    await ready()
     reader = _Reader(connection, stream, wait=False)
     try:
         config: Json = {"deliver_policy": "last_per_subject", "filter_subjects": list(filters)}
@@ -170,17 +175,18 @@ async def scan(
 
 
 async def follow(
-    connection: Connection, stream: str, filters: Sequence[str], *, after: int | None
+    connection: Connection, stream: str, filters: Sequence[str], *, after: int | None, ready: Ready
 ) -> AsyncIterator[Record]:
     """Iterate over records behind sequence `after` (None: from now on) as they come.
 
     Goes on after any loss of connection, consumer or broker. When the stream has been re-created it goes on from the new
-    one's start; when the stream was set back, from where it was set back to.
+    one's start; when the stream was set back, from where it was set back to. `ready` returns when it may be read.
 
     Raises:
         EventLogError: when it cannot be begun.
 
     """
+    await ready()
     life, last = await _standing(connection, stream)
     position = last if after is None else after
     failures = 0
@@ -200,15 +206,18 @@ async def follow(
             _log.info("follower begins anew", stream=stream, after=position, reason=str(problem))
         finally:
             await reader.close()
-        life, position, failures = await _resume(connection, stream, life, position, failures)
+        life, position, failures = await _resume(connection, stream, ready, life, position, failures)
 
 
-async def _resume(connection: Connection, stream: str, life: str, position: int, failures: int) -> tuple[str, int, int]:
+async def _resume(
+    connection: Connection, stream: str, ready: Ready, life: str, position: int, failures: int
+) -> tuple[str, int, int]:
     """Wait until the stream can be read again; return its life, where to go on, and the number of attempts."""
     while True:
         await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
         failures += 1
         try:
+            await ready()
             now, last = await _standing(connection, stream)
         except EventLogError as problem:
             _log.debug("follower waits", stream=stream, reason=str(problem))

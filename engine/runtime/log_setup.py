@@ -27,6 +27,8 @@ ANCHOR = "anchor"
 """Metadata of STATE: how often it was anchored anew."""
 ANCHORED_TO = "anchored-to"
 """Metadata of STATE: which FACTS it follows, by its `created`."""
+ANCHORED_BEHIND = "anchored-behind"
+"""Metadata of STATE: its own last sequence when it was anchored; only what came later stems from there."""
 
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
@@ -139,7 +141,7 @@ def _explain(spec: StreamSpec, replicas: int, problem: Refused) -> str:
 # --- the anchor: from where STATE sources FACTS ---
 
 
-def anchor(source: str, info: Json, *, number: int, start: int) -> Json:
+def anchor(source: str, info: Json, *, number: int, start: int, behind: int = 0) -> Json:
     """Return the part of a stream's configuration that lets it source `source` from `start` on.
 
     Args:
@@ -149,12 +151,14 @@ def anchor(source: str, info: Json, *, number: int, start: int) -> Json:
             transforms, and keeps to what it remembers whatever start is asked for; so each anchoring writes the same
             filters in another way.
         start: first sequence wanted.
+        behind: the follower's own last sequence.
 
     """
     settings: Json = {"name": source, "opt_start_seq": start}
     if number:
         settings["subject_transforms"] = _unchanged_subjects(number)
-    return {"sources": [settings], "metadata": {ANCHOR: str(number), ANCHORED_TO: str(info["created"])}}
+    metadata = {ANCHOR: str(number), ANCHORED_TO: str(info["created"]), ANCHORED_BEHIND: str(behind)}
+    return {"sources": [settings], "metadata": metadata}
 
 
 def _unchanged_subjects(number: int) -> list[Json]:

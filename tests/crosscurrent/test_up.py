@@ -64,12 +64,9 @@ class Up:
         return run(*arguments, "-f", str(self.config))
 
     def get(self, port: int, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        answer = fetch(port, path)
+        assert answer is not None, self.log.read_text()
+        return answer
 
     def descendants(self) -> set[int]:
         """Pids of every process that it started, their children included."""
@@ -264,3 +261,62 @@ def test_an_external_broker_is_used_when_configured(
     assert up.command("clusters").returncode == 0
     assert up.stop()[0] == 0
     assert nats_server.process.running
+
+
+@pytest.mark.parametrize(
+    ("command", "metric"),
+    [(["watch", "a"], "crosscurrent_watch_queue"), (["reconcile"], "controller_runtime_reconcile")],
+)
+def test_a_process_of_its_own_serves_probes_and_metrics_and_ends_at_sigterm(
+    tmp_path: Path, nats_server: NatsServer, command: list[str], metric: str
+) -> None:
+    (tmp_path / "kube").write_text(KUBECONFIG.replace("PORT", str(free_port())))
+    config = tmp_path / "crosscurrent.yaml"
+    config.write_text(
+        f"{HEAD}nats: {{url: '{nats_server.url}', token: '{nats_server.token}'}}\n"
+        "clusters: [{name: a, kubeconfig: kube}]\nreconcilers: [foo]\n"
+    )
+    probe, metrics = free_port(), free_port()
+    ports = ["--probe-port", str(probe), "--metrics-port", str(metrics)]
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "crosscurrent", *command, *ports, "-f", str(config)], stdout=output, stderr=output
+        ) as process,
+    ):
+        try:
+            limit = time.monotonic() + 30
+            while (answer := fetch(probe, "/readyz?verbose")) is None or answer[0] != 200:
+                assert time.monotonic() < limit, log.read_text()
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.05)
+            assert answer[1] == "[+]ping ok\n[+]started ok\nreadyz check passed\n"
+            assert metric in (fetch(metrics, "/metrics") or (0, ""))[1]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0, log.read_text()
+        finally:
+            process.kill()
+
+
+def fetch(port: int, path: str) -> tuple[int, str] | None:
+    """Return (status, text), None while nothing listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except OSError:
+        return None
+
+
+def test_the_doctor_finds_streams_that_are_missing_or_changed(start: Callable[[str], Up], tmp_path: Path) -> None:
+    up = start("")
+    up.until(lambda: up.said("ready"))
+    assert "6 streams as they should be" in up.command("doctor").stdout
+    up.config.write_text(up.config.read_text() + "nats: {fact_days: 3}\n")
+    done = up.command("doctor")
+    assert done.returncode == 1
+    assert "✗ stream FACTS: is configured otherwise than it should be: max_age" in done.stdout
+    assert up.stop()[0] == 0

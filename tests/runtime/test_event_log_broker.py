@@ -16,6 +16,7 @@ import pytest
 
 from engine.runtime.event_log import NatsEventLog
 from engine.runtime.jetstream import Connection, Refused
+from engine.runtime.log_publish import GroupCommit
 from engine.runtime.ports import Delivery, EventLogError, Message, MessageTooLarge, Record
 from engine.sandbox.nats_server import NatsServer
 
@@ -309,7 +310,7 @@ async def test_a_facts_that_was_set_back_is_noticed_and_followed(
     shutil.copytree(tmp_path / "backup", target)
     await asyncio.to_thread(server.start)
     async with connected(server) as stranger:  # writes without looking, as a client that is not ours might
-        writer = stranger._writers["FACTS"]
+        writer = GroupCommit(stranger._connection, "FACTS")
         await writer.send(stranger._encode("FACTS", [fact(f"since{number}") for number in range(written_since)]))
     assert any("set back" in finding for finding in await persistently(log.heal))
     await log.publish([fact("after")])
