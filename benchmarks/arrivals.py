@@ -63,11 +63,6 @@ def match(changes: Iterable[Change], events: Iterable[Event], watches: Sequence[
     return arrivals
 
 
-def read(changes: object, events: object) -> tuple[list[Change], list[Event]]:
-    """Return what the roles said, typed."""
-    return msgspec.convert(changes, list[Change]), msgspec.convert(events, list[Event])
-
-
 def latencies(arrivals: Iterable[Arrival]) -> list[float]:
     """Return the latencies of those that came, in milliseconds."""
     return [one.latency * 1000 for one in arrivals if one.latency is not None]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from engine.runtime.event_log import NatsEventLog
 
 from crosscurrent.state_directory import BrokerAddress
+from engine.runtime.event_log import NatsEventLog
 
 
 async def open_log(url: str, token: str) -> NatsEventLog:

@@ -6,11 +6,9 @@ watch, so its delivery is included; all processes read the machine's one monoton
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 
-from benchmarks.arrivals import latencies, lost, match, read
+from benchmarks.arrivals import latencies, lost
 from benchmarks.figures import Figure, Report, Settings, figure, percentile
 from benchmarks.fleet import ALL_DEPLOYMENTS, FSYNC, shares
 from benchmarks.procfs import Usage
@@ -20,8 +18,6 @@ from benchmarks.staged import Staged, staged
 NAME = "propagation"
 RATE = 50.0
 P50_MS, P99_MS = 30.0, 150.0
-DRAIN_SECONDS = 2.0
-"""After the load, for the last changes to arrive."""
 
 
 def run(settings: Settings) -> Report:
@@ -42,8 +38,6 @@ def _measure(settings: Settings, clusters: int) -> tuple[list[Figure], dict[str,
     watches = [f"c{number}" for number in range(2, clusters + 1)]
     recorded = dict.fromkeys(watches, ALL_DEPLOYMENTS)
     with staged(settings, f"{NAME}-{clusters}", clusters=clusters, recorded=recorded, rate=RATE) as stage:
-        time.sleep(DRAIN_SECONDS)
-        stage.recorder.ask({"take": 1}, "events")
         window = stage.fleet.window([stage.load, stage.recorder, stage.reader])
         rounds = [_round(settings, stage, watches) for _ in range(settings.rounds)]
         usage = window.close()
@@ -53,9 +47,8 @@ def _measure(settings: Settings, clusters: int) -> tuple[list[Figure], dict[str,
 def _round(settings: Settings, stage: Staged, watches: list[str]) -> Json:
     seconds = 8.0 if settings.quick else 30.0
     answer = stage.load.ask({"run": seconds, "rate": RATE}, "changes", seconds + 60)
-    time.sleep(DRAIN_SECONDS)
-    changes, events = read(answer["changes"], stage.recorder.ask({"take": 1}, "events")["events"])
-    arrivals = match(changes, events, watches)
+    collected = stage.collect(answer, watches)
+    changes, arrivals = collected.changes, collected.arrivals
     found = latencies(arrivals)
     one = {
         "p50": percentile(found, 0.5),
@@ -66,7 +59,7 @@ def _round(settings: Settings, stage: Staged, watches: list[str]) -> Json:
         "late p99": percentile([(change.sent - change.due) * 1000 for change in changes], 0.99),
         "lost": lost(arrivals) + len(answer["failures"]),
         "superseded": sum(arrival.superseded for arrival in arrivals),
-        "writes per change": len(events) / max(1, len(arrivals)),
+        "writes per change": collected.events / max(1, len(arrivals)),
         "latencies": found,
         "failures": answer["failures"][:10],
     }

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
+from benchmarks.arrivals import Arrival, Change, Event, lost, match
 from benchmarks.figures import Settings
 from benchmarks.fleet import Fleet
-from benchmarks.roles import Role
+from benchmarks.roles import Json, Role
 
 WARM_UP_SECONDS = 5.0
+GIVE_UP_SECONDS = 20.0
+"""A change that has not arrived by then counts as lost: twice what a lease and all its retries take."""
+
+
+class Collected(msgspec.Struct, frozen=True):
+    """What became of one run of the load."""
+
+    changes: list[Change]
+    arrivals: list[Arrival]
+    events: int
+    """Watch events that the recorder saw."""
 
 
 class Staged(msgspec.Struct, frozen=True):
@@ -22,6 +35,18 @@ class Staged(msgspec.Struct, frozen=True):
     recorder: Role
     reader: Role
     foos: list[str]
+
+    def collect(self, answer: Json, watches: Sequence[str]) -> Collected:
+        """Match the load's answer with what was recorded; waits a while for changes that have not arrived yet."""
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        changes = msgspec.convert(answer["changes"], list[Change])
+        events: list[Event] = []
+        while True:
+            time.sleep(1.0)
+            events += msgspec.convert(self.recorder.ask({"take": 1}, "events")["events"], list[Event])
+            arrivals = match(changes, events, watches)
+            if not lost(arrivals) or time.monotonic() > deadline:
+                return Collected(changes, arrivals, len(events))
 
 
 @contextmanager
@@ -52,5 +77,6 @@ def staged(
             for role in (recorder, load, reader):
                 role.expect("ready")
             settings.say(f"{name}: warming up")
-            load.ask({"run": WARM_UP_SECONDS, "rate": rate}, "changes")
-            yield Staged(fleet, load, recorder, reader, foos)
+            stage = Staged(fleet, load, recorder, reader, foos)
+            stage.collect(load.ask({"run": WARM_UP_SECONDS, "rate": rate}, "changes"), list(recorded)[-1:])
+            yield stage

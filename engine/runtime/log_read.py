@@ -13,8 +13,9 @@ So calls wait for the end of the loop's turn, and longer while four requests are
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -36,7 +37,7 @@ _END = 204
 _NOTHING = 404
 
 Scan = Callable[[str], Awaitable[list[Record]]]
-_Literals = tuple[str, ...]
+Value = TypeVar("Value")
 _Shape = tuple[tuple[int, ...], int, bool]
 """Positions of the literal tokens, number of tokens before a closing `>`, whether there is one."""
 
@@ -70,6 +71,32 @@ _Waiting = dict[str, list[_Call]]
 """Who waits for a subject or pattern."""
 
 
+class Patterns(Generic[Value]):
+    """Finds the patterns that match a subject, by one dictionary look-up per shape of pattern."""
+
+    def __init__(self, patterns: Mapping[str, Sequence[Value]]) -> None:
+        """Take what is to be found for each pattern."""
+        self._shapes: dict[_Shape, dict[tuple[str, ...], list[Value]]] = {}
+        for pattern, values in patterns.items():
+            tokens = pattern.split(".")
+            open_end = tokens[-1] == ">"
+            if open_end:
+                tokens.pop()
+            positions = tuple(index for index, token in enumerate(tokens) if token != "*")  # noqa: S105 - a wildcard
+            literals = tuple(tokens[index] for index in positions)
+            shape = self._shapes.setdefault((positions, len(tokens), open_end), {})
+            shape.setdefault(literals, []).extend(values)
+
+    def matching(self, subject: str) -> list[Value]:
+        """Return what was given for the patterns that match `subject`."""
+        tokens = subject.split(".")
+        found: list[Value] = []
+        for (positions, length, open_end), values in self._shapes.items():
+            if len(tokens) > length if open_end else len(tokens) == length:
+                found += values.get(tuple([tokens[position] for position in positions]), ())
+        return found
+
+
 class _Get:
     """One request on its way: subjects or patterns, and who waits for them."""
 
@@ -80,7 +107,7 @@ class _Get:
         self.next_seq = 0
         self.heard = asyncio.get_running_loop().time()
         self._reader = reader
-        self._patterns = _by_shape(wanted) if wild else {}
+        self._patterns = Patterns(wanted) if wild else None
 
     def received(self, tail: bytes, headers: bytes, body: bytes) -> None:  # noqa: ARG002 - the port's signature
         self.heard = asyncio.get_running_loop().time()
@@ -90,18 +117,9 @@ class _Get:
             return
         record = wire.stored_record(headers, body)
         self.next_seq = record.seq + 1
-        for call in self._callers(record.subject):
+        callers = self._patterns.matching(record.subject) if self._patterns else self.wanted.get(record.subject, ())
+        for call in callers:
             call.add(record)
-
-    def _callers(self, subject: str) -> Sequence[_Call]:
-        if not self.wild:
-            return self.wanted.get(subject, ())
-        tokens = subject.split(".")
-        callers: list[_Call] = []
-        for (positions, length, open_end), patterns in self._patterns.items():
-            if len(tokens) > length if open_end else len(tokens) == length:
-                callers += patterns.get(tuple([tokens[position] for position in positions]), ())
-        return callers
 
     def lost(self) -> None:
         self._reader.lost(self)
@@ -267,16 +285,3 @@ def _fail(waiting: Iterable[list[_Call]], problem: EventLogError) -> None:
 def _split(waiting: _Waiting, count: int) -> _Waiting:
     """Take the first `count` entries out."""
     return {subject: waiting.pop(subject) for subject in list(islice(waiting, count))}
-
-
-def _by_shape(patterns: _Waiting) -> dict[_Shape, dict[_Literals, list[_Call]]]:
-    shapes: dict[_Shape, dict[_Literals, list[_Call]]] = {}
-    for pattern, calls in patterns.items():
-        tokens = pattern.split(".")
-        open_end = tokens[-1] == ">"
-        if open_end:
-            tokens.pop()
-        positions = tuple(index for index, token in enumerate(tokens) if token != "*")  # noqa: S105 - a wildcard
-        shape = (positions, len(tokens), open_end)
-        shapes.setdefault(shape, {}).setdefault(tuple(tokens[index] for index in positions), []).extend(calls)
-    return shapes

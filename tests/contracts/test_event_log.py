@@ -65,6 +65,7 @@ async def broker_world(server: NatsServer) -> AsyncIterator[World]:
     yield World(log, another, lose_streams)
     for each in logs:
         await each.close()
+    await lose_streams()  # the broker is shared by the whole session
     await door.close()
 
 

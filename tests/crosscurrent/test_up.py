@@ -242,12 +242,12 @@ def test_a_wrong_nats_address_is_answered_soon(tmp_path: Path, command: list[str
     assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_token_is_said_to_be_that(tmp_path: Path, nats_server: NatsServer) -> None:
+def test_a_wrong_token_is_answered_with_what_to_check(tmp_path: Path, nats_server: NatsServer) -> None:
     config = tmp_path / "crosscurrent.yaml"
     config.write_text(f"{HEAD}nats: {{url: '{nats_server.url}', token: wrong}}\n")
     done = run("clusters", "-f", str(config))
     assert done.returncode == 1
-    assert "refuse" in done.stderr.lower() or "authoriz" in done.stderr.lower()
+    assert "check nats.url, nats.token" in done.stderr  # the broker's own words get lost when it hangs up first
     assert nats_server.token not in done.stderr
 
 
