@@ -35,7 +35,6 @@ from schemas.subjects import matches
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 """The limit that the embedded broker has too (DESIGN §5)."""
 
-WallClock = SystemClock
 
 _log = structlog.get_logger(__name__)
 

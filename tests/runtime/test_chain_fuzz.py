@@ -23,9 +23,10 @@ import pytest
 from engine.core.authoring import dependent, reconciler
 from engine.core.view import View
 from engine.runtime import worker as worker_module
+from engine.runtime.clock import SystemClock
 from engine.runtime.ports import EventLog, EventLogError
 from engine.runtime.worker import Worker
-from engine.sandbox.memory_log import MemoryLog, WallClock
+from engine.sandbox.memory_log import MemoryLog
 from engine.sandbox.nats_server import NatsServer
 from schemas.actions import Action, Apply, Decision, Outcome, Request, Result
 from schemas.decisions import EntryState, decode_entry
@@ -128,7 +129,7 @@ async def fuzz(open_log: Callable[[], Awaitable[EventLog]], break_broker: Callab
         own = await open_log()
         logs.append(own)
         worker = Worker(
-            copy, log=own, performer=book, clock=WallClock(), clusters=(C1, C2), name=f"w{number}", concurrency=32
+            copy, log=own, performer=book, clock=SystemClock(), clusters=(C1, C2), name=f"w{number}", concurrency=32
         )
         return asyncio.create_task(worker.run(), name=f"w{number}")
 

@@ -14,8 +14,9 @@ from engine.core.authoring import reconciler
 from engine.core.ownership import DEPENDENTS_FINALIZER
 from engine.core.view import View
 from engine.runtime import worker as worker_module
+from engine.runtime.clock import SystemClock
 from engine.runtime.worker import Worker
-from engine.sandbox.memory_log import MemoryLog, WallClock
+from engine.sandbox.memory_log import MemoryLog
 from reconcilers.foo import foo
 from schemas.actions import Action, AddFinalizer, Apply, Decision, Outcome, Request, Result
 from schemas.clusters import ClusterState
@@ -33,7 +34,7 @@ async def running(
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
     tasks = []
     for number in range(workers):
-        one = Worker(what, log=log, performer=world, clock=WallClock(), clusters=CLUSTERS, name=f"w{number}")
+        one = Worker(what, log=log, performer=world, clock=SystemClock(), clusters=CLUSTERS, name=f"w{number}")
         tasks.append(asyncio.create_task(one.run(), name=f"w{number}"))
     try:
         yield tasks
