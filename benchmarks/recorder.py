@@ -58,20 +58,24 @@ class Recording:
         self.state: dict[str, tuple[str, str]] = {}
         """uid and resourceVersion of every object there is, by namespace/name."""
         self.open = asyncio.Event()
+        self._version = ""
 
     async def run(self) -> None:
-        """List, then watch from there. Ends only by failing: a gap would falsify what it says."""
+        """List, then watch from there, again and again: a server ends the watches of a CRD that was changed.
+
+        Ends only by failing, when it cannot go on from where it was: a gap would falsify what it says.
+        """
         async with session(self._access) as http:
             async with http.get(self._path) as response:
                 listed = _list.decode(await response.read())
             for item in listed.items:
                 self._keep(item)
-            query = _WATCH | {"resourceVersion": listed.metadata.resourceVersion}
-            async with http.get(self._path, params=query) as response:
-                response.raise_for_status()
-                self.open.set()
-                await self._read(response.content)
-        raise RuntimeError(f"the watch {self._name} ended")
+            self._version = listed.metadata.resourceVersion
+            while True:
+                async with http.get(self._path, params=_WATCH | {"resourceVersion": self._version}) as response:
+                    response.raise_for_status()
+                    self.open.set()
+                    await self._read(response.content)
 
     async def _read(self, content: aiohttp.StreamReader) -> None:
         tail = b""
@@ -81,6 +85,7 @@ class Recording:
             for line in lines:
                 event = _line.decode(line)
                 item = event.object
+                self._version = item.metadata.resourceVersion
                 self.events.append((self._name, now, event.type, item.metadata.name, item.spec.replicas))
                 if event.type == "DELETED":
                     self.state.pop(f"{item.metadata.namespace}/{item.metadata.name}", None)

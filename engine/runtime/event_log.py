@@ -20,6 +20,7 @@ from engine.runtime.log_consume import Pump
 from engine.runtime.log_heal import Healer
 from engine.runtime.log_publish import GroupCommit
 from engine.runtime.log_read import LastReader, Scan
+from engine.runtime.log_read_leader import LeaderReader
 from engine.runtime.log_setup import stream_info
 from engine.runtime.log_wire import Outgoing
 from engine.runtime.ports import EventLogError, Handler, Message, MessageTooLarge, Record
@@ -42,8 +43,12 @@ class NatsEventLog:
         self._writers = {name: GroupCommit(connection, name) for name, spec in self._specs.items() if not spec.source}
         self._writers[FACTS] = GroupCommit(connection, FACTS, ordered=True, first_look=self._look_before_publishing)
         self._catch_up = CatchUp(connection)
-        self._readers = {
-            name: LastReader(connection, name, self._scanner(name), self._readiness(name)) for name in self._specs
+        self._replicated = replicas > 1
+        self._readers: dict[str, LastReader | LeaderReader] = {
+            name: LeaderReader(connection, name)
+            if replicas > 1
+            else LastReader(connection, name, self._scanner(name), self._readiness(name))
+            for name in self._specs
         }
         self._findings: list[str] = []
         """What was mended since `heal` was last asked."""
@@ -110,7 +115,7 @@ class NatsEventLog:
 
     async def last(self, stream: str, subjects: Sequence[str]) -> dict[str, Record]:
         """Read last records; see the port."""
-        if stream == STATE and not self._catch_up.is_done:
+        if stream == STATE and not self._replicated and not self._catch_up.is_done:
             self._let_state_catch_up()
         return await self._readers[stream].read(subjects)
 
@@ -233,7 +238,7 @@ class NatsEventLog:
         return lambda: self._connection.is_up
 
     def _waiter(self, stream: str) -> Callable[[], Awaitable[None]]:
-        return self._catch_up.wait if stream == STATE else _at_once
+        return self._catch_up.wait if stream == STATE and not self._replicated else _at_once
 
     def _let_state_catch_up(self) -> None:
         """See to it that reads of STATE go out as soon as it is whole."""

@@ -206,3 +206,33 @@ def patch(cluster: ApiServer, path: str, body: dict[str, Any]) -> dict[str, Any]
     status, answer = cluster.client.request("PATCH", path, body, content_type=MERGE)
     assert status == 200, answer
     return answer
+
+
+def settled(system: System, ns: str, name: str = "example-foo", seconds: float = 15.0) -> None:
+    """Wait until a Foo in cluster1 says Ready."""
+    one = system.clusters["cluster1"]
+    until(
+        lambda: foo_condition(one, ns, name).get("status") == "True",
+        seconds=seconds,
+        what=f"never ready: {system.tail()}",
+    )
+
+
+def follow(
+    system: System, ns: str, replicas: int, seconds: float = 15.0, clusters: Sequence[str] = ("cluster2", "cluster3")
+) -> None:
+    """Change a Foo's replicas and wait until the Deployments in some clusters have them."""
+    patch(system.clusters["cluster1"], foo_path(ns), {"spec": {"replicas": replicas}})
+    for name in clusters:
+        until(
+            lambda name=name: (
+                (deployment(system.clusters[name], ns) or {"spec": {}})["spec"].get("replicas") == replicas
+            ),
+            seconds=seconds,
+            what=f"{name} did not follow: {system.tail()}",
+        )
+
+
+def listed(system: System) -> dict[str, dict[str, Any]]:
+    """Return what `crosscurrent clusters` shows, by name."""
+    return {one["name"]: one for one in json.loads(system.cli("clusters", "-o", "json").stdout)}

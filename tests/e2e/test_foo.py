@@ -24,15 +24,11 @@ from tests.e2e.system import (
     get,
     namespace,
     patch,
+    settled,
     until,
 )
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
-
-
-def settled(system: System, ns: str, name: str = "example-foo") -> None:
-    one = system.clusters["cluster1"]
-    until(lambda: foo_condition(one, ns, name).get("status") == "True", what=f"never ready: {system.tail()}")
 
 
 def test_the_talks_yaml_verbatim_becomes_the_talks_deployments(system: System) -> None:

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from engine.sandbox.api_servers import ApiServer
-from tests.e2e.system import System, create_foo, deployment, foo_condition, foo_path, get, namespace, patch, until
+from tests.e2e.system import System, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -149,32 +148,3 @@ def test_a_fleet_in_order_gets_a_clean_bill(everything: System) -> None:
     shown = json.loads(everything.cli("clusters", "-o", "json").stdout)
     assert {one["state"] for one in shown} == {"live"}
     assert {one["identity"] for one in shown} == {cluster.identity for cluster in everything.clusters.values()}
-
-
-def test_a_restored_etcd_begins_a_new_epoch_and_deletes_nothing(
-    foo_clusters: Sequence[ApiServer], tmp_path: Path
-) -> None:
-    one, two, three = foo_clusters
-    ns = namespace(foo_clusters, "restored")
-    with System(tmp_path, foo_clusters) as system:
-        before = epoch(system, "cluster3")
-        snapshot = three.snapshot("before-the-foo")
-        create_foo(three, ns)
-        until(lambda: foo_condition(three, ns).get("status") == "True", what=system.tail())
-        for number in range(150):  # or the restarted server's own writes make up for the few that are lost
-            patch(three, foo_path(ns), {"metadata": {"annotations": {"number": str(number)}}})
-        three.restore(snapshot)
-        assert get(three, foo_path(ns)) is None
-        until(lambda: epoch(system, "cluster3") > before, seconds=90, what=system.tail())
-        until(system.ready, seconds=60, what=system.tail())
-        time.sleep(3.0)
-
-        for cluster in (one, two):
-            kept = deployment(cluster, ns)
-            assert kept is not None
-            assert "deletionTimestamp" not in kept["metadata"]
-
-
-def epoch(system: System, name: str) -> int:
-    found = json.loads(system.cli("clusters", "-o", "json").stdout)
-    return next(int(one["epoch"]) for one in found if one["name"] == name)

@@ -237,6 +237,8 @@ async def test_a_busy_object_is_written_and_deleted_all_the_same(fleet: Fleet) -
             await asyncio.sleep(0.01)  # less than 100 a second (XGC-34)
 
     meddler = asyncio.create_task(meddle())
+    while writes < 3:
+        await asyncio.sleep(0.01)
     for size in (2, 3, 4, 5):
         before = outcome
         for _ in range(3):  # eight collisions in a row do happen on a busy machine; the worker then comes again
