@@ -75,19 +75,24 @@ async def alive(log: EventLog, cluster: str, group: str, plural: str) -> dict[st
 
 
 async def main() -> None:
-    """Serve `{"kill": pid}`, `{"sequences": 1}`, `{"syncs": after}`, `{"state": [cluster, group, plural]}`."""
+    """Serve `{"follow": 1}`, `{"kill": pid}`, `{"sequences": 1}`, `{"syncs": after}`, `{"state": [cluster, group, plural]}`.
+
+    It follows DECISIONS only when told to, because that costs the broker something.
+    """
     settings = roles.begin()
     logs.configure("log_reader")
     address = broker_of(settings["broker"])
     log = await open_log(address.url, address.token)
     holders = Holders(log)
     async with asyncio.TaskGroup() as group:
-        group.create_task(holders.run())
-        await holders.ready.wait()
         roles.say(ready=1)
         while True:
             command = await roles.next_command()
-            if "kill" in command:
+            if "follow" in command:
+                group.create_task(holders.run())
+                await holders.ready.wait()
+                roles.say(following=1)
+            elif "kill" in command:
                 holders.kill_at_next_open(command["kill"])
             elif "sequences" in command:
                 streams = ("FACTS", "STATE", "INDEX", "REQUESTS", "DECISIONS", "TIMERS")

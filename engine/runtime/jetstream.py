@@ -21,7 +21,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, Self
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 import structlog
@@ -30,7 +29,8 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
 from engine.runtime import log_wire as wire
-from engine.runtime.log_credentials import Credentials
+from engine.runtime.log_credentials import connect_options
+from engine.runtime.log_errors import NoAnswer, NobodyListens, Refused
 from engine.runtime.log_wire import Answer
 from engine.runtime.ports import EventLogError
 
@@ -51,25 +51,6 @@ Route = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes (subject, reply, headers, body) of each message of a subscription, in order. Must not block."""
 
 _log = structlog.get_logger(__name__)
-
-
-class NoAnswer(EventLogError):
-    """Raised when no answer came: timed out, or the connection was lost. What was asked may or may not have happened."""
-
-
-class NobodyListens(EventLogError):
-    """Raised when the broker says that no stream or consumer is behind a subject."""
-
-
-class Refused(EventLogError):
-    """Raised when the broker answered with an error; nothing was done."""
-
-    def __init__(self, what: str, code: int, err_code: int, description: str) -> None:
-        """Keep the broker's numbers beside its words."""
-        super().__init__(f"{what}: {description} ({err_code or code})")
-        self.code = code
-        self.err_code = err_code
-        self.description = description
 
 
 class Listener(Protocol):
@@ -236,7 +217,7 @@ class Connection:
             EventLogError: when nothing answers in time or the broker refuses us.
 
         """
-        servers, options = _options(url, token=token, credentials=credentials)
+        servers, options = connect_options(url, token=token, credentials=credentials)
         self = cls(",".join(servers), inbox_prefix)
         if not any(server.startswith("ws") for server in servers):
             self._client._transport = _Transport()  # noqa: SLF001 - nats-py has no other way to pass one
@@ -437,11 +418,12 @@ class Connection:
             callback(False)
 
     async def _failed(self, problem: Exception) -> None:
-        self._refusal = str(problem) or type(problem).__name__
+        before, self._refusal = self._refusal, str(problem) or type(problem).__name__
         rejected = "authorization" in self._refusal.lower() or "authentication" in self._refusal.lower()
         if rejected and self._rejected is not None and not self._rejected.done():
             self._rejected.set_result(None)
-        _log.debug("connection problem", servers=self.servers, problem=self._refusal)
+        if before != self._refusal:
+            _log.debug("connection problem", servers=self.servers, problem=self._refusal)
 
     def _violated(self, message: str) -> None:
         self._refusal = message
@@ -460,20 +442,3 @@ class Connection:
                 _log.warning("broker is silent, connecting anew", servers=self.servers)
                 await self._client.force_reconnect()
             suspicious = silent
-
-
-def _options(url: str, *, token: str, credentials: str) -> tuple[list[str], Json]:
-    """Return the servers without their secrets, and what authenticates."""
-    servers: list[str] = []
-    options: Json = {"token": token} if token else {}
-    for entry in url.split(","):
-        parts = urlsplit(entry.strip() if "://" in entry else f"nats://{entry.strip()}")
-        if parts.username and parts.password:
-            options = {"user": unquote(parts.username), "password": unquote(parts.password)}
-        elif parts.username:
-            options = {"token": unquote(parts.username)}
-        servers.append(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
-    if credentials:
-        file = Credentials(credentials)
-        options = {"user_jwt_cb": file.jwt, "signature_cb": file.sign}
-    return servers, options

@@ -20,9 +20,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from engine.runtime import log_wire as wire
-from engine.runtime.jetstream import Connection, NoAnswer, NobodyListens, Refused, Subscription
+from engine.runtime.jetstream import Connection, Subscription
 from engine.runtime.log_pull import ended_pull, pull_command
-from engine.runtime.log_setup import STREAM_NOT_FOUND, ensure_consumer
+from engine.runtime.log_setup import ensure_consumer, may_pass
 from engine.runtime.ports import EventLogError, Handler, Record
 
 PULL_EXPIRES_SECONDS = 30.0
@@ -147,7 +147,7 @@ class Pump:
                 self._inbox = self._connection.inbox()
                 self._subscription = await self._connection.subscribe(self._inbox, self._received)
             except EventLogError as problem:
-                if not _may_pass(problem):
+                if not may_pass(problem):
                     raise
                 if attempt == len(RETRY_SECONDS):
                     _log.warning("cannot consume", stream=self._stream, durable=self._durable, reason=str(problem))
@@ -275,10 +275,3 @@ class Pump:
 def delay_after_raise(delivered: int, ack_wait: float) -> float:
     """Return after how many seconds a message comes again whose handler raised, when it was delivered so often."""
     return min(RAISED_NAK_SECONDS * 2.0 ** min(delivered - 1, 10), ack_wait)
-
-
-def _may_pass(problem: EventLogError) -> bool:
-    """Return whether a failure to attach is one that waiting cures."""
-    if isinstance(problem, Refused):
-        return problem.code == 503 or problem.err_code == STREAM_NOT_FOUND
-    return isinstance(problem, NoAnswer | NobodyListens)

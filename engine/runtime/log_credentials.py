@@ -1,6 +1,7 @@
-"""NATS credentials files: a JWT that says who we are, and the nkey seed (Ed25519) that proves it.
+"""How we authenticate: by what is in the url, by a token, or by a NATS credentials file.
 
-nats-py leaves this to two more packages; `cryptography` is here already. The file is read at every connection, so a
+A credentials file holds a JWT that says who we are, and the nkey seed (Ed25519) that proves it. nats-py leaves the signing to
+two more packages; `cryptography` is here already. The file is read at every connection, so a
 rotated one is used without a restart.
 """
 
@@ -10,6 +11,8 @@ import base64
 import binascii
 import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -65,3 +68,20 @@ def _seed(text: bytes, path: Path) -> bytes:
     if binascii.crc_hqx(raw[:-_CHECKSUM_BYTES], 0) != int.from_bytes(raw[-_CHECKSUM_BYTES:], "little"):
         raise EventLogError(f"credentials file {path}: the checksum of its seed is wrong")
     return raw[_PREFIX_BYTES:-_CHECKSUM_BYTES]
+
+
+def connect_options(url: str, *, token: str, credentials: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the servers without their secrets, and what authenticates."""
+    servers: list[str] = []
+    options: dict[str, Any] = {"token": token} if token else {}
+    for entry in url.split(","):
+        parts = urlsplit(entry.strip() if "://" in entry else f"nats://{entry.strip()}")
+        if parts.username and parts.password:
+            options = {"user": unquote(parts.username), "password": unquote(parts.password)}
+        elif parts.username:
+            options = {"token": unquote(parts.username)}
+        servers.append(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+    if credentials:
+        file = Credentials(credentials)
+        options = {"user_jwt_cb": file.jwt, "signature_cb": file.sign}
+    return servers, options

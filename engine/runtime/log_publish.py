@@ -25,7 +25,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from engine.runtime import log_wire as wire
-from engine.runtime.jetstream import Connection, NoAnswer, NobodyListens, Refused
+from engine.runtime.jetstream import Connection
+from engine.runtime.log_errors import NoAnswer, NobodyListens, Refused
 from engine.runtime.log_wire import Answer, Outgoing
 from engine.runtime.ports import EventLogError, WrongLastSequence
 
@@ -301,8 +302,12 @@ class GroupCommit:
 
     async def _send_one_by_one(self, entries: list[_Entry]) -> None:
         """Send a refused batch's messages as groups of single ones."""
+        generation = self._connection.generation
         waiting = entries
         while waiting:
+            if not self._connection.is_up or generation != self._connection.generation:
+                self._fail(waiting, NoAnswer(f"stream {self._stream}: the connection was lost while publishing"))
+                return
             waiting = [(job, place) for job, place in waiting if not job.done.done()]
             count = self._passable(waiting)
             await self._send_singles(waiting[:count])

@@ -20,11 +20,14 @@ from typing import Generic, TypeVar
 import msgspec
 
 from engine.runtime import log_wire as wire
-from engine.runtime.jetstream import REQUEST_TIMEOUT_SECONDS, Connection, NoAnswer, NobodyListens, Refused
+from engine.runtime.jetstream import REQUEST_TIMEOUT_SECONDS, Connection
+from engine.runtime.log_errors import NoAnswer, NobodyListens, Refused
 from engine.runtime.ports import EventLogError, Record
 
 SUBJECTS_PER_REQUEST = 1000
 """The broker answers at most 1,024 subjects."""
+REQUEST_BYTES = 256 * 1024
+"""Of subjects in one request: it has to pass the broker's message limit, which may be 1 MB."""
 PATTERNS_PER_REQUEST = 64
 """Wildcards in one request: few enough that one which matches a lot seldom has to be asked for again alone."""
 REQUESTS_IN_FLIGHT = 4
@@ -283,5 +286,12 @@ def _fail(waiting: Iterable[list[_Call]], problem: EventLogError) -> None:
 
 
 def _split(waiting: _Waiting, count: int) -> _Waiting:
-    """Take the first `count` entries out."""
-    return {subject: waiting.pop(subject) for subject in list(islice(waiting, count))}
+    """Take the first `count` entries out, or fewer where they are long."""
+    taken: _Waiting = {}
+    room = REQUEST_BYTES
+    for subject in list(islice(waiting, count)):
+        room -= len(subject)
+        if room < 0 and taken:
+            break
+        taken[subject] = waiting.pop(subject)
+    return taken

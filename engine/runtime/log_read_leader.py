@@ -11,7 +11,8 @@ import base64
 from collections.abc import Sequence
 
 from engine.runtime import log_wire as wire
-from engine.runtime.jetstream import REQUEST_TIMEOUT_SECONDS, Connection, NoAnswer, Refused
+from engine.runtime.jetstream import REQUEST_TIMEOUT_SECONDS, Connection
+from engine.runtime.log_errors import NoAnswer, Refused
 from engine.runtime.ports import Record
 
 REQUESTS_IN_FLIGHT = 256

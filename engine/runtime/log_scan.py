@@ -17,6 +17,7 @@ import structlog
 from engine.runtime import log_wire as wire
 from engine.runtime.jetstream import Connection, Json, Subscription
 from engine.runtime.log_pull import ended_pull, pull_command
+from engine.runtime.log_setup import may_pass
 from engine.runtime.ports import EventLogError, Record
 
 PULL_MESSAGES = 500
@@ -203,6 +204,8 @@ async def follow(
                     position = item[0].seq
                     yield item[0]
         except EventLogError as problem:
+            if not may_pass(problem):
+                raise
             _log.info("follower begins anew", stream=stream, after=position, reason=str(problem))
         finally:
             await reader.close()

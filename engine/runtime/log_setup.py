@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from engine.runtime.jetstream import Connection, Json, Refused
+from engine.runtime.jetstream import Connection, Json
+from engine.runtime.log_errors import Refused
 from engine.runtime.ports import EventLogError
 from engine.runtime.streams import NANOSECONDS, StreamSpec
 from schemas.subjects import FACTS as FACT_SUBJECTS
@@ -136,6 +137,13 @@ def _explain(spec: StreamSpec, replicas: int, problem: Refused) -> str:
     if any(word in problem.description for word in _STATIC_WORDS):
         return f"{reason}; it cannot be migrated: delete the stream, it is rebuilt from the clusters"
     return reason
+
+
+def may_pass(problem: EventLogError) -> bool:
+    """Return whether waiting cures this: no answer, no leader, a stream that `heal` will make again."""
+    if isinstance(problem, Refused):
+        return problem.code == 503 or problem.err_code == STREAM_NOT_FOUND
+    return True
 
 
 # --- the anchor: from where STATE sources FACTS ---

@@ -84,9 +84,11 @@ class EventLog(Protocol):
         """
 
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Publish to FACTS in order, as atomic batches; returns when all are acknowledged.
+        """Publish to FACTS in order; returns when all are acknowledged.
 
-        All or nothing per batch of at most 1,000 messages. Duplicates (by `Message.id`) are acknowledged, not stored.
+        Calls that wait at the same time are committed together, many messages as atomic batches of at most 1,000. A call
+        that fails may have stored some of its messages, but never a later one of a subject, or a sync record, without
+        those before it. Duplicates (by `Message.id`) are acknowledged, not stored.
 
         Raises:
             MessageTooLarge: for a message over the limit; nothing of the call was published.
@@ -120,7 +122,14 @@ class EventLog(Protocol):
         """
 
     def scan(self, stream: str, filters: Sequence[str], *, headers_only: bool = False) -> AsyncIterator[Record]:
-        """Iterate over the last record of every subject matching any filter, then end. Bodies are empty if headers_only."""
+        """Iterate over the last record of every subject matching any filter, then end. Bodies are empty if headers_only.
+
+        A subject that changes meanwhile may come twice, the newest last.
+
+        Raises:
+            EventLogError: when the broker fails; what came until then is not complete.
+
+        """
 
     def follow(self, stream: str, filters: Sequence[str], *, after: int | None = None) -> AsyncIterator[Record]:
         """Iterate over records as they come, in stream order and without an end.
@@ -138,7 +147,8 @@ class EventLog(Protocol):
         """Run `handler` for each delivery of a shared durable consumer until cancelled.
 
         At most `concurrency` handlers run at once and no more messages than that are held. While a handler runs its
-        message is kept from being redelivered. A handler that raises leaves its message to be redelivered, and is logged.
+        message is kept from being redelivered. A handler that raises is logged, and its message comes again after a delay
+        that grows with its deliveries. Cancelled, the call cancels its handlers and hands their messages back at once.
         The consumer is created or migrated if needed, and re-created if the stream was.
         """
 

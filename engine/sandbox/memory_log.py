@@ -249,6 +249,7 @@ class MemoryLog:
         self, stream: str, message: Message, *, expect_last: int | None = None, rollup: bool = False
     ) -> int:
         """Store one message; see the port."""
+        _check_writable(stream)
         held = self._stream(stream)
         self._check_messages(held, [message])
         if expect_last is not None:
@@ -263,6 +264,7 @@ class MemoryLog:
 
     async def publish_many(self, stream: str, messages: Sequence[Message]) -> None:
         """Store messages; see the port."""
+        _check_writable(stream)
         held = self._stream(stream)
         self._check_messages(held, messages)
         for message in messages:
@@ -434,3 +436,9 @@ class MemoryLog:
             self._waiting.discard(event)
             for wait in waits:
                 wait.cancel()
+
+
+def _check_writable(stream: str) -> None:
+    if stream in (FACTS, STATE):
+        message = f"stream {stream} is not for this: facts are published by `publish`, STATE follows FACTS"
+        raise ValueError(message)

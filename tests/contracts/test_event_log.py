@@ -11,7 +11,8 @@ from typing import Self
 import pytest
 
 from engine.runtime.event_log import NatsEventLog
-from engine.runtime.jetstream import Connection, Refused
+from engine.runtime.jetstream import Connection
+from engine.runtime.log_errors import Refused
 from engine.runtime.ports import Delivery, EventLog, EventLogError, Message, MessageTooLarge, Record, WrongLastSequence
 from engine.runtime.streams import stream_specs
 from engine.sandbox.memory_log import MemoryLog
@@ -147,7 +148,7 @@ class Consumer:
         await eventually(enough)
 
     async def __aenter__(self) -> Self:
-        self.task = asyncio.create_task(self._call)  # type: ignore[arg-type]
+        self.task = asyncio.create_task(self._call)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -256,6 +257,14 @@ async def test_a_subject_that_the_stream_does_not_take_is_refused(log: EventLog)
         await log.publish([Message(subject="decisions.foo.bar", body=b"")])
     with pytest.raises(EventLogError):
         await log.append("DECISIONS", fact("a"))
+
+
+async def test_facts_and_state_are_not_written_to_by_the_other_calls(log: EventLog) -> None:
+    for stream in ("FACTS", "STATE"):
+        with pytest.raises(ValueError, match=stream):
+            await log.append(stream, fact("a"))
+        with pytest.raises(ValueError, match=stream):
+            await log.publish_many(stream, [fact("a")])
 
 
 async def test_a_fact_with_a_ttl_leaves_state(log: EventLog) -> None:
