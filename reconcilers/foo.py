@@ -47,7 +47,5 @@ def deployment(parent: KubeObject) -> Json:
 
 def replicas(child: KubeObject) -> Json:
     """Return what a cluster's status entry says of its Deployment."""
-    return {
-        "replicas": int(child.spec.get("replicas", 0)),
-        "availableReplicas": int(child.status.get("availableReplicas", 0)),
-    }
+    available = int(child.status.get("availableReplicas", 0))
+    return {"availableReplicas": available} if available else {}

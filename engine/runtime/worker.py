@@ -24,9 +24,9 @@ from engine.runtime.time_limit import cpu_limit
 from engine.runtime.view_loader import Loaded, ViewLoader
 from engine.runtime.worker_metrics import WorkerMetrics
 from schemas import subjects
-from schemas.actions import Action, Decision, Outcome, Request, Result
+from schemas.actions import Action, Outcome, Request, Result
 from schemas.decisions import Entry, EntryState, Target, encode_entry
-from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid
+from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid, newer
 
 BUSY_NAK_SECONDS = 0.02
 """How soon a key that another worker holds is asked for again; most decisions take 10 to 50 ms."""
@@ -40,6 +40,8 @@ RECONCILER_CPU_SECONDS = 1.0
 MAX_DELIVERIES = 500
 """A request that was handed out this often without an answer has killed its workers: parked (F-27). Waiting for a key whose
 holder was killed takes about 60 of them, so this is some eight holders."""
+ROUNDS = 3
+"""Of actions under one lock: the writes, the status that reports them, and one more if that failed."""
 RETIRED_TTL_SECONDS = 3600.0
 """How long the last entry of a vanished object fences workers that were stalled while it lived."""
 RESYNC_SECONDS = 10 * 3600.0
@@ -182,55 +184,84 @@ class Worker:
             await self._give_up(delivery, loaded, reason)
             return "parked"
         try:
-            with cpu_limit(RECONCILER_CPU_SECONDS):
-                decision = self.reconciler(loaded.view, request)
-            await self._loader.add(loaded, [action.ref for action in decision.actions])
-            plan = make_plan(loaded.view, decision)
+            plan = await self._plan(loaded, request)
         except Exception as problem:  # noqa: BLE001 - a user's function may raise anything; the key pays, not the worker
             return await self._reconciler_failed(delivery, request, loaded, problem)
         if plan.actions:
             return await self._perform(delivery, request, loaded, plan)
-        if self._finished(loaded, request, decision):
+        if self._finished(loaded, request):
             await self._retire(loaded)
         await self._set_timer(request, plan.wake_at)
         await delivery.ack()
         return "success"
 
     async def _perform(self, delivery: Delivery, request: Request, loaded: Loaded, plan: Plan) -> str:
-        held_until = (
-            self._clock.monotonic() + LEASE_SECONDS
-        )  # counted from before the append: never later than a waiter's
+        """Open, perform and close; what the outcomes call for, a status above all, follows under the same lock."""
         cause = delivery.record.body.decode(errors="replace")
-        opened = self._entry(loaded, EntryState.OPEN, actions=plan.actions, lease=LEASE_SECONDS, cause=cause)
+        before = tuple(loaded.view.targets.values())
+        seq, outcomes = loaded.entry_seq, tuple[Outcome, ...]()
+        following: Plan | None = None
         try:
-            opened_seq = await self._append(loaded, opened, loaded.entry_seq)
-            outcomes = await self._performer.perform(
-                plan.actions,
-                manager=self.reconciler.manager,
-                deadline=held_until - LEASE_MARGIN_SECONDS,
-                first_apply=_not_ours_yet(loaded, plan.actions),
-                expect=_expected(loaded, plan.actions),
-            )
-            targets = remember(
-                loaded.view,
-                plan.actions,
-                outcomes,
-                now=self._clock.time(),
-                seed=random.random(),  # noqa: S311 - spreads load
-            )
-            closed = self._entry(loaded, EntryState.CLOSED, outcomes=outcomes, targets=targets, cause=cause)
-            await self._append(loaded, closed, opened_seq)
+            for _ in range(ROUNDS):
+                # The lease counts from before the append, so that it never ends later than a waiter thinks.
+                held_until = self._clock.monotonic() + LEASE_SECONDS
+                entry = self._entry(loaded, EntryState.OPEN, plan.actions, outcomes, lease=LEASE_SECONDS, cause=cause)
+                seq = await self._append(loaded, entry, seq)
+                outcomes = await self._perform_actions(loaded, plan.actions, held_until - LEASE_MARGIN_SECONDS)
+                following = await self._follow_up(loaded, request, plan, outcomes, before)
+                before = tuple(loaded.view.targets.values())
+                if following is None or not following.actions:
+                    break
+                plan = following
+            entry = self._entry(loaded, EntryState.CLOSED, outcomes=outcomes, cause=cause)
+            await self._append(loaded, entry, seq)
         except WrongLastSequence:
             # Someone took the key over: whatever is left to do is theirs, and so is the request.
             return "fenced"
-        self.metrics.count_outcomes(outcomes)
-        before = loaded.entry.targets if loaded.entry else ()
-        if plan.deferred or failures_changed(before, targets) or _cut_short(outcomes):
+        if following is None or following.actions:
             await delivery.nak()
             return "requeue"
-        await self._set_timer(request, min(plan.wake_at, _next_retry(targets)))
+        await self._set_timer(request, min(following.wake_at, _next_retry(before)))
         await delivery.ack()
         return "success" if all(outcome.ok for outcome in outcomes) else "error"
+
+    async def _perform_actions(
+        self, loaded: Loaded, actions: tuple[Action, ...], deadline: float
+    ) -> tuple[Outcome, ...]:
+        """Perform, and let the view know what was written."""
+        outcomes = await self._performer.perform(
+            actions,
+            manager=self.reconciler.manager,
+            deadline=deadline,
+            first_apply=_not_ours_yet(loaded, actions),
+            expect=_expected(loaded, actions),
+        )
+        self.metrics.count_outcomes(outcomes)
+        now, seed = self._clock.time(), random.random()  # noqa: S311 - spreads load
+        targets = remember(loaded.view, actions, outcomes, now=now, seed=seed)
+        loaded.view.targets = {(target.ref, target.slot): target for target in targets}
+        return outcomes
+
+    async def _follow_up(
+        self, loaded: Loaded, request: Request, plan: Plan, outcomes: tuple[Outcome, ...], before: tuple[Target, ...]
+    ) -> Plan | None:
+        """Return what is left to do now that the outcomes are known; None if only a new request can tell."""
+        if _cut_short(outcomes):
+            return None
+        if not plan.deferred and not failures_changed(before, tuple(loaded.view.targets.values())):
+            return Plan(wake_at=plan.wake_at)
+        try:
+            return await self._plan(loaded, request)
+        except Exception as problem:  # noqa: BLE001 - as in `_reconcile`, where the next request counts it
+            _log.warning("reconciler raised", key=str(request), exc_info=problem)
+            return None
+
+    async def _plan(self, loaded: Loaded, request: Request) -> Plan:
+        """Ask the reconciler, and read what its answer needs besides."""
+        with cpu_limit(RECONCILER_CPU_SECONDS):
+            decision = self.reconciler(loaded.view, request)
+        await self._loader.add(loaded, [action.ref for action in decision.actions])
+        return make_plan(loaded.view, decision)
 
     async def _reconciler_failed(self, delivery: Delivery, request: Request, loaded: Loaded, problem: Exception) -> str:
         if _parked_for(loaded):
@@ -261,10 +292,10 @@ class Worker:
             return
         await delivery.ack()
 
-    def _finished(self, loaded: Loaded, request: Request, decision: Decision) -> bool:
+    def _finished(self, loaded: Loaded, request: Request) -> bool:
         """Return whether the object is gone, its dependents are gone, and the key's memory may go as well."""
         view, entry = loaded.view, loaded.entry
-        if entry is None or entry.state is EntryState.RETIRED or decision.actions:
+        if entry is None or entry.state is EntryState.RETIRED:
             return False
         gone = view.known(request.object) is Known.ABSENT
         return gone and not any(view.known(target.ref) is not Known.ABSENT for target in entry.targets)
@@ -281,16 +312,15 @@ class Worker:
         self,
         loaded: Loaded,
         state: EntryState,
-        *,
         actions: tuple[Action, ...] = (),
         outcomes: tuple[Outcome, ...] = (),
+        *,
         targets: tuple[Target, ...] | None = None,
         lease: float = 0.0,
         failures: int = 0,
         reason: str = "",
         cause: str = "",
     ) -> Entry:
-        kept = loaded.entry.targets if loaded.entry else ()
         return Entry(
             state=state,
             worker=self._name,
@@ -302,7 +332,7 @@ class Worker:
             inputs=merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation),
             actions=actions,
             outcomes=outcomes,
-            targets=kept if targets is None else targets,
+            targets=tuple(loaded.view.targets.values()) if targets is None else targets,
             failures=failures,
             reason=reason,
             cause=cause,
@@ -328,9 +358,22 @@ def _not_ours_yet(loaded: Loaded, actions: Sequence[Action]) -> frozenset[Object
 
 
 def _expected(loaded: Loaded, actions: Sequence[Action]) -> dict[ObjectRef, tuple[Uid, ResourceVersion]]:
-    """Return uid and resourceVersion of the existing objects that will be written, as the decision saw them."""
-    found = (loaded.view.get(action.ref) for action in actions)
-    return {live.ref: (live.uid, live.version) for live in found if live is not None}
+    """Return uid and resourceVersion of the existing objects that will be written: as seen, or as we left them since."""
+    view = loaded.view
+    expected = {}
+    for action in actions:
+        live = view.get(action.ref)
+        if live is None:
+            continue
+        ours = [
+            target.version for (ref, _), target in view.targets.items() if ref == live.ref and target.uid == live.uid
+        ]
+        version = live.version
+        for one in ours:
+            if one and newer(one, version):
+                version = one
+        expected[live.ref] = (live.uid, version)
+    return expected
 
 
 def _parked_for(loaded: Loaded) -> bool:
