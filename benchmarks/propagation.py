@@ -72,9 +72,11 @@ def _figures(rounds: list[Json], clusters: int) -> list[Figure]:
         return [one[key] for one in rounds]
 
     where = f"{clusters} clusters"
+    # With more API servers than cores the machine is what is measured: shown, not judged.
+    p50, p99 = (P50_MS, P99_MS) if clusters == 2 else (None, None)
     return [
-        figure(f"{where}: p50", of("p50"), "ms", fsync=FSYNC, at_most=P50_MS),
-        figure(f"{where}: p99", of("p99"), "ms", fsync=FSYNC, at_most=P99_MS),
+        figure(f"{where}: p50", of("p50"), "ms", fsync=FSYNC, at_most=p50),
+        figure(f"{where}: p99", of("p99"), "ms", fsync=FSYNC, at_most=p99),
         figure(f"{where}: p99.9", of("p99.9"), "ms", fsync=FSYNC),
         figure(f"{where}: changes that never arrived", of("lost"), "changes", fsync=FSYNC, at_most=0, strict=True),
         figure(f"{where}: child writes per change", of("writes per change"), "x", fsync=FSYNC),

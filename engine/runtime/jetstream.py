@@ -233,7 +233,11 @@ class Connection:
         problem = None if connecting.cancelled() else connecting.exception()
         if connecting.cancelled() or problem:
             await self.close()
-            raise EventLogError(f"no broker at {self.servers}: {problem or self._refusal or 'no answer'}") from problem
+            why = str(self._refusal or problem or "no answer")
+            if isinstance(problem, ConnectionResetError) and not self._refusal:
+                # A refusal that the broker's hanging up has overtaken looks like this.
+                why = f"{problem}; it hung up while we introduced ourselves: wrong authorization, or no NATS server?"
+            raise EventLogError(f"no broker at {self.servers}: {why}") from problem
         self._watch = asyncio.create_task(self._watch_for_silence(), name=f"watch of {self.servers}")
         return self
 
