@@ -234,9 +234,9 @@ class Connection:
         if connecting.cancelled() or problem:
             await self.close()
             why = str(self._refusal or problem or "no answer")
-            if isinstance(problem, ConnectionResetError) and not self._refusal:
+            if "reset by peer" in why:
                 # A refusal that the broker's hanging up has overtaken looks like this.
-                why = f"{problem}; it hung up while we introduced ourselves: wrong authorization, or no NATS server?"
+                why += "; it hung up while we introduced ourselves: wrong authorization, or no NATS server?"
             raise EventLogError(f"no broker at {self.servers}: {why}") from problem
         self._watch = asyncio.create_task(self._watch_for_silence(), name=f"watch of {self.servers}")
         return self
