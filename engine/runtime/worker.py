@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 import structlog
@@ -105,6 +106,8 @@ class Worker:
         self._concurrency = concurrency
         self._types = tuple(dict.fromkeys((reconciler.watches, *reconciler.owns)))
         self._seen: dict[str, tuple[int, float]] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        """Of the keys in work here, with how many deliveries want them."""
 
     async def run(self) -> None:
         """Map, work and keep time until cancelled."""
@@ -149,6 +152,13 @@ class Worker:
         if ref.cluster not in self._clusters:
             await delivery.ack()
             return
+        async with self._alone(delivery.record.subject) as free:
+            if free:
+                await self._answer(delivery, request)
+            else:
+                await delivery.nak(BUSY_NAK_SECONDS)
+
+    async def _answer(self, delivery: Delivery, request: Request) -> None:
         started = self._clock.monotonic()
         loaded = await self._loader.load(request, self._types)
         verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=self._waited(loaded))
@@ -160,12 +170,36 @@ class Worker:
         _log.debug(
             "reconciled",
             controller=self.reconciler.name,
-            cluster=ref.cluster,
-            namespace=ref.namespace,
-            name=ref.name,
+            cluster=request.object.cluster,
+            namespace=request.object.namespace,
+            name=request.object.name,
             result=measured.result,
             seconds=round(self._clock.monotonic() - started, 4),
         )
+
+    @asynccontextmanager
+    async def _alone(self, key: str) -> AsyncIterator[bool]:
+        """Let one delivery of a key at a time through in this process; False if another has had it for a whole lease.
+
+        The fence would stop the second one too, but only after it has read everything, and then it would have to be asked
+        for again; so it waits for the first one and goes on from there.
+        """
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        free = False
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEASE_SECONDS):
+                    free = await lock.acquire()
+            yield free
+        finally:
+            if free:
+                lock.release()
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)
 
     def _waited(self, loaded: Loaded) -> float:
         """Return for how long this worker has seen the key's open entry, by its own clock; 0 the first time."""
@@ -216,7 +250,8 @@ class Worker:
             entry = self._entry(loaded, EntryState.CLOSED, outcomes=outcomes, cause=cause)
             await self._append(loaded, entry, seq)
         except WrongLastSequence:
-            # Someone took the key over: whatever is left to do is theirs, and so is the request.
+            # Someone else has the key: what is left to do is theirs. Not acknowledged: it is looked at again after them.
+            await delivery.nak(BUSY_NAK_SECONDS)
             return "fenced"
         if following is None or following.actions:
             await delivery.nak()
