@@ -83,15 +83,11 @@ def newer(candidate: ResourceVersion | str, current: ResourceVersion | str) -> b
     length, then text. Where either is not of that form (some aggregated APIs) only equality means something, and any
     different version is taken as newer: the reader then looks again, which is harmless.
     """
-    if _comparable(candidate) and _comparable(current):
+    if comparable(candidate) and comparable(current):
         return (len(candidate), candidate) > (len(current), current)
     return candidate != current
 
 
 def comparable(version: ResourceVersion | str) -> bool:
     """Return whether a resourceVersion has KEP-5504's form."""
-    return _comparable(version)
-
-
-def _comparable(version: str) -> bool:
     return version.isascii() and version.isdigit() and version[0] != "0"
