@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from crosscurrent.commands.events import EventsFormat, Printer, follow_events
+from crosscurrent.commands.events import Choice, EventsFormat, show_events
 from crosscurrent.errors import UsageError
 from crosscurrent.selection import Filter
 from crosscurrent.times import moment
@@ -25,9 +25,8 @@ async def shown(
     since: float | None = None, snapshot: bool = False,
 ) -> list[str]:  # fmt: skip
     """Follow while a Deployment, a Foo and a sync record come in; return the lines."""
-    following = asyncio.create_task(
-        follow_events(fleet, Printer(Filter.parse(text), output), since=since, snapshot=snapshot)
-    )
+    choice = Choice(filter=Filter.parse(text), since=since, snapshot=snapshot)
+    following = asyncio.create_task(show_events(fleet, choice, output))
     await asyncio.sleep(0.02)
     await fleet.publish(
         [
