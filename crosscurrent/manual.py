@@ -99,7 +99,7 @@ PAGES: Final[dict[str, Page]] = {
     "completion": Page(
         SETUP,
         "Print the script that lets a shell complete what you type.",
-        "For bash: source <(crosscurrent completion bash). For zsh: the same after compinit, or as _crosscurrent on $fpath. "
+        "For bash: source <(crosscurrent completion bash). For zsh: source <(crosscurrent completion zsh), after compinit. "
         "For fish: crosscurrent completion fish | source. `kubectl crosscurrent` completes by kubectl's own completion.",
         ("completion bash", "completion zsh", "completion fish"),
     ),

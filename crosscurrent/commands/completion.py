@@ -23,4 +23,6 @@ def completion(shell: Annotated[Shell, Parameter(help="Which.")], /) -> int:
     from crosscurrent.cli import build_app  # noqa: PLC0415 - it imports this module's neighbours
 
     say(build_app().generate_completion(shell=shell.value).rstrip("\n"))
+    if shell is Shell.ZSH:
+        say("compdef _cyclopts_crosscurrent crosscurrent")  # cyclopts' script is made for $fpath; ours is sourced
     return 0

@@ -27,7 +27,7 @@ from schemas.facts import Cause, FactType, SyncType, decode_fact, decode_sync
 
 _WIDTHS = (12, 9, 12, 28, 44)
 """Columns of a stream cannot be fitted to rows that have not come; these fit most names."""
-_NARROW_WIDTHS = (8, 9, 10, 12, 26)
+_NARROW_WIDTHS = (8, 8, 8, 12, 22)
 """On a terminal that is narrower than `_NARROW`: no milliseconds, and the plural without its group."""
 _NARROW = 120
 _GAP = "  "
