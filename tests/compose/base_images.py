@@ -29,7 +29,14 @@ SUITE = "trixie"
 PATH = "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 RECIPE = "dev.crosscurrent.recipe"
 """Label: what an image was made from, so that it is made again when that changes."""
-_TRIMMED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/cache/apt", "var/lib/apt/lists")
+_TRIMMED = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+)
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy")
 _AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 

@@ -156,7 +156,12 @@ def compose_command() -> list[str] | None:
 
 
 def run(
-    command: list[str], environment: Mapping[str, str], *, check: bool = True, stdin: bytes | None = None, **options: Any
+    command: list[str],
+    environment: Mapping[str, str],
+    *,
+    check: bool = True,
+    stdin: bytes | None = None,
+    **options: Any,
 ) -> str:
     """Run a command to its end and return what it printed on stdout.
 
@@ -170,8 +175,7 @@ def run(
             env=dict(environment),
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=COMMAND_TIMEOUT_SECONDS,
             check=False,
             **options,
@@ -181,7 +185,9 @@ def run(
     output = done.stdout.decode(errors="replace")
     if check and done.returncode:
         errors = done.stderr.decode(errors="replace")
-        raise CommandFailed(f"{command}: exit code {done.returncode}:\n{output[-OUTPUT_TAIL:]}\n{errors[-OUTPUT_TAIL:]}")
+        raise CommandFailed(
+            f"{command}: exit code {done.returncode}:\n{output[-OUTPUT_TAIL:]}\n{errors[-OUTPUT_TAIL:]}"
+        )
     return output
 
 
