@@ -16,24 +16,20 @@ import yaml
 
 from crosscurrent import logs
 from crosscurrent import settings as configuration
-from crosscurrent.demo_steps import STEPS, Scene
+from crosscurrent.demo_steps import JOIN_S, STEPS, OwnScene, joined
 from crosscurrent.errors import UserError
-from crosscurrent.fleet import read_clusters
 from crosscurrent.output import say
 from crosscurrent.running import running_fleet
 from crosscurrent.settings import API_VERSION, DEFAULT_FILE, Settings
 from crosscurrent.stage import Stage
-from crosscurrent.talk import Talk, milliseconds, shipped, within
-from schemas.names import ClusterName
+from crosscurrent.talk import Talk, shipped
 
 if TYPE_CHECKING:
-    from engine.sandbox.fleet import Fleet
+    from engine.sandbox.fleet import Fleet as ApiServers
 
 LOG_FILE = "crosscurrent.log"
 WORKERS = 2
 """So that one can be killed and the other goes on."""
-JOIN_S = 60.0
-"""For all watchers to read their clusters once; a second or two on an idle machine."""
 
 
 async def run_demo(clusters: int, *, keep: bool) -> int:
@@ -61,18 +57,18 @@ async def _play(stage: Stage, directory: Path, count: int, *, keep: bool) -> boo
     try:
         async with _clusters(stage, directory, count) as fleet:
             settings = _settings(directory, fleet)
-            talk = Talk(fleet)
+            talk = Talk(fleet.clusters)
             await talk.install()
             with (directory / LOG_FILE).open("a") as log_file:
                 logs.configure("demo", log_file)
-                passed = await _perform(stage, talk, settings, log_file, keep=keep)
+                passed = await _perform(stage, talk, fleet, settings, log_file, keep=keep)
     except SandboxError as error:
         raise UserError(f"the clusters of the demo: {error}") from error
     return passed
 
 
 @asynccontextmanager
-async def _clusters(stage: Stage, directory: Path, count: int) -> AsyncIterator[Fleet]:
+async def _clusters(stage: Stage, directory: Path, count: int) -> AsyncIterator[ApiServers]:
     from engine.sandbox.assets import ensure_assets  # noqa: PLC0415
     from engine.sandbox.fleet import start_clusters  # noqa: PLC0415
 
@@ -85,7 +81,7 @@ async def _clusters(stage: Stage, directory: Path, count: int) -> AsyncIterator[
         yield fleet
 
 
-def _settings(directory: Path, fleet: Fleet) -> Settings:
+def _settings(directory: Path, fleet: ApiServers) -> Settings:
     path = directory / DEFAULT_FILE
     document = {
         "apiVersion": API_VERSION,
@@ -105,48 +101,41 @@ def _settings(directory: Path, fleet: Fleet) -> Settings:
     return configuration.load(path, required=True)
 
 
-async def _perform(stage: Stage, talk: Talk, settings: Settings, log_file: TextIO, *, keep: bool) -> bool:
+async def _perform(
+    stage: Stage, talk: Talk, servers: ApiServers, settings: Settings, log_file: TextIO, *, keep: bool
+) -> bool:
     def write(line: str) -> None:
         log_file.write(line)
         log_file.flush()
 
-    stage.step(f"Start Crosscurrent: the broker, {len(talk.fleet)} watchers, {WORKERS} workers, each its own process")
+    stage.step(
+        f"Start Crosscurrent: the broker, {len(talk.clusters)} watchers, {WORKERS} workers, each its own process"
+    )
     async with running_fleet(settings, write=write) as running:
-        names = tuple(ClusterName(name) for name in talk.fleet.clusters)
-
-        async def joined() -> bool:
-            views = await read_clusters(running.log, names)
-            return all(view.state == "live" and view.types and not view.unsynced for view in views)
-
-        with stage.waiting("reading the clusters"):
-            async with asyncio.timeout(JOIN_S):
-                await running.supervisor.wait_ready()
-            took = await within(JOIN_S, joined)
-        stage.check("every cluster is read", took is not None, milliseconds(took))
-        if took is None:
+        async with asyncio.timeout(JOIN_S):
+            await running.supervisor.wait_ready()
+        if not await joined(stage, talk, running.log):
             return False
-        scene = Scene(stage, talk, running)
+        scene = OwnScene(stage, talk, running, servers)
         for step in STEPS:
             await step(scene)
         passed = stage.summary()
-        _what_next(settings, talk, kept=keep)
+        _what_next(settings, servers.kubeconfig_path, kept=keep)
         if keep:
             await _until_interrupted()
     return passed
 
 
-def _what_next(settings: Settings, talk: Talk, *, kept: bool) -> None:
+def _what_next(settings: Settings, kubeconfig: Path, *, kept: bool) -> None:
     say()
     say("Try next:")
     if kept:
         foo = shipped("examples/talk/foo.yaml")
-        say(f"  kubectl --kubeconfig {talk.fleet.kubeconfig_path} --context cluster1 apply -f {foo}")
+        say(f"  kubectl --kubeconfig {kubeconfig} --context cluster1 apply -f {foo}")
         say(f"  crosscurrent get deployments -A -f {settings.path}")
         say(f"  crosscurrent events -f {settings.path}")
         say()
-        say(
-            f"Everything goes on running, as pid {os.getpid()}; Ctrl-C ends it. kubeconfig: {talk.fleet.kubeconfig_path}"
-        )
+        say(f"Everything goes on running, as pid {os.getpid()}; Ctrl-C ends it. kubeconfig: {kubeconfig}")
         return
     say("  crosscurrent demo --real --keep        the same, left running, to play with")
     say("  crosscurrent up -f crosscurrent.yaml   your own clusters")

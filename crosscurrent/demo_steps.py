@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from crosscurrent.fleet import read_clusters
 from crosscurrent.running import RECONCILE, Fleet
@@ -23,7 +25,14 @@ from crosscurrent.talk import (
     shown,
     within,
 )
+from engine.runtime.ports import EventLog
+from schemas.names import ClusterName
 
+if TYPE_CHECKING:
+    from engine.sandbox.fleet import Fleet as ApiServers
+
+JOIN_S = 60.0
+"""For all watchers to read their clusters once; a second or two on an idle machine."""
 DRIFT_S = 1.0
 """Promised: an edited or deleted child is as it should be again within a second."""
 TRIES = 3
@@ -34,17 +43,37 @@ HOLD = "demo.crosscurrent.dev/hold"
 HOLD_S = 1.5
 
 
-class Scene(NamedTuple):
+class Scene(msgspec.Struct, frozen=True):
     """What every step is given."""
 
     stage: Stage
     talk: Talk
+
+
+class OwnScene(Scene, frozen=True):
+    """What the steps are given that kill something: what runs is ours."""
+
     running: Fleet
+    servers: ApiServers
+
+
+async def joined(stage: Stage, talk: Talk, log: EventLog) -> bool:
+    """Wait until every cluster is read, and return whether that happened."""
+    names = tuple(ClusterName(name) for name in talk.clusters)
+
+    async def read() -> bool:
+        views = await read_clusters(log, names)
+        return all(view.state == "live" and view.types and not view.unsynced for view in views)
+
+    with stage.waiting("reading the clusters"):
+        took = await within(JOIN_S, read)
+    stage.check("every cluster is read", took is not None, milliseconds(took))
+    return took is not None
 
 
 async def applied(scene: Scene) -> None:
     """Apply the talk's YAML."""
-    stage, talk, _ = scene
+    stage, talk = scene.stage, scene.talk
     stage.step("kubectl apply -f examples/talk/foo.yaml, to cluster1")
     await talk.apply_foo()
     times = await each_within(PATIENCE_S, list(talk.others), talk.child)
@@ -67,7 +96,7 @@ async def applied(scene: Scene) -> None:
 
 async def changed(scene: Scene) -> None:
     """Change the spec."""
-    stage, talk, _ = scene
+    stage, talk = scene.stage, scene.talk
     stage.step("Change spec.replicas of the Foo from 1 to 3")
     times = await _follow(talk, 3, list(talk.others))
     stage.check("every Deployment follows", None not in times.values(), shown(times))
@@ -75,7 +104,7 @@ async def changed(scene: Scene) -> None:
 
 async def edited(scene: Scene) -> None:
     """Edit a child behind the engine's back."""
-    stage, talk, _ = scene
+    stage, talk = scene.stage, scene.talk
     name = next(iter(talk.others))
     stage.step(f"Edit the Deployment in {name}: replicas 9, and another image")
     wanted = {**talk.expected, "spec": {**talk.expected["spec"], "replicas": 3}}
@@ -94,7 +123,7 @@ async def edited(scene: Scene) -> None:
 
 async def deleted(scene: Scene) -> None:
     """Delete a child behind the engine's back."""
-    stage, talk, _ = scene
+    stage, talk = scene.stage, scene.talk
     name = next(iter(talk.others))
     stage.step(f"Delete the Deployment in {name}")
 
@@ -111,9 +140,9 @@ async def deleted(scene: Scene) -> None:
     await _soon(stage, "it comes back in less than a second", once)
 
 
-async def worker_killed(scene: Scene) -> None:
+async def worker_killed(scene: OwnScene) -> None:
     """Kill a worker as a crash would."""
-    stage, talk, running = scene
+    stage, talk, running = scene.stage, scene.talk, scene.running
     victim = next(child for child in running.supervisor.children if child.spec.kind == RECONCILE)
     stage.step(f"kill -9 of one of the workers (pid {victim.pid}), and change spec.replicas to 4")
     restarts = victim.restarts
@@ -124,11 +153,11 @@ async def worker_killed(scene: Scene) -> None:
     stage.check("the killed one is started again", took is not None, milliseconds(took))
 
 
-async def cluster_lost(scene: Scene) -> None:
+async def cluster_lost(scene: OwnScene) -> None:
     """Cut a cluster's API server off, and give it back."""
-    stage, talk, running = scene
+    stage, talk, running = scene.stage, scene.talk, scene.running
     *others, lost = talk.others
-    server = talk.others[lost]
+    server = scene.servers[lost]
     stage.step(f"kill -9 of {lost}'s API server, and change spec.replicas to 5")
     await asyncio.to_thread(server.api_server.kill)
     times = await _follow(talk, 5, others)
@@ -166,7 +195,7 @@ async def cluster_lost(scene: Scene) -> None:
 
 async def foo_deleted(scene: Scene) -> None:
     """Delete the Foo: children first, and it waits for the last of them."""
-    stage, talk, _ = scene
+    stage, talk = scene.stage, scene.talk
     name = next(iter(talk.others))
     stage.step(f"Delete the Foo, while the Deployment in {name} is held by a finalizer for {HOLD_S} s")
     await talk.patch_child(name, {"metadata": {"finalizers": [HOLD]}})
@@ -189,11 +218,21 @@ async def foo_deleted(scene: Scene) -> None:
 
     took = await within(PATIENCE_S, gone)
     stage.check("then the Foo goes", took is not None, milliseconds(took))
-    left = [name for name in talk.fleet.clusters if await talk.child(name) is not None]
+    left = [name for name in talk.clusters if await talk.child(name) is not None]
     stage.check("and leaves nothing behind", not left, ", ".join(left))
 
 
-STEPS = (applied, changed, edited, deleted, worker_killed, cluster_lost, foo_deleted)
+SHARED_STEPS = (applied, changed, edited, deleted, foo_deleted)
+"""Those that need nothing but the clusters: whoever runs them."""
+STEPS: tuple[Callable[[OwnScene], Awaitable[None]], ...] = (
+    applied,
+    changed,
+    edited,
+    deleted,
+    worker_killed,
+    cluster_lost,
+    foo_deleted,
+)
 
 
 async def _soon(stage: Stage, promise: str, once: Callable[[], Awaitable[float | None]]) -> None:

@@ -157,7 +157,7 @@ async def stream_report(settings: Settings) -> StreamReport:
 def _ask_for_broker(address: BrokerAddress) -> str:
     if address.pid:
         return f"it belongs to `crosscurrent up` (pid {address.pid}), which starts it again when it dies: try again"
-    return "check nats.url, nats.token and nats.credentials, and that the broker runs with JetStream"
+    return "check nats.url and nats.token, nats.token_file or nats.credentials, and that the broker runs with JetStream"
 
 
 async def watch(

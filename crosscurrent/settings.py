@@ -202,8 +202,13 @@ def _broker(nats: NatsConfig) -> Iterator[tuple[str, str]]:
                 yield "nats.url", f"{address!r} is not an address such as nats://host:4222"
         if nats.port:
             yield "nats.port", "is the embedded broker's; an external one has its port in nats.url"
-    elif nats.credentials:
-        yield "nats.url", "missing: credentials are for an external broker"
+    elif nats.credentials or nats.token_file:
+        yield (
+            "nats.url",
+            f"missing: {'credentials are' if nats.credentials else 'token_file is'} for an external broker",
+        )
+    if nats.token and nats.token_file:
+        yield "nats.token_file", "there is nats.token already: give one of the two"
     if not 0 <= nats.port <= 65535:
         yield "nats.port", f"{nats.port} is not a port (0 to 65535)"
     if nats.sync != "always" and not _DURATION.fullmatch(nats.sync):
@@ -220,7 +225,9 @@ def _resolve(config: Config, directory: Path) -> Config:
     def absolute(text: str) -> str:
         return str(directory / Path(text).expanduser()) if text else ""
 
-    nats = msgspec.structs.replace(config.nats, credentials=absolute(config.nats.credentials))
+    nats = msgspec.structs.replace(
+        config.nats, credentials=absolute(config.nats.credentials), token_file=absolute(config.nats.token_file)
+    )
     clusters = tuple(msgspec.structs.replace(item, kubeconfig=absolute(item.kubeconfig)) for item in config.clusters)
     return msgspec.structs.replace(
         config, nats=nats, clusters=clusters, state_directory=absolute(config.state_directory)

@@ -41,11 +41,13 @@ def find_broker(settings: Settings) -> BrokerAddress:
 
     Raises:
         BrokerNotFound: when there is neither.
+        UserError: when the file of its token cannot be read.
 
     """
     nats = settings.config.nats
     if nats.url:
-        return BrokerAddress(url=nats.url, token=nats.token, credentials=nats.credentials)
+        token = _token(Path(nats.token_file)) if nats.token_file else nats.token
+        return BrokerAddress(url=nats.url, token=token, credentials=nats.credentials)
     path = settings.state_directory / ADDRESS_FILE
     try:
         address = msgspec.json.decode(path.read_bytes(), type=BrokerAddress)
@@ -135,6 +137,17 @@ def redaction_key(directory: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", "Secrets are watched, so their hashes need a key") from error
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text().strip()  # a newline at its end is the editor's, not the token's
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UserError(f"nats.token_file: {path}: {reason}", "it holds the token that the broker expects") from error
+    if not token:
+        raise UserError(f"nats.token_file: {path} is empty", "it holds the token that the broker expects")
+    return token
 
 
 def _write_private(path: Path, content: bytes) -> None:

@@ -9,16 +9,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import yaml
 
 from crosscurrent.errors import UserError
 from engine.core.ownership import OWNERS_ANNOTATION, owner_references
-
-if TYPE_CHECKING:
-    from engine.sandbox.api_servers import ApiServer
-    from engine.sandbox.fleet import Fleet
 
 HOME = "cluster1"
 NAME = "example-foo"
@@ -47,19 +43,34 @@ def shipped(path: str) -> Path:
     raise UserError(f"{path} is not part of this installation", "run the demo from a checkout")
 
 
+class TalkCluster(Protocol):
+    """What the talk needs of a cluster, whether we run it or only reach it."""
+
+    name: str
+    identity: str
+
+    async def request(
+        self, method: str, path: str, body: object = None, *, content_type: str = ...
+    ) -> tuple[int, Json]:
+        """Send one request; return (status, parsed JSON)."""
+
+    async def apply_yaml(self, source: str | Path) -> object:
+        """Apply every document of some YAML."""
+
+
 class Talk:
     """The Foo, its home cluster and the clusters in which it must have a Deployment."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.home: ApiServer = fleet[HOME]
-        self.others: dict[str, ApiServer] = {name: one for name, one in fleet.clusters.items() if name != HOME}
+    def __init__(self, clusters: Mapping[str, TalkCluster]) -> None:
+        self.clusters = clusters
+        self.home = clusters[HOME]
+        self.others = {name: one for name, one in clusters.items() if name != HOME}
         self.expected: Json = yaml.safe_load(shipped("examples/talk/foo-expected-deployment.yaml").read_text())
 
     async def install(self) -> None:
         """Install our custom resource definitions in every cluster."""
         crds = sorted(shipped("deploy/crds").glob("*.yaml"))
-        await asyncio.gather(*(one.apply_yaml(path) for one in self.fleet for path in crds))
+        await asyncio.gather(*(one.apply_yaml(path) for one in self.clusters.values() for path in crds))
 
     async def apply_foo(self) -> None:
         """Apply the talk's Foo, verbatim."""
@@ -87,7 +98,7 @@ class Talk:
 
     async def child(self, cluster: str) -> Json | None:
         """Return a cluster's Deployment, None when there is none."""
-        return await _read(self.fleet[cluster], CHILD_PATH)
+        return await _read(self.clusters[cluster], CHILD_PATH)
 
     async def replicas(self, cluster: str) -> int | None:
         """Return the replicas that a cluster's Deployment asks for."""
@@ -169,14 +180,14 @@ def difference(expected: object, actual: object, path: str = "") -> str:
     return next((problem for problem in found if problem), "")
 
 
-async def _must(cluster: ApiServer, method: str, path: str, patch: Json | None = None) -> Json:
+async def _must(cluster: TalkCluster, method: str, path: str, patch: Json | None = None) -> Json:
     status, answer = await cluster.request(method, path, patch, content_type=MERGE_PATCH)
     if status >= 300:
         raise UserError(f"{cluster.name}: {method} {path}: {status} {answer.get('message', '')}")
     return answer
 
 
-async def _read(cluster: ApiServer, path: str) -> Json | None:
+async def _read(cluster: TalkCluster, path: str) -> Json | None:
     status, answer = await cluster.request("GET", path)
     if status == 404:
         return None

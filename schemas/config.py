@@ -21,6 +21,9 @@ class NatsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Path of a NATS credentials file for an external broker, relative to the configuration file."""
     token: str = ""
     """Token that clients show; for an external broker prefer `credentials`. Empty, embedded: a fresh one each time."""
+    token_file: str = ""
+    """Path of a file that holds an external broker's token, as containers are given secrets; relative to the configuration
+    file. Read at each start."""
     port: int = 0
     """Port of the embedded broker on 127.0.0.1; 0: a free one. Set it, and `token`, for subscribers of one's own."""
     sync: str = "always"

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from crosscurrent import settings as configuration
 from crosscurrent.errors import UsageError
+from crosscurrent.options import ConfigFile
 
 MIN_CLUSTERS = 2
 """The Foo's own, and one to become a Deployment in."""
@@ -19,8 +21,16 @@ async def demo(
     real: Annotated[bool, Parameter(negative=(), help="On real API servers; the first time they are built.")] = False,
     clusters: Annotated[int, Parameter(help="How many.")] = 3,
     keep: Annotated[bool, Parameter(negative=(), help="Leave it running at the end, to play with.")] = False,
+    attach: Annotated[bool, Parameter(negative=(), help="In a fleet that runs already: that of -f.")] = False,
+    config: ConfigFile = None,
 ) -> int:
     """Show the talk, end to end, on clusters of its own."""
+    if attach:
+        if real or keep:
+            raise UsageError("--attach starts nothing: it goes with neither --real nor --keep")
+        from crosscurrent.story import run_story  # noqa: PLC0415
+
+        return await run_story(configuration.load(config, required=True))
     if not real:
         raise UsageError(
             "the demo on simulated clusters comes with a later version", "run it on real ones: crosscurrent demo --real"

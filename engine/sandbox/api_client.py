@@ -45,13 +45,15 @@ class ApiClient:
     """One identity at one API server. Keeps connections; safe to use from several threads.
 
     Args:
-        port: on 127.0.0.1.
+        port: of the server.
         context: trusts the cluster's authority and holds the client certificate, if there is one.
         token: bearer token; empty: none.
+        host: of the server, one of the names in its certificate.
 
     """
 
-    def __init__(self, port: int, context: ssl.SSLContext, *, token: str = "") -> None:
+    def __init__(self, port: int, context: ssl.SSLContext, *, token: str = "", host: str = "127.0.0.1") -> None:
+        self._host = host
         self._port = port
         self._context = context
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -91,7 +93,7 @@ class ApiClient:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise Unanswered(f"{method} {path} at port {self._port}: no answer: {error!r}") from error
+            raise Unanswered(f"{method} {path} at {self._host}:{self._port}: no answer: {error!r}") from error
         except BaseException:
             connection.close()
             raise
@@ -160,7 +162,7 @@ class ApiClient:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             if connection is None:
-                return http.client.HTTPSConnection("127.0.0.1", self._port, timeout=timeout, context=self._context)
+                return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._context)
             if connection.sock is not None and not _has_ended(connection.sock):
                 connection.sock.settimeout(timeout)
                 return connection

@@ -24,7 +24,7 @@ def write(directory: Path, text: str) -> Path:
     [
         ("clusters:\n  - {name: a, kubeconfg: x}", ":4: clusters[0].kubeconfg: unknown key; did you mean kubeconfig?"),
         ("reconcilrs: [foo]", ":3: reconcilrs: unknown key; did you mean reconcilers?"),
-        ("nats: {zzz: 1}", ":3: nats.zzz: unknown key; known keys: url, credentials, token, port, sync"),
+        ("nats: {zzz: 1}", ":3: nats.zzz: unknown key; known keys: url, credentials, token, token_file, port, sync"),
         ("clusters:\n  - {kubeconfig: x}", ":4: clusters[0].name: missing"),
         ("clusters:\n  - name: 5", ":4: clusters[0].name: expected text, got 5"),
         ("workers: many", ":3: workers: expected a whole number, got 'many'"),
@@ -38,6 +38,8 @@ def write(directory: Path, text: str) -> Path:
         ("nats: {url: localhost:4222}", "nats.url: 'localhost:4222' is not an address such as nats://host:4222"),
         ("nats: {url: 'nats://h:1', port: 4222}", "nats.port: is the embedded broker's"),
         ("nats: {credentials: x.creds}", "nats.url: missing: credentials are for an external broker"),
+        ("nats: {token_file: x}", "nats.url: missing: token_file is for an external broker"),
+        ("nats: {url: 'nats://h:1', token: x, token_file: y}", ":3: nats.token_file: there is nats.token already"),
         ("nats: {replicas: 9}", "nats.replicas: 9 is not between 1 and 5"),
         ("clusters: {a: b}", ":3: clusters: expected a list, got a mapping"),
         (
@@ -124,12 +126,14 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
     (tmp_path / "conf").mkdir()
     path = write(
         tmp_path / "conf",
-        f"{HEAD}nats: {{url: 'nats://h:1', credentials: n.creds}}\nclusters: [{{name: a, kubeconfig: ../kube}}]\n",
+        f"{HEAD}nats: {{url: 'nats://h:1', credentials: n.creds, token_file: n.token}}\n"
+        "clusters: [{name: a, kubeconfig: ../kube}]\n",
     )
     monkeypatch.chdir("/")
     config = load(path, environ={}).config
     assert Path(config.clusters[0].kubeconfig).resolve() == tmp_path / "kube"
     assert config.nats.credentials == str(tmp_path / "conf/n.creds")
+    assert config.nats.token_file == str(tmp_path / "conf/n.token")
     assert config.state_directory == str(tmp_path / "conf/.crosscurrent")
 
 

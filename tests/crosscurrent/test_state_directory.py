@@ -68,6 +68,23 @@ def test_a_configured_broker_comes_first(tmp_path: Path) -> None:
         assert find_broker(here) == BrokerAddress(url="nats://elsewhere:4222", token="t")
 
 
+def test_the_token_of_a_configured_broker_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from a file\n")
+    here = settings(tmp_path, NatsConfig(url="nats://elsewhere:4222", token_file=str(tmp_path / "token")))
+    assert find_broker(here).token == "from a file"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [(None, "No such file"), (b" \n", "is empty"), (b"\xff\xfe", "not UTF-8 text")]
+)
+def test_a_token_file_that_holds_no_token_is_named(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"nats\.token_file: {path}:? {problem}"):
+        find_broker(settings(tmp_path, NatsConfig(url="nats://elsewhere:4222", token_file=str(path))))
+
+
 def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
     here = settings(tmp_path)
     here.state_directory.mkdir()

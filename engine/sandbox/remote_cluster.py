@@ -1,0 +1,84 @@
+"""A cluster that runs elsewhere and is reached by its kubeconfig: what the story in containers looks into.
+
+It has the part of `ApiServer` that needs no process: requests, apply, identity. Only what the sandbox's own kubeconfigs hold
+is understood: an https server, an embedded authority, and a token or an embedded client certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from engine.runtime.credentials import on_disk
+from engine.runtime.kubeconfig import Context
+from engine.sandbox.api_client import REQUEST_TIMEOUT_SECONDS, ApiClient, Json
+from engine.sandbox.processes import SandboxError
+
+_IDENTITY_PATH = "/api/v1/namespaces/kube-system"
+
+
+class RemoteCluster:
+    """One cluster.
+
+    Args:
+        name: what it is called here.
+        context: how to reach it.
+
+    """
+
+    def __init__(self, name: str, context: Context) -> None:
+        self.name = name
+        self.identity = ""
+        """UID of its namespace kube-system, once `identify` has asked for it."""
+        address = urlsplit(context.server)
+        self.client = ApiClient(
+            address.port or 443,
+            _trust(context),
+            token=str(context.user.get("token", "")),
+            host=address.hostname or "",
+        )
+
+    def identify(self) -> str:
+        """Ask the cluster which one it is, and return that.
+
+        Raises:
+            SandboxError: when it does not say.
+
+        """
+        status, namespace = self.client.request("GET", _IDENTITY_PATH)
+        if status != 200:
+            raise SandboxError(f"{self.name}: GET {_IDENTITY_PATH}: {status} {namespace.get('message', '')}")
+        self.identity = str(namespace["metadata"]["uid"])
+        return self.identity
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = "application/json",
+        timeout: float = REQUEST_TIMEOUT_SECONDS,
+    ) -> tuple[int, Json]:
+        """Do `ApiClient.request` in a thread."""
+        return await asyncio.to_thread(
+            self.client.request, method, path, body, content_type=content_type, timeout=timeout
+        )
+
+    async def apply_yaml(self, source: str | Path) -> list[Json]:
+        """Do `ApiClient.apply_yaml` in a thread."""
+        return await asyncio.to_thread(self.client.apply_yaml, source)
+
+
+def _trust(context: Context) -> ssl.SSLContext:
+    authority = context.cluster.get("certificate-authority-data")
+    trust = ssl.create_default_context(cadata=base64.b64decode(authority).decode() if authority else None)
+    if "client-certificate-data" in context.user:
+        with tempfile.TemporaryDirectory() as directory:  # the TLS library takes a key from files alone
+            user = on_disk(context.user, Path(directory))
+            trust.load_cert_chain(user["client-certificate"], user["client-key"])
+    return trust

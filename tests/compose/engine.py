@@ -1,0 +1,210 @@
+"""The Docker engine that the compose tests run on: the one that answers here, else a `dockerd` of our own.
+
+Our own shares nothing with another on the machine: its images are kept in the user's cache, so that the next run builds
+from them; everything else of it ends with the tests. It leaves the firewall and the default bridge alone: containers of
+one compose project reach each other without either, published ports go through Docker's proxy, and builds use the
+machine's network. Base images are `tests.compose.base_images`' business.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from engine.sandbox.processes import ChildProcess, ProcessFailed
+
+START_TIMEOUT_SECONDS = 60.0
+"""One to three seconds on an idle machine."""
+STOP_GRACE_SECONDS = 30.0
+"""For containers that a failed test left running."""
+COMMAND_TIMEOUT_SECONDS = 300.0
+"""A build without any cache takes 20 s on two idle cores."""
+OUTPUT_TAIL = 4000
+"""Characters of a failed command's output: enough for the step of a build that failed."""
+NEEDED = ("dockerd", "containerd", "runc", "docker-init", "docker-proxy", "iptables")
+
+
+class EngineUnavailable(Exception):
+    """Raised when no Docker engine can be had; says exactly why."""
+
+
+class CommandFailed(Exception):
+    """Raised when a command of ours fails; carries what it printed."""
+
+
+class Engine:
+    """A Docker engine that answers.
+
+    Args:
+        host: as DOCKER_HOST; empty: the client's own choice.
+        own: started by us, so its images are ours to make and its leftovers ours to remove.
+
+    """
+
+    def __init__(self, host: str, *, own: bool) -> None:
+        self.own = own
+        # The classic builder is in every engine; the other one needs a plugin of the client.
+        self.environment = {**os.environ, **({"DOCKER_HOST": host} if host else {}), "DOCKER_BUILDKIT": "0"}
+
+    def docker(self, *arguments: str, check: bool = True, stdin: bytes | None = None) -> str:
+        """Run the docker client and return what it printed."""
+        return run(["docker", *arguments], self.environment, check=check, stdin=stdin)
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return everything that the engine knows of a container or an image."""
+        found: list[dict[str, Any]] = json.loads(self.docker("inspect", name))
+        return found[0]
+
+    def clean(self) -> None:
+        """Remove what an earlier run may have left in an engine of our own: containers, networks, volumes, stale images."""
+        if containers := self.docker("ps", "--all", "--quiet").split():
+            self.docker("rm", "--force", "--volumes", *containers)
+        for kind in ("network", "volume", "image"):
+            self.docker(kind, "prune", "--force")
+
+
+@contextmanager
+def docker_engine() -> Iterator[Engine]:
+    """Provide an engine for as long as the block runs.
+
+    Raises:
+        EngineUnavailable: when none answers and none can be started.
+
+    """
+    if shutil.which("docker") is None or compose_command() is None:
+        raise EngineUnavailable("there is no docker client with compose: install docker.io and docker-compose")
+    try:
+        run(["docker", "version"], os.environ)
+    except CommandFailed as error:
+        why = str(error).strip().splitlines()[-1]
+    else:
+        yield Engine("", own=False)
+        return
+    if os.environ.get("DOCKER_HOST"):
+        raise EngineUnavailable(f"DOCKER_HOST is set, and the engine there does not answer: {why}")
+    if os.geteuid() != 0:
+        raise EngineUnavailable(f"no Docker engine answers ({why}), and only root can start one")
+    if missing := [name for name in NEEDED if shutil.which(name) is None]:
+        raise EngineUnavailable(f"no Docker engine answers ({why}), and none can be started without {missing}")
+    with _own_engine() as engine:
+        yield engine
+
+
+@contextmanager
+def _own_engine() -> Iterator[Engine]:
+    data = cache_directory()
+    data.mkdir(parents=True, exist_ok=True)
+    # A short path: containerd's sockets are below it, and a socket's path has at most 107 bytes.
+    scratch = Path(tempfile.mkdtemp(prefix="cc-docker-", dir="/tmp"))
+    endpoint = scratch / "docker.sock"
+    daemon = ChildProcess(
+        "dockerd",
+        [
+            str(shutil.which("dockerd")),
+            f"--data-root={data / 'data'}",
+            f"--exec-root={scratch / 'exec'}",
+            f"--pidfile={scratch / 'pid'}",
+            f"--host=unix://{endpoint}",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--ip-forward=false",
+            "--bridge=none",
+        ],
+        scratch / "dockerd.log",
+        ready=lambda: _pings(endpoint),
+        start_timeout=START_TIMEOUT_SECONDS,
+    )
+    try:
+        with _locked(data / "lock"):
+            try:
+                daemon.start()
+            except ProcessFailed as error:
+                raise EngineUnavailable(f"dockerd cannot be started: {error}") from error
+            engine = Engine(f"unix://{endpoint}", own=True)
+            try:
+                engine.clean()
+                yield engine
+                engine.clean()
+            finally:
+                daemon.stop(STOP_GRACE_SECONDS)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def cache_directory() -> Path:
+    """Return where our own engine keeps its images."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "crosscurrent" / "docker"
+
+
+def compose_command() -> list[str] | None:
+    """Return how to call compose here: the client's plugin, else the program of old; None: there is neither."""
+    try:
+        run(["docker", "compose", "version"], os.environ)
+    except CommandFailed:
+        return ["docker-compose"] if shutil.which("docker-compose") else None
+    return ["docker", "compose"]
+
+
+def run(
+    command: list[str],
+    environment: Mapping[str, str],
+    *,
+    check: bool = True,
+    stdin: bytes | None = None,
+    **options: Any,
+) -> str:
+    """Run a command to its end and return what it printed on stdout.
+
+    Raises:
+        CommandFailed: when it fails (unless `check` is off) or takes minutes.
+
+    """
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(environment),
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=COMMAND_TIMEOUT_SECONDS,
+            check=False,
+            **options,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(f"{command} took more than {COMMAND_TIMEOUT_SECONDS:g} s: {error.stderr!r}") from error
+    output = done.stdout.decode(errors="replace")
+    if check and done.returncode:
+        errors = done.stderr.decode(errors="replace")
+        raise CommandFailed(
+            f"{command}: exit code {done.returncode}:\n{output[-OUTPUT_TAIL:]}\n{errors[-OUTPUT_TAIL:]}"
+        )
+    return output
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait until no other run uses this data root."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _pings(endpoint: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(endpoint))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+        except OSError:
+            return False
