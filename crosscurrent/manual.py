@@ -96,6 +96,13 @@ PAGES: Final[dict[str, Page]] = {
         "found something wrong. It changes nothing.",
         ("doctor", "doctor -o json"),
     ),
+    "broker": Page(
+        LOOK,
+        "Print the broker's address, for NATS clients of your own.",
+        "The token is in the address: whoever has it may read and write the streams. An external broker that asks for "
+        "credentials is printed without them.",
+        ("broker", "broker -f crosscurrent.yaml"),
+    ),
     "completion": Page(
         SETUP,
         "Print the script that lets a shell complete what you type.",
