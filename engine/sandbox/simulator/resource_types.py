@@ -73,6 +73,7 @@ class ResourceType:
         create_on_update: whether an update of a name that is not there creates it.
         generation: whether metadata.generation is kept.
         openapi_schema: `openAPIV3Schema` of a custom resource, as given in its definition; None for built-in types.
+        selectable_fields: of a custom resource, as paths without the leading dot, such as `spec.color`.
         warning: what a deprecated version answers in the Warning header; empty: nothing.
 
     """
@@ -97,6 +98,7 @@ class ResourceType:
     create_on_update: bool = False
     generation: bool = False
     openapi_schema: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    selectable_fields: tuple[str, ...] = ()
     warning: str = ""
 
     @cached_property

@@ -1,9 +1,9 @@
 """What one simulated cluster stores, as etcd and the API server's watch cache do together: versions, history, subscriptions.
 
-In: new states of objects from `writes` and `deletion`. Out: current states, consistent lists of the recent past, and the changes
-since a version for those who watch. Objects are dictionaries that nobody changes once they are here; a change makes new ones
-along its path, so history, watchers and snapshots hold references. What an object means, who may write it and which selector
-asks for it is decided elsewhere.
+In: new states of objects from `writes` and `deletion`. Out: current states, consistent lists of the recent past, and what
+changed since a version, for those who watch. Objects are dictionaries that nobody changes once they are here; a change makes
+new ones along its path, so history, watchers and snapshots hold references. What an object means, who may write it and which
+selector asks for it is decided elsewhere.
 
 Keys are `namespace/name`, or `name` for cluster-scoped types: their order as text is the order of lists, as in etcd.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +27,8 @@ HISTORY_LIMIT = 10_000
 
 _SNAPSHOTS_KEPT = 8
 """Past states per type that are kept for paged lists; any of them can be made again from the history."""
+
+_TYPE_META = ("kind", "apiVersion")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -53,10 +56,16 @@ class Revision:
 
     @property
     def encoded(self) -> bytes:
-        """The object as JSON."""
+        """The object as JSON, its kind and apiVersion first."""
         if self._bytes is None:
-            self._bytes = _encode(self.object)
+            rest = {name: value for name, value in self.object.items() if name not in _TYPE_META}
+            self._bytes = _head(self.rtype) + _encode(rest)[1:]
         return self._bytes
+
+    @property
+    def encoded_item(self) -> bytes:
+        """The object as JSON as an item of a list, where built-in types leave out kind and apiVersion."""
+        return self.encoded if self.rtype.custom else b"{" + self.encoded[len(_head(self.rtype)) :]
 
     @property
     def namespace(self) -> str:
@@ -339,6 +348,15 @@ class Store:
 def object_key(namespace: str, name: str) -> str:
     """Return the key of an object; an empty namespace is a cluster-scoped one."""
     return f"{namespace}/{name}" if namespace else name
+
+
+@cache
+def _type_head(kind: str, group_version: str) -> bytes:
+    return f'{{"kind":"{kind}","apiVersion":"{group_version}",'.encode()
+
+
+def _head(rtype: ResourceType) -> bytes:
+    return _type_head(rtype.kind, rtype.group_version)
 
 
 def _wake(collection: Collection) -> None:

@@ -22,7 +22,9 @@ Matcher = Callable[[Json], bool]
 Convert = Callable[[ResourceType, Json], Json]
 
 _encode = msgspec.json.Encoder().encode
-_PREFIXES = {one: f'{{"type":"{one}","object":'.encode() for one in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")}
+_PREFIXES = {
+    one: f'{{"type":"{one}","object":'.encode() for one in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
+}
 
 
 class WatchEvent:
@@ -122,17 +124,17 @@ class Subscription:
         for change in changes:
             if change.rv <= self._after or not change.current.key.startswith(self._prefix):
                 continue
-            event = self._event(change) if self._matches else self._shared(change, change.type, change.current)
-            if event is not None:
+            if self._matches is None:
+                events.append(self._shared(change, change.type, change.current))
+            elif event := self._selected(change, self._matches):
                 events.append(event)
         return events
 
-    def _event(self, change: Change) -> WatchEvent | None:
+    def _selected(self, change: Change, matches: Matcher) -> WatchEvent | None:
         """Return what a selector makes of a change: an object may enter and leave what it selects."""
-        assert self._matches is not None
         previous = change.previous
-        was = previous is not None and self._matches(self._view(previous).object)
-        if change.type != "DELETED" and self._matches(self._view(change.current).object):
+        was = previous is not None and matches(self._view(previous).object)
+        if change.type != "DELETED" and matches(self._view(change.current).object):
             return self._shared(change, "MODIFIED" if was else "ADDED", change.current)
         return self._shared(change, "DELETED", change.departed) if was else None
 
