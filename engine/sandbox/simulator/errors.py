@@ -1,7 +1,7 @@
 """What an API server answers when it refuses: a Status with a code, a reason, a message and details.
 
-Every function here builds an `ApiError` to raise. The texts are those of `k8s.io/apimachinery/pkg/api/errors`; clients match on
-them. The causes of an Invalid come from `field_errors`. Sending the answer is the HTTP layer's work.
+Every function here builds an `ApiError` to raise. The texts are those of `k8s.io/apimachinery/pkg/api/errors`; clients match
+on them. The causes of an Invalid come from `field_errors`. Sending the answer is the HTTP layer's work.
 """
 
 from __future__ import annotations
