@@ -1,4 +1,4 @@
-"""What is wrong with a body that Go cannot decode, or that has unknown fields, and where: the slow companion of `decoding`."""
+"""What is wrong with a body that Go cannot decode, or that has unknown fields, and where: slow companion of `decoding`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from engine.sandbox.simulator.go_time import GoTimeError, rfc3339
 from engine.sandbox.simulator.schema import Schema
 
 Json = dict[str, Any]
+
+
+class WrongType(ValueError):
+    """Raised for a body that Go cannot decode; the text is Go's."""
 
 
 def unknown_fields(schema: Schema, value: Any, path: str = "") -> list[str]:

@@ -147,15 +147,9 @@ def invalid(rtype: GroupKind, name: str, causes: Sequence[Cause]) -> ApiError:
     return ApiError(422, "Invalid", message, _without_empty(details))
 
 
-def unprocessable(message: str) -> ApiError:
-    """Return the 422 without causes, as a JSON patch that does not fit gets it."""
-    return ApiError(422, "Invalid", message)
-
-
-def rejected_request(message: str) -> ApiError:
-    """Return the 422 of a patch that could not be applied, in the words of a generic server response."""
-    text = "the server rejected our request due to an error in our request"
-    return ApiError(422, "Invalid", text, {"causes": [{"message": message}]} if message else {})
+def rejected_request() -> ApiError:
+    """Return the 422 of a JSON patch that does not fit, which says nothing of why."""
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {})
 
 
 def bad_request(message: str) -> ApiError:

@@ -37,6 +37,17 @@ class ScalePaths:
 
 
 @dataclass(frozen=True)
+class Subresource:
+    """One subresource as discovery shows it: its name, the kind of its body, and its verbs."""
+
+    name: str
+    group: str
+    version: str
+    kind: str
+    verbs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PrinterColumn:
     """One additionalPrinterColumn of a custom resource definition."""
 
@@ -66,12 +77,12 @@ class ResourceType:
         verbs: of the main resource.
         has_status: whether there is a status subresource.
         scale: paths of the scale subresource; None: there is none.
+        subresources: of a built-in type, all that the real server has.
         columns: printer columns of a custom resource; built-in types have theirs in `tables`.
         custom: whether a custom resource definition made it.
         storage_version: the version in which objects are stored.
         unconditional_update: whether an update may leave out the resourceVersion.
         create_on_update: whether an update of a name that is not there creates it.
-        generation: whether metadata.generation is kept.
         openapi_schema: `openAPIV3Schema` of a custom resource, as given in its definition; None for built-in types.
         selectable_fields: of a custom resource, as paths without the leading dot, such as `spec.color`.
         warning: what a deprecated version answers in the Warning header; empty: nothing.
@@ -91,12 +102,12 @@ class ResourceType:
     verbs: tuple[str, ...] = VERBS
     has_status: bool = False
     scale: ScalePaths | None = None
+    subresources: tuple[Subresource, ...] = ()
     columns: tuple[PrinterColumn, ...] = ()
     custom: bool = False
     storage_version: str = ""
     unconditional_update: bool = True
     create_on_update: bool = False
-    generation: bool = False
     openapi_schema: dict[str, Any] | None = field(default=None, repr=False, compare=False)
     selectable_fields: tuple[str, ...] = ()
     warning: str = ""
