@@ -1,8 +1,9 @@
 """What a type does with the content of its objects: decoding, defaults, validation, and who owns which fields.
 
-In: a `ResourceType`, a body and the object as it is stored. Out: new objects, causes, or the server's refusals. This is the one
-place that knows that built-in types are Go structs and custom resources are schemas; the write pipeline calls it in this order:
-`decoded`, `defaulted`, then `field_manager`, admission, the strategy, `causes`. Metadata's own rules are in `object_meta`.
+In: a `ResourceType`, a body and the object as it is stored. Out: new objects, causes, or the server's refusals. This is the
+one place that knows that built-in types are Go structs and custom resources are schemas; the write pipeline calls it in this
+order: `decoded`, `defaulted`, then `field_manager`, admission, the strategy, `causes`. Metadata's own rules are in
+`object_meta`.
 """
 
 from __future__ import annotations
@@ -107,12 +108,19 @@ def strict_problem(problems: Sequence[str]) -> str:
     return f"strict decoding error: {', '.join(problems)}"
 
 
-def defaulted(rtype: ResourceType, obj: Json) -> Json:
-    """Return the object with its type's defaults; the same one if it lacks none."""
+def defaulted(rtype: ResourceType, obj: Json, known: Json | None = None) -> Json:
+    """Return the object with its type's defaults; the same one if it lacks none.
+
+    Args:
+        rtype: of the object.
+        obj: as decoded.
+        known: the object before, which has its defaults; None: there is none.
+
+    """
     if rtype.custom:
         result: Json = pruning.defaulted(rtype.schema, obj)
         return result
-    return with_defaults(rtype.key, obj)
+    return with_defaults(rtype.schema, obj, known)
 
 
 def causes(rtype: ResourceType, new: Json, old: Json | None = None, subresource: str = "") -> list[Cause]:

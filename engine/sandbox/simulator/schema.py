@@ -43,7 +43,8 @@ class Schema:
     """One node. Made by this module only, and not changed afterwards.
 
     Attributes:
-        name: of the definition or of the Go struct, such as DeploymentSpec; empty: it is inline.
+        definition: name in the data file, such as `api.apps.v1.DeploymentSpec`; empty: it is inline.
+        name: its last part: that of the Go struct.
         type: object, array, string, integer, number, boolean; empty: any.
         format: such as int32, byte, int-or-string.
         fields: declared fields of an object.
@@ -68,6 +69,7 @@ class Schema:
 
     __slots__ = (
         "default",
+        "definition",
         "element",
         "embedded",
         "fields",
@@ -89,8 +91,9 @@ class Schema:
         "type",
     )
 
-    def __init__(self, source: Json, name: str = "") -> None:
-        self.name = name
+    def __init__(self, source: Json, definition: str = "") -> None:
+        self.definition = definition
+        self.name = definition.rpartition(".")[2]
         self.source = source
         self.type: str = source.get("type", "")
         self.format: str = source.get("format", "")
@@ -180,8 +183,8 @@ class Definitions:
     def _definition(self, name: str) -> Schema:
         if name not in self._done:
             source = self._sources[name]
-            short = name.rpartition(".")[2]
-            schema = Schema(source, short)
+            schema = Schema(source, name)
+            short = schema.name
             self._done[name] = schema
             self._fill(schema, source)
             if short in _OPAQUE:
@@ -225,7 +228,8 @@ class Definitions:
 
 def _take_over(schema: Schema, target: Schema) -> None:
     """Complete a reference that says more than its target, such as a map type or a patch strategy."""
-    schema.name, schema.type, schema.format = target.name, target.type, target.format
+    schema.definition, schema.name = target.definition, target.name
+    schema.type, schema.format = target.type, target.format
     schema.fields, schema.element, schema.items, schema.go = target.fields, target.element, target.items, target.go
     schema.map_atomic = schema.map_atomic or target.map_atomic
 
