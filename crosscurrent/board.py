@@ -1,4 +1,4 @@
-"""The picture below the demo: each cluster, its Foo, its Deployment, as the clusters themselves say, several times a second."""
+"""The picture below the demo: each cluster, its Foo, its Deployment, as the clusters themselves say many times a second."""
 
 from __future__ import annotations
 

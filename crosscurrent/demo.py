@@ -16,7 +16,7 @@ import yaml
 from crosscurrent import logs
 from crosscurrent import settings as configuration
 from crosscurrent.board import Board
-from crosscurrent.demo_clusters import Grounds, real_grounds, simulated_grounds
+from crosscurrent.demo_clusters import Grounds, Open, real_grounds, simulated_grounds
 from crosscurrent.demo_steps import JOIN_S, STEPS, OwnScene, joined
 from crosscurrent.errors import UserError
 from crosscurrent.running import running_fleet
@@ -59,9 +59,9 @@ async def run_demo(clusters: int, *, real: bool, keep: bool, stage: Stage | None
 async def _play(stage: Stage, directory: Path, count: int, *, real: bool, keep: bool) -> bool:
     from engine.sandbox.processes import SandboxError  # noqa: PLC0415 - only the demo needs the sandbox
 
-    start = real_grounds if real else simulated_grounds
+    open_grounds: Open = real_grounds if real else simulated_grounds
     try:
-        async with start(stage, directory, count) as grounds:
+        async with open_grounds(stage, directory, count) as grounds:
             settings = _settings(directory, grounds)
             talk = Talk(grounds.clusters)
             await talk.install()

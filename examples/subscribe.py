@@ -1,7 +1,4 @@
-"""Any NATS client can listen: print what happens to ConfigMaps anywhere, until interrupted.
-
-python examples/subscribe.py "$(crosscurrent broker)"
-"""
+"""Print what happens to ConfigMaps anywhere: python examples/subscribe.py "$(crosscurrent broker)"."""
 
 import asyncio
 import json
@@ -14,9 +11,10 @@ async def main(address: str) -> None:
     """Subscribe to facts, which are CloudEvents in JSON."""
     client = await nats.connect(address)
     subscription = await client.subscribe("facts.*.core.configmaps.>")
+    print("listening", flush=True)
     async for message in subscription.messages:
         fact = json.loads(message.data)
-        print(fact["type"].split(".")[-2], fact["cluster"], fact["subject"], (fact["data"] or {}).get("data"), flush=True)
+        print(fact["type"], fact["cluster"], fact["subject"], flush=True)
 
 
 asyncio.run(main(sys.argv[1]))
