@@ -1,6 +1,7 @@
 """Print what happens to ConfigMaps anywhere: python examples/subscribe.py "$(crosscurrent broker)"."""
 
 import asyncio
+import contextlib
 import json
 import sys
 
@@ -17,4 +18,5 @@ async def main(address: str) -> None:
         print(fact["type"], fact["cluster"], fact["subject"], flush=True)
 
 
-asyncio.run(main(sys.argv[1]))
+with contextlib.suppress(KeyboardInterrupt):
+    asyncio.run(main(sys.argv[1]))

@@ -10,7 +10,7 @@ A fenced block is preceded, where it is not simply to be run, by a comment that 
     <!-- test: writes PATH -->               is written to this file
     <!-- test: by PATH[::TEST] -->           done by another test (or script), which must be there and name each command
 
-What stands after `; ` is for people. A line of a console block that begins with `$ ` is a command, and the lines behind it are
+What stands after `; ` is for people. A line of a console block that begins with `$ ` is a command. The lines behind it are
 what it prints: every word that holds a digit stands for any such word, and spaces do not count. No lines mean any output.
 """
 
@@ -34,7 +34,7 @@ _FENCE = re.compile(
 _DIRECTIVE = re.compile(
     r'(?P<verb>run as|output of|stays|file|writes|by)(?:,? (?:until )?"?(?P<what>[^";]*)"?)?(?:; .*)?'
 )
-_MARK = "<<done>>"
+_MARK = "@done@"
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Terminal:
         """
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
-        self._shell.stdin.write(f"{command}\necho {_MARK} $?\n".encode())
+        self._shell.stdin.write(f"{{ {command}\n}} </dev/null\necho {_MARK} $?\n".encode())
         self._shell.stdin.flush()
         limit = time.monotonic() + seconds
         end = re.compile(rb"^" + _MARK.encode() + rb" (\d+)\n", re.MULTILINE)
