@@ -29,7 +29,7 @@ from engine.sandbox.simulator.options import User
 from engine.sandbox.simulator.request_info import RequestInfo, parse_request
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.reviews import Reviews
-from engine.sandbox.simulator.subresources import subresources_of
+from engine.sandbox.simulator.subresources import NEED_A_NODE, subresource_verbs
 
 _HEALTH: Final = {"healthz", "livez", "readyz"}
 _NOT_FOUND: Final = "404 page not found"
@@ -181,9 +181,14 @@ def _check_path(rtype: ResourceType, info: RequestInfo) -> None:
         raise errors.unknown_path()
     verbs = rtype.verbs
     if info.subresource:
-        verbs = next((sub.verbs for sub in subresources_of(rtype) if sub.name == info.subresource), ())
+        name = info.subresource.partition("/")[0]
+        verbs = subresource_verbs(rtype, name)
         if not verbs:
             raise errors.unknown_path()
+        if name in NEED_A_NODE:
+            raise errors.service_unavailable(
+                f"nothing runs in a simulated cluster: {rtype.resource}/{name} needs a node"
+            )
     allowed = info.verb in verbs
     if info.verb == "create":
         allowed = allowed and bool(info.name) is bool(info.subresource)
