@@ -59,12 +59,11 @@ SCHEMA: Json = {
 }
 
 
-RULES_NOT_CHECKED = (
-    "FieldValueInvalid",
-    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing "
-    "errors to complete validation",
-    "<nil>",
+_NOT_CHECKED = (
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete "
+    "validation"
 )
+RULES_NOT_CHECKED = ("FieldValueInvalid", f"Invalid value: null: {_NOT_CHECKED}", "<nil>")
 
 
 class Things:
