@@ -29,6 +29,7 @@ from engine.sandbox.simulator.options import User
 from engine.sandbox.simulator.request_info import RequestInfo, parse_request
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.reviews import Reviews
+from engine.sandbox.simulator.strategies import PODS
 from engine.sandbox.simulator.subresources import NEED_A_NODE, subresource_verbs
 
 _HEALTH: Final = {"healthz", "livez", "readyz"}
@@ -104,6 +105,9 @@ class ApiHandler:
         _check_path(rtype, info)
         if not rtype.namespaced and info.namespace:
             exchange.info = msgspec.structs.replace(info, namespace="")  # of a Namespace, the path tells its name twice
+        if rtype.key == PODS and info.subresource == "log":
+            self._cluster.get(rtype, info.namespace, info.name)
+            return exchange.respond_text("")  # nothing runs, so nothing was said
         if info.verb == "watch":
             return await self.watches.answer(exchange, rtype)
         if self._reviews.concerns(rtype, info.subresource):

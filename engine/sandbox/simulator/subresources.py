@@ -11,8 +11,8 @@ from typing import Final
 
 from engine.sandbox.simulator.resource_types import ResourceType, Subresource
 
-NEED_A_NODE: Final = frozenset({"attach", "exec", "log", "portforward", "proxy"})
-"""Subresources that a kubelet answers, which a simulated cluster does not have."""
+NEED_A_NODE: Final = frozenset({"attach", "exec", "portforward", "proxy"})
+"""Subresources that a kubelet answers, which a simulated cluster does not have. Logs are simply empty."""
 
 _CHANGED: Final = ("get", "patch", "update")
 
