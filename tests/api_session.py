@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import ssl
 import tempfile
@@ -30,6 +31,8 @@ ANSWER_SECONDS = 30.0
 
 WATCH_SECONDS = 15.0
 """For one event that is due."""
+
+LARGE_BODY_BYTES = 2**19
 
 LONGEST_LINE_BYTES = 2**23
 
@@ -172,12 +175,14 @@ class ApiSession:
 
         """
         payload = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        # aiohttp wants large bodies as files, so that it need not write them in one go.
+        data = io.BytesIO(payload) if payload is not None and len(payload) > LARGE_BODY_BYTES else payload
         sent = {"Accept": accept, **({"Content-Type": content_type} if payload is not None else {}), **(headers or {})}
         skipped = () if "Content-Type" in sent else ("Content-Type",)
         async with (
             asyncio.timeout(ANSWER_SECONDS),
             self._http.request(
-                method, with_query(path, query), data=payload, headers=sent, skip_auto_headers=skipped
+                method, with_query(path, query), data=data, headers=sent, skip_auto_headers=skipped
             ) as response,
         ):
             text = await response.text()

@@ -37,6 +37,11 @@ class Difference:
     def operation(self) -> Operation | None:
         return self.script.operations[int(self.where)] if self.where.isdigit() else None
 
+    @property
+    def listing(self) -> str:
+        """The script's requests, a line each."""
+        return "\n".join(f"  {number}: {said(one)}" for number, one in enumerate(self.script.operations))
+
     def __str__(self) -> str:
         at = f"operation {self.where}: {said(self.operation)}" if self.operation else self.where
         more = [f"  … and {len(self.lines) - _MOST_LINES} more"] if len(self.lines) > _MOST_LINES else []

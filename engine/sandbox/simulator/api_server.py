@@ -23,6 +23,7 @@ from engine.sandbox.clusters import SandboxCluster
 from engine.sandbox.identities import Identity
 from engine.sandbox.private_file import write_private
 from engine.sandbox.processes import free_port
+from engine.sandbox.simulator.bootstrap import make_roles
 from engine.sandbox.simulator.cluster import SimulatedCluster
 from engine.sandbox.simulator.controllers import Controllers
 from engine.sandbox.simulator.faults import FaultRule, Faults
@@ -95,6 +96,7 @@ class SimulatedApiServer(SandboxCluster):
                 controllers=controllers,
             )
         )
+        thread.call(lambda: make_roles(self._cluster))
         self._listener = self._make_listener(self._cluster)
         self._client = self._make_client(self._token)
         self.identity = self._cluster.identity
@@ -223,6 +225,8 @@ class SimulatedApiServer(SandboxCluster):
 
         authenticator = Authenticator({self._token: ADMINISTRATOR}, self._signer, account_uid, self._clock)
         webhooks = Webhooks(cluster)
+        if cluster is self._cluster:
+            cluster.admission = webhooks
         handler = ApiHandler(cluster, authenticator, self.faults, webhooks, self._clock)
         context = server_context(
             self._directory / "server.crt", self._directory / "server.key", self._directory / "ca.crt"

@@ -26,6 +26,9 @@ _RANGES = {"int32": 2**31, "int64": 2**63}
 _ABSENT: Any = object()
 """What a field becomes that is left out."""
 
+_KEPT: Any = object()
+"""What a field becomes that stays as it is."""
+
 
 class Mismatch(Exception):
     """Raised for a value of the wrong type; `decoding_problems` finds out where it is."""
@@ -85,7 +88,7 @@ class _Plan:
 
     Attributes:
         kind: key of `DECODERS`.
-        fields: of a struct: schema, decoder, and whether an empty value is left out.
+        fields: of a struct: schema, decoder, and what an empty value becomes.
         absent: of a struct: what its fields are when they are not given, those left out excluded.
         complete: whether the last two are filled.
 
@@ -95,7 +98,7 @@ class _Plan:
 
     def __init__(self, schema: Schema) -> None:
         self.kind = _kind_of(schema)
-        self.fields: dict[str, tuple[Schema, Decoder, bool]] = {}
+        self.fields: dict[str, tuple[Schema, Decoder, Any]] = {}
         self.absent: list[tuple[str, Any]] = []
         self.complete = False
 
@@ -110,7 +113,7 @@ def _struct_plan(schema: Schema) -> _Plan:
         for name, field in schema.fields.items():
             go = (schema.go or {}).get(name, _PLAIN)
             kind = kind_of(field)
-            plan.fields[name] = field, DECODERS[kind], go.omit_empty and not go.pointer and kind not in _NEVER_EMPTY
+            plan.fields[name] = field, DECODERS[kind], _when_empty(schema, name, kind, go)
             absent = _when_absent(field, kind, go)
             if absent is not _ABSENT:
                 plan.absent.append((name, absent))
@@ -118,6 +121,16 @@ def _struct_plan(schema: Schema) -> _Plan:
 
 
 _PLAIN = GoField("", pointer=False, omit_empty=True, omit_zero=False)
+
+
+def _when_empty(schema: Schema, name: str, kind: str, go: GoField) -> Any:
+    """Return what an empty text, list or map of a field becomes: left out, null, or kept."""
+    if go.pointer or kind in _NEVER_EMPTY or name in _KEPT_EMPTY:
+        return _KEPT
+    if go.omit_empty:
+        return _ABSENT
+    # Protocol buffers, in which the server stores all but custom resource definitions, cannot tell empty from nothing
+    return None if kind in {"list", "map"} and not schema.definition.startswith("apiextensions") else _KEPT
 
 
 def _when_absent(schema: Schema, kind: str, go: GoField) -> Any:
@@ -156,11 +169,13 @@ def _struct(schema: Schema, value: Any, known: Any, notes: Notes) -> Any:
         if field is None:
             notes.unknown = True
         elif item is not None:
-            below, decoder, droppable = field
+            below, decoder, when_empty = field
             old = before.get(name)
             after = old if item is old else decoder(below, item, old, notes)
-            if after or not droppable:
+            if after or when_empty is _KEPT:
                 result[name] = after
+            elif when_empty is None:
+                result[name] = None
     for name, absent in plan.absent:
         if name not in result:
             result[name] = absent
@@ -244,7 +259,7 @@ def _number(_: Schema, value: Any, __: Any, ___: Notes) -> Any:
 
 def _bytes(_: Schema, value: Any, known: Any, __: Notes) -> Any:
     if value is None:
-        return None
+        return ""
     if type(value) is not str:
         raise Mismatch
     if value == known:
@@ -317,5 +332,7 @@ DECODERS: dict[str, Decoder] = {
 NAMED_KINDS = {"Time": "time", "MicroTime": "micro-time", "Quantity": "quantity", "IntOrString": "int-or-string"}
 NAMED_KINDS |= dict.fromkeys(("RawExtension", "FieldsV1", "JSON", "Duration"), "opaque")
 NAMED_KINDS |= {f"JSONSchemaPropsOr{name}": "opaque" for name in ("Array", "Bool", "StringArray")}
+_KEPT_EMPTY = {"managedFields"}
+"""Fields whose emptiness says something: who sends no managers wants them all forgotten."""
 _NEVER_EMPTY = {"struct", "time", "micro-time", "quantity", "int-or-string"}
 _ZEROS = {"string": "", "boolean": False, "integer": 0, "number": 0, "quantity": "0", "int-or-string": 0}

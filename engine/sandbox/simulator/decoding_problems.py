@@ -7,7 +7,7 @@ from typing import Any
 from engine.sandbox.simulator import quantities
 from engine.sandbox.simulator.decoding import DECODERS, NAMED_KINDS, Mismatch, Notes, kind_of
 from engine.sandbox.simulator.go_text import json_text
-from engine.sandbox.simulator.go_time import GoTimeError, rfc3339
+from engine.sandbox.simulator.go_time import GoTimeError, rfc3339, rfc3339_micro
 from engine.sandbox.simulator.schema import Schema
 
 Json = dict[str, Any]
@@ -88,7 +88,7 @@ def _scalar_problem(schema: Schema, kind: str, value: Any, where: str, go_type: 
         raise _Fatal(quantities.FORMAT_ERROR if not isinstance(value, str) else _quantity_error(value))
     if kind in {"time", "micro-time"} and isinstance(value, str):
         try:
-            rfc3339(value)
+            (rfc3339 if kind == "time" else rfc3339_micro)(value)
         except GoTimeError as error:
             raise _Fatal(str(error)) from None
     if kind == "bytes" and isinstance(value, str):

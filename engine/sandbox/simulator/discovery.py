@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from engine.sandbox.simulator.negotiation import parameters_of
-from engine.sandbox.simulator.resource_types import ResourceType, TypeRegistry
-from engine.sandbox.simulator.subresources import Subresource, subresources_of
+from engine.sandbox.simulator.resource_types import ResourceType, Subresource, TypeRegistry
+from engine.sandbox.simulator.subresources import subresources_of
 
 AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """The Content-Type of aggregated discovery; clients compare it as a whole."""

@@ -9,6 +9,10 @@ from typing import Any
 from engine.sandbox.simulator.go_text import quoted
 
 _LAYOUT = "2006-01-02T15:04:05Z07:00"
+_MICRO_LAYOUT = "2006-01-02T15:04:05.000000Z07:00"
+_MICROSECONDS = re.compile(r"\.\d{6}(?!\d)")
+_UP_TO_SECONDS = 19
+"""Characters of a time before its fraction."""
 _TEXT = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:[.,](\d+))?(?:Z|([+-])(\d{2}):(\d{2}))", re.ASCII
 )
@@ -52,7 +56,12 @@ def rfc3339_micro(text: Any) -> str:
         GoTimeError: when it is none.
 
     """
-    return _parsed(text).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = _parsed(text)
+    rest = text[_UP_TO_SECONDS:]
+    if not _MICROSECONDS.match(rest):
+        cannot = f"cannot parse {quoted(rest)} as {quoted('.000000')}"
+        raise GoTimeError(f"parsing time {quoted(text)} as {quoted(_MICRO_LAYOUT)}: {cannot}")
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _parsed(text: Any) -> datetime:

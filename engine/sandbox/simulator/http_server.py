@@ -29,7 +29,8 @@ from engine.sandbox.simulator.options import User
 from engine.sandbox.simulator.request_info import RequestInfo, parse_request
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.reviews import Reviews
-from engine.sandbox.simulator.subresources import subresources_of
+from engine.sandbox.simulator.strategies import PODS
+from engine.sandbox.simulator.subresources import NEED_A_NODE, subresource_verbs
 
 _HEALTH: Final = {"healthz", "livez", "readyz"}
 _NOT_FOUND: Final = "404 page not found"
@@ -104,6 +105,9 @@ class ApiHandler:
         _check_path(rtype, info)
         if not rtype.namespaced and info.namespace:
             exchange.info = msgspec.structs.replace(info, namespace="")  # of a Namespace, the path tells its name twice
+        if rtype.key == PODS and info.subresource == "log":
+            self._cluster.get(rtype, info.namespace, info.name)
+            return exchange.respond_text("")  # nothing runs, so nothing was said
         if info.verb == "watch":
             return await self.watches.answer(exchange, rtype)
         if self._reviews.concerns(rtype, info.subresource):
@@ -181,9 +185,14 @@ def _check_path(rtype: ResourceType, info: RequestInfo) -> None:
         raise errors.unknown_path()
     verbs = rtype.verbs
     if info.subresource:
-        verbs = next((sub.verbs for sub in subresources_of(rtype) if sub.name == info.subresource), ())
+        name = info.subresource.partition("/")[0]
+        verbs = subresource_verbs(rtype, name)
         if not verbs:
             raise errors.unknown_path()
+        if name in NEED_A_NODE:
+            raise errors.service_unavailable(
+                f"nothing runs in a simulated cluster: {rtype.resource}/{name} needs a node"
+            )
     allowed = info.verb in verbs
     if info.verb == "create":
         allowed = allowed and bool(info.name) is bool(info.subresource)

@@ -1,8 +1,8 @@
 """Who manages which fields: metadata.managedFields, kept on every write, and server-side apply.
 
 In: the live object, and the new one or an applied configuration. Out: the list of managedFields, or the merged object. A
-`FieldManager` is made once per type and subresource. The rules are those of `k8s.io/apimachinery/pkg/util/managedfields` and of
-structured-merge-diff's `merge.Updater`; sets and merging are in `fields` and `merge`.
+`FieldManager` is made once per type and subresource. The rules are those of `k8s.io/apimachinery/pkg/util/managedfields`
+and of structured-merge-diff's `merge.Updater`; sets and merging are in `fields` and `merge`.
 
 What is not here: defaulting of the result, and moving client-side-apply's managers, which kubectl does itself.
 """
@@ -21,7 +21,7 @@ from engine.sandbox.simulator.go_text import json_text, quoted
 from engine.sandbox.simulator.merge import Comparison, compare, merged, without
 from engine.sandbox.simulator.schema import Schema
 from engine.sandbox.simulator.schema_changes import reconciled
-from engine.sandbox.simulator.typed_check import typed_check
+from engine.sandbox.simulator.typed_check import typed_check, typed_text
 
 Json = dict[str, Any]
 
@@ -129,6 +129,10 @@ class _Conflicts(Exception):
         return apply_conflict(causes, f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines))
 
 
+class _Unconvertible(Exception):
+    """Raised when an object does not fit another version of its type, in which a manager's fields are written."""
+
+
 @dataclass(frozen=True)
 class FieldManager:
     """Keeps managedFields for one type and one of its subresources.
@@ -168,8 +172,8 @@ class FieldManager:
         before = _unmanaged(live) if live is not None else self.empty
         try:
             managers = self._update(managers, before, _unmanaged(new), self._manager(manager, "Update"), now)
-        except fields.UnkeyedItem:
-            return []
+        except (fields.UnkeyedItem, _Unconvertible):
+            return []  # as the real server: rather none than wrong ones
         return encoded(_capped(managers))
 
     def applied(self, live: Json | None, config: Json, *, manager: str, force: bool, now: str) -> Json:
@@ -197,11 +201,13 @@ class FieldManager:
             result, managers = self._apply_or_upgrade(before, config, managers, manager, force=force)
         except _Conflicts as conflicts:
             raise conflicts.answer() from None
+        except _Unconvertible as error:
+            raise ApiError(500, "", str(error)) from None
         mine = self._manager(manager, "Apply")
-        if result is not before and result != before and mine in managers:
-            managers[mine] = managers[mine]._replace(time=now)
-        else:
+        if result is before or result == before:
             result = before
+        elif mine in managers:
+            managers[mine] = managers[mine]._replace(time=now)
         return _with_managed(_with_last_applied(result, config) if manager == _KUBECTL else result, encoded(managers))
 
     def _manager(self, name: str, operation: Literal["Apply", "Update"]) -> Manager:
@@ -216,10 +222,11 @@ class FieldManager:
         if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
             raise bad_request("metadata.managedFields must be nil")
         if errors := typed_check(self.schemas[self.api_version], config):
-            text = errors[0] if len(errors) == 1 else "errors:\n  " + "\n  ".join(errors)
             name = f"{(metadata or {}).get('namespace', '')}/{(metadata or {}).get('name', '')}"
             raise ApiError(
-                500, "", f"failed to create typed patch object ({name}; {self.api_version}, Kind={self.kind}): {text}"
+                500,
+                "",
+                f"failed to create typed patch object ({name}; {self.api_version}, Kind={self.kind}): {typed_text(errors)}",
             )
 
     def _decoded(self, live: Json | None, new: Json) -> Managers:
@@ -238,19 +245,21 @@ class FieldManager:
                     return found
         return decoded(mine)
 
-    def _reconciled(self, managers: Managers) -> Managers:
-        """Adapt sets that were written before the type's schema changed."""
+    def _reconciled(self, managers: Managers, live: Json) -> Managers:
+        """Adapt sets that were written before the type's schema changed; drop those of versions that are not served."""
         if not self.schema_may_change:
             return dict(managers)
         result = {}
         for manager, owned in managers.items():
             schema = self.schemas.get(owned.api_version)
             if schema is not None:
+                if owned.api_version != self.api_version:
+                    _check_conversion(schema, live, "")
                 result[manager] = owned._replace(fields=reconciled(schema, owned.fields))
         return result
 
     def _update(self, managers: Managers, live: Json, new: Json, manager: Manager, now: str) -> Managers:
-        managers = self._reconciled(managers)
+        managers = self._reconciled(managers, live)
         comparison = self._take(managers, live, new, None, force=True)
         changed = fields.union(comparison.modified, comparison.added)
         mine = fields.difference(fields.recursive_difference(changed, self.reset), _NEVER_MANAGED)
@@ -279,7 +288,7 @@ class FieldManager:
         self, live: Json, config: Json, managers: Managers, manager: str, *, force: bool
     ) -> tuple[Json, Managers]:
         schema = self.schemas[self.api_version]
-        managers = self._reconciled(managers)
+        managers = self._reconciled(managers, live)
         result = merged(schema, live, config)
         mine = self._manager(manager, "Apply")
         last = managers.get(mine)
@@ -298,52 +307,58 @@ class FieldManager:
 
     def _take(self, managers: Managers, live: Json, new: Json, mine: Manager | None, *, force: bool) -> Comparison:
         """Take from all others what this change changes and removes, or raise; return what this change does."""
-        comparisons = {}
-        own = compare(self.schemas[self.api_version], live, new).without(self.reset)
-        comparisons[self.api_version] = own
-        conflicts: list[tuple[Manager, FieldSet]] = []
-        gone = []
-        for manager, owned in managers.items():
+        comparisons = {self.api_version: compare(self.schemas[self.api_version], live, new).without(self.reset)}
+        conflicts: dict[Manager, FieldSet] = {}
+        for manager, owned in list(managers.items()):
             if manager == mine:
                 continue
-            version = owned.api_version
-            if version not in self.schemas:
-                gone.append(manager)
-                continue
-            if version not in comparisons:
-                comparisons[version] = compare(self.schemas[version], live, new)
-            change = comparisons[version]
-            both = fields.intersection(owned.fields, fields.union(change.modified, change.added))
-            if both:
-                conflicts.append((manager, both))
+            change = self._change(comparisons, owned.api_version, live, new)
+            if change is None:
+                del managers[manager]
+            elif both := fields.intersection(owned.fields, fields.union(change.modified, change.added)):
+                conflicts[manager] = both
         if conflicts and not force:
-            raise _Conflicts([(manager, path) for manager, both in conflicts for path in fields.paths(both)])
-        for manager in gone:
-            del managers[manager]
-        for manager, both in conflicts:
-            managers[manager] = managers[manager]._replace(fields=fields.difference(managers[manager].fields, both))
+            raise _Conflicts([(manager, path) for manager, both in conflicts.items() for path in fields.paths(both)])
         for manager, owned in list(managers.items()):
             rest = owned.fields
             if manager != mine:
+                rest = fields.difference(rest, conflicts.get(manager, {}))
                 rest = fields.difference(rest, comparisons[owned.api_version].removed)
             if not rest:
                 del managers[manager]
             elif rest is not owned.fields:
                 managers[manager] = owned._replace(fields=rest)
-        return own
+        return comparisons[self.api_version]
+
+    def _change(self, known: dict[str, Comparison], version: str, live: Json, new: Json) -> Comparison | None:
+        """Return what a change is in another version of the type; None: that is not served any more."""
+        schema = self.schemas.get(version)
+        if version not in known and schema is not None:
+            _check_conversion(schema, live, "failed to convert old object")
+            _check_conversion(schema, new, "failed to convert new object")
+            known[version] = compare(schema, live, new)
+        return known.get(version)
 
     def _pruned(self, result: Json, managers: Managers, last: Owned) -> Json:
         """Remove what this manager applied last time and does not now, unless another manager has it."""
         schema = self.schemas.get(last.api_version)
         if schema is None:
             return result
+        if last.api_version != self.api_version:
+            _check_conversion(
+                schema, result, "failed to prune fields: failed to convert merged object to last applied version"
+            )
         pruned = without(schema, result, fields.with_named_fields(schema, last.fields))
         managed: dict[str, FieldSet] = {last.api_version: {}}
         for owned in managers.values():
             managed[owned.api_version] = fields.union(managed.get(owned.api_version, {}), owned.fields)
         for version, together in managed.items():
-            if version in self.schemas:
-                pruned = _add_back(self.schemas[version], result, pruned, together)
+            if version not in self.schemas:
+                continue
+            if version != self.api_version:
+                why = "failed to prune fields: failed add back owned items: failed to convert merged object at version"
+                _check_conversion(self.schemas[version], result, f"{why} {version}")
+            pruned = _add_back(self.schemas[version], result, pruned, together)
         removed = fields.difference(_named(schema, result), _named(schema, pruned))
         dangling = fields.intersection(removed, fields.with_named_fields(schema, last.fields))
         rest: Json = without(schema, result, dangling) or {}
@@ -366,6 +381,17 @@ class FieldManager:
         for changed in (difference.modified, difference.added, difference.removed):
             known = fields.difference(known, changed)
         return known
+
+
+def _check_conversion(schema: Schema, obj: Json, why: str) -> None:
+    """Refuse an object that another version of its type cannot hold: conversion changes nothing but the apiVersion.
+
+    Raises:
+        _Unconvertible: with the server's text.
+
+    """
+    if errors := typed_check(schema, obj):
+        raise _Unconvertible(f"{why}: {typed_text(errors)}" if why else typed_text(errors))
 
 
 def _named(schema: Schema, value: Json) -> FieldSet:

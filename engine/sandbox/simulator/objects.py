@@ -18,7 +18,7 @@ from engine.sandbox.simulator.builtin.defaults import with_defaults
 from engine.sandbox.simulator.builtin.reset_fields import reset_fields
 from engine.sandbox.simulator.builtin.validation import validation_causes
 from engine.sandbox.simulator.crd_schema import custom_causes
-from engine.sandbox.simulator.decoding import Mismatch, decode
+from engine.sandbox.simulator.decoding import Mismatch, decode, zero
 from engine.sandbox.simulator.decoding_problems import WrongType, explained, unknown_fields
 from engine.sandbox.simulator.errors import ApiError, Cause, bad_request, invalid
 from engine.sandbox.simulator.field_errors import invalid as invalid_value
@@ -121,6 +121,12 @@ def defaulted(rtype: ResourceType, obj: Json, known: Json | None = None) -> Json
         result: Json = pruning.defaulted(rtype.schema, obj)
         return result
     return with_defaults(rtype.schema, obj, known)
+
+
+def empty_status(rtype: ResourceType) -> Any:
+    """Return the status that the server writes where there is none: an empty struct; None: the type has no such field."""
+    schema = rtype.schema.fields.get("status")
+    return None if rtype.custom or schema is None else zero(schema)
 
 
 def causes(rtype: ResourceType, new: Json, old: Json | None = None, subresource: str = "") -> list[Cause]:

@@ -1,7 +1,8 @@
 """Custom resources as the server stores them: unknown fields dropped, defaults filled in.
 
-In: what a client sent, or an object that was changed, and its structural schema. Out: a new object, sharing what is unchanged.
-The rules are those of apiextensions-apiserver's `pruning`, `defaulting` and `objectmeta`. Validation is in `crd_schema`.
+In: what a client sent, or an object that was changed, and its structural schema. Out: a new object, sharing what is
+unchanged. The rules are those of apiextensions-apiserver's `pruning`, `defaulting` and `objectmeta`. Validation is in
+`crd_schema`.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def _metadata(schema: Schema, value: Any, known: Any, path: str, unknown: list[s
         raise WrongType(explained(schema, value)) from None
     if strange:
         unknown += [f"{path}.{one}" for one in unknown_fields(schema, value)]
+    if result and result.get("managedFields") == []:
+        return {key: item for key, item in result.items() if key != "managedFields"}
     return result
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.sandbox.simulator import bodies, errors
+from engine.sandbox.simulator import bodies, errors, protobuf
 from engine.sandbox.simulator.bodies import Body, Undecodable, decode_json, decode_yaml
 from engine.sandbox.simulator.exchange import Exchange
 from engine.sandbox.simulator.negotiation import (
@@ -43,10 +43,12 @@ async def read_object(exchange: Exchange, kind: str) -> Body:
     data = await exchange.body()
     is_yaml = media == YAML
     find_duplicates = exchange.info.query.get("fieldValidation") != ["Ignore"]
-    if media == PROTOBUF:
-        raise errors.unsupported_media_type((JSON, YAML))
     try:
+        if media == PROTOBUF:
+            return Body(protobuf.decode(data))
         body = decode_yaml(data) if is_yaml else decode_json(data, find_duplicates=find_duplicates)
+    except protobuf.UnknownMessage as why:
+        raise errors.unsupported_media_type((JSON, YAML)) from why
     except Undecodable as why:
         raise bodies.unrecognized(data, kind, why, is_yaml=is_yaml) from why
     if body.value is None:
@@ -69,8 +71,10 @@ async def read_delete_options(exchange: Exchange) -> DeleteOptions:
         return delete_options_of_query(exchange.info.query, user=exchange.user)
     media = body_media_type(exchange.content_type)
     try:
+        if media == PROTOBUF:
+            return delete_options_of_body(protobuf.decode(data), user=exchange.user)
         body = decode_yaml(data) if media == YAML else decode_json(data, find_duplicates=False)
-    except Undecodable as why:
+    except (Undecodable, protobuf.UnknownMessage) as why:
         raise errors.bad_request(f"couldn't get version/kind; json parse error: {why}") from why
     return delete_options_of_body(body.value, user=exchange.user)
 

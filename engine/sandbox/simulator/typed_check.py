@@ -24,6 +24,11 @@ def typed_check(schema: Schema, value: Any) -> list[str]:
     return _value(schema, value)
 
 
+def typed_text(errors: list[str]) -> str:
+    """Return what does not fit as one text."""
+    return errors[0] if len(errors) == 1 else "errors:\n  " + "\n  ".join(errors)
+
+
 def _value(schema: Schema, value: Any) -> list[str]:
     if value is None:
         return []
@@ -69,7 +74,7 @@ def _detailed(value: Any) -> str:
 
 
 def _map(schema: Schema, value: dict[str, Any]) -> list[str]:
-    errors = []
+    errors: list[str] = []
     for key, one in value.items():
         field = schema.fields.get(key) or schema.element
         if field is None:
@@ -84,7 +89,7 @@ def _prefixed(prefix: str, error: str) -> str:
 
 
 def _list(schema: Schema, value: list[Any]) -> list[str]:
-    errors = []
+    errors: list[str] = []
     seen = set()
     items = schema.items
     for index, item in enumerate(value):

@@ -1,11 +1,13 @@
 """What each Go struct defaults to, by the name of its definition: the `SetDefaults_*` of the real server.
 
 `SIMPLE` holds values for fields that are missing. `RULES` holds functions for the rest: they take the struct after the simple
-defaults, and return it or a changed copy. Both are applied before those of the structs below.
+defaults, and return it or a changed copy. Both are applied before those of the structs below. What the conversion between the
+API's structs and the server's own ones adds or moves is here too.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from decimal import ROUND_UP, Decimal
@@ -18,6 +20,9 @@ Json = dict[str, Any]
 _RBAC = "rbac.authorization.k8s.io"
 _LARGEST_INT32 = 2**31 - 1
 _MILLI = Decimal("0.001")
+
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+"""Annotation that stands for a DaemonSet's template generation."""
 
 _CONTAINER = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
 _WEBHOOK = {
@@ -142,6 +147,23 @@ def _stateful_set_strategy(strategy: Json) -> Json:
     return result
 
 
+def _daemon_set(daemon_set: Json) -> Json:
+    """Return a DaemonSet with the annotation that stands for a field which apps/v1 does not have."""
+    metadata = daemon_set.get("metadata") or {}
+    annotations = metadata.get("annotations") or {}
+    if TEMPLATE_GENERATION in annotations:
+        return daemon_set
+    return {**daemon_set, "metadata": {**metadata, "annotations": {**annotations, TEMPLATE_GENERATION: "0"}}}
+
+
+def _stateful_set_spec(spec: Json) -> Json:
+    templates = spec.get("volumeClaimTemplates")
+    if not templates or all("kind" in one and "apiVersion" in one for one in templates):
+        return spec
+    identity = {"kind": "PersistentVolumeClaim", "apiVersion": "v1"}
+    return {**spec, "volumeClaimTemplates": [{**identity, **one} for one in templates]}
+
+
 def _job_spec(spec: Json) -> Json:
     result = {"completionMode": "NonIndexed", "suspend": False, "manualSelector": False, **spec}
     if "completions" not in spec and "parallelism" not in spec:
@@ -261,6 +283,15 @@ def _with_host_ports(container: Json) -> Json:
 
 # Services, and the rest
 
+
+def _secret(secret: Json) -> Json:
+    """Return a secret with its stringData, which is only ever written, in its data."""
+    if "stringData" not in secret:
+        return secret
+    written = {name: base64.b64encode(text.encode()).decode() for name, text in secret["stringData"].items()}
+    rest = {name: value for name, value in secret.items() if name != "stringData"}
+    return {**rest, "data": {**(secret.get("data") or {}), **written}}
+
 _EXPOSED = {"NodePort", "LoadBalancer"}
 
 
@@ -310,6 +341,14 @@ def _namespace(namespace: Json) -> Json:
         return namespace
     labels = {**labels, "kubernetes.io/metadata.name": name}
     return {**namespace, "metadata": {**metadata, "labels": labels}}
+
+
+def _node_spec(spec: Json) -> Json:
+    if spec.get("podCIDR") and not spec.get("podCIDRs"):
+        return {**spec, "podCIDRs": [spec["podCIDR"]]}
+    if spec.get("podCIDRs") and not spec.get("podCIDR"):
+        return {**spec, "podCIDR": spec["podCIDRs"][0]}
+    return spec
 
 
 def _node_status(status: Json) -> Json:
@@ -364,8 +403,10 @@ def _crd(crd: Json) -> Json:
 _CRD = "apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"
 
 RULES: dict[str, Callable[[Json], Json]] = {
+    "api.apps.v1.DaemonSet": _daemon_set,
     "api.apps.v1.DaemonSetUpdateStrategy": _daemon_set_strategy,
     "api.apps.v1.DeploymentStrategy": _deployment_strategy,
+    "api.apps.v1.StatefulSetSpec": _stateful_set_spec,
     "api.apps.v1.StatefulSetUpdateStrategy": _stateful_set_strategy,
     "api.autoscaling.v2.HorizontalPodAutoscalerSpec": _autoscaler_spec,
     "api.batch.v1.Job": lambda job: _with_template_labels({**job, "spec": _job_spec(job.get("spec") or {})}),
@@ -374,9 +415,11 @@ RULES: dict[str, Callable[[Json], Json]] = {
     "api.core.v1.ImageVolumeSource": _image_volume,
     "api.core.v1.LimitRangeItem": _limit_range_item,
     "api.core.v1.Namespace": _namespace,
+    "api.core.v1.NodeSpec": _node_spec,
     "api.core.v1.NodeStatus": _node_status,
     "api.core.v1.Pod": _pod,
     "api.core.v1.ReplicationController": _replication_controller,
+    "api.core.v1.Secret": _secret,
     "api.core.v1.Service": _service,
     "api.core.v1.Volume": _volume,
     "api.networking.v1.NetworkPolicySpec": _network_policy_spec,

@@ -1,8 +1,8 @@
 """Defaults of the built-in types: what the real server's Go code fills in after decoding.
 
-In: a decoded object. Out: the same one, or a new one with defaults, sharing what is unchanged. What each struct defaults to is in
-`default_rules`, and in the schema where Kubernetes declares it; this module finds the structs by walking the type's schema, and
-descends only where there is something to default.
+In: a decoded object. Out: the same one, or a new one with defaults, sharing what is unchanged. What each struct defaults to is
+in `default_rules`, and in the schema where Kubernetes declares it; this module finds the structs by walking the type's schema,
+and descends only where there is something to default.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _add_child(node: _Node, key: str, child: Schema) -> None:
 
 def _struct(node: _Node, value: Json, known: Any) -> Json:
     result = value
-    missing = {name: default for name, default in node.simple if name not in value}
+    missing = {name: default for name, default in node.simple if value.get(name) is None}
     if missing:
         result = {**value, **missing}
     if node.rule is not None:
