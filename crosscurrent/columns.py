@@ -1,187 +1,94 @@
-"""The columns of `crosscurrent get`: kubectl's, for the types that people look at most; just the age for all others."""
+"""The columns of `crosscurrent get` behind an object's name: those that `kubectl get` shows.
+
+Built-in types have the printers with which the simulator answers kubectl; they are held equal to the real server's by its
+tests. Custom types have the columns of their definition: STATE's where that type is watched, else one that we ship.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from crosscurrent.output import age
+import msgspec
+
+from crosscurrent.talk import shipped
+from engine.runtime.ports import EventLog
+from schemas import subjects
+from schemas.clusters import CLUSTERS
+from schemas.facts import decode_fact
 
 Json = dict[str, Any]
+_DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
-class Column(NamedTuple):
-    """A column that comes after an object's name."""
+class Columns(NamedTuple):
+    """Columns of one type."""
 
-    title: str
-    read: Callable[[Json, float], str]
-    """From the object and the wall time."""
-    wide: bool = False
-    """Whether it is shown with `-o wide` only."""
+    titles: Sequence[str]
+    cells: Callable[[Json, float], list[str]]
+    """From an object and the wall time, as many as there are titles."""
 
 
-def columns_of(group: str, plural: str, *, wide: bool) -> list[Column]:
-    """Return the columns of a type, in order."""
-    known = _KNOWN.get((group, plural), (_AGE,))
-    return [column for column in known if wide or not column.wide]
+NONE = Columns((), lambda _body, _now: [])
+"""For what is no table."""
 
 
-def condition_status(holder: object, kind: str) -> str:
-    """Return the status of a condition in a status or in an entry of one, empty when it lacks it."""
-    return str(_condition(holder, kind).get("status", ""))
+async def read_columns(log: EventLog, group: str, plural: str, *, wide: bool) -> Columns:
+    """Return the columns of a type.
+
+    Args:
+        log: where definitions may be read.
+        group: of the type.
+        plural: of the type.
+        wide: also those that are for `-o wide`.
+
+    """
+    from engine.sandbox.simulator.printers import PRINTERS  # noqa: PLC0415 - 40 ms that only tables pay
+    from engine.sandbox.simulator.tables import custom_printer  # noqa: PLC0415
+
+    printer = PRINTERS.get((group, plural)) or custom_printer(await _declared(log, group, plural))
+    shown = [index for index, column in enumerate(printer.columns) if index and (wide or not column.wide)]
+
+    def cells(body: Json, now: float) -> list[str]:
+        found = printer.cells(body, now)
+        return ["" if found[index] is None else str(found[index]) for index in shown]
+
+    return Columns([printer.columns[index].name.upper() for index in shown], cells)
 
 
-def _condition(holder: object, kind: str) -> Mapping[str, Any]:
-    conditions = (item for item in _at(holder, "conditions") or () if isinstance(item, Mapping))
-    return next((item for item in conditions if item.get("type") == kind), {})
+async def _declared(log: EventLog, group: str, plural: str) -> Sequence[Any]:
+    """Return the columns that a type's definition declares; none where no definition is at hand."""
+    from engine.sandbox.simulator.resource_types import PrinterColumn  # noqa: PLC0415
+
+    if (group, plural) == (CLUSTERS.group, CLUSTERS.plural):
+        return [
+            PrinterColumn("State", "string", ".status.state"),
+            PrinterColumn("Version", "string", ".status.version"),
+            PrinterColumn("Identity", "string", ".metadata.uid", priority=1),
+        ]
+    definition = await _seen(log, f"{plural}.{group}") or _shipped(f"{plural}.{group}")
+    versions = (definition.get("spec") or {}).get("versions") or [{}]
+    version = next((one for one in versions if one.get("storage")), versions[0])
+    return [
+        PrinterColumn(one["name"], one["type"], one["jsonPath"], priority=one.get("priority", 0))
+        for one in version.get("additionalPrinterColumns") or ()
+    ]
 
 
-def _at(body: object, *path: str) -> Any:
-    for step in path:
-        body = body.get(step) if isinstance(body, Mapping) else None
-    return body
+async def _seen(log: EventLog, name: str) -> Json:
+    """Return a definition as STATE has it of any cluster, {} where it has none."""
+    head = subjects.facts_of("*", *_DEFINITIONS).removesuffix(">")
+    async for record in log.scan("STATE", [f"{head}_.{subjects.escape(name)}"]):
+        fact = decode_fact(record.body)
+        if not fact.deleted:
+            return msgspec.json.decode(fact.data, type=Json | None) or {}
+    return {}
 
 
-def _age(body: Json, now: float) -> str:
-    return age(_at(body, "metadata", "creationTimestamp") or "", now)
+def _shipped(name: str) -> Json:
+    path = shipped("deploy/crds") / f"{name}.yaml"
+    if not path.exists():
+        return {}
+    import yaml  # noqa: PLC0415 - only for types of ours
 
-
-def _text(title: str, path: str, *, wide: bool = False) -> Column:
-    def read(body: Json, _: float) -> str:
-        value = _at(body, *path.split("."))
-        return "" if value is None else str(value)
-
-    return Column(title, read, wide)
-
-
-def _number(title: str, path: str) -> Column:
-    return Column(title, lambda body, _: str(_at(body, *path.split(".")) or 0))
-
-
-def _ratio(title: str, ready: str, wanted: str) -> Column:
-    def read(body: Json, _: float) -> str:
-        total = _at(body, *wanted.split("."))
-        return f"{_at(body, *ready.split('.')) or 0}/{1 if total is None else total}"
-
-    return Column(title, read)
-
-
-def _count(title: str, path: str) -> Column:
-    return Column(title, lambda body, _: str(len(_at(body, *path.split(".")) or ())))
-
-
-def _containers(title: str, field: str) -> Column:
-    def read(body: Json, _: float) -> str:
-        return _joined(item.get(field, "") for item in _at(body, "spec", "template", "spec", "containers") or ())
-
-    return Column(title, read, wide=True)
-
-
-def _labels(title: str, path: str) -> Column:
-    def read(body: Json, _: float) -> str:
-        return _joined(f"{key}={value}" for key, value in sorted((_at(body, *path.split(".")) or {}).items()))
-
-    return Column(title, read, wide=True)
-
-
-def _of_condition(title: str, field: str, *, wide: bool = False) -> Column:
-    return Column(title, lambda body, _: str(_condition(_at(body, "status"), "Ready").get(field, "")), wide)
-
-
-def _joined(parts: Iterable[str]) -> str:
-    return ",".join(parts)
-
-
-def _pod_ready(body: Json, _: float) -> str:
-    statuses = _at(body, "status", "containerStatuses") or []
-    return f"{sum(bool(item.get('ready')) for item in statuses)}/{len(_at(body, 'spec', 'containers') or [])}"
-
-
-def _restarts(body: Json, _: float) -> str:
-    return str(sum(item.get("restartCount", 0) for item in _at(body, "status", "containerStatuses") or []))
-
-
-def _node_status(body: Json, _: float) -> str:
-    ready = "Ready" if condition_status(_at(body, "status"), "Ready") == "True" else "NotReady"
-    return f"{ready},SchedulingDisabled" if _at(body, "spec", "unschedulable") else ready
-
-
-def _ports(body: Json, _: float) -> str:
-    def one(port: Json) -> str:
-        node = f":{port['nodePort']}" if port.get("nodePort") else ""
-        return f"{port.get('port')}{node}/{port.get('protocol', 'TCP')}"
-
-    return _joined(one(port) for port in _at(body, "spec", "ports") or ())
-
-
-def _foo_clusters(body: Json, _: float) -> str:
-    clusters = _at(body, "status", "clusters") or []
-    good = sum(condition_status(item, "Applied") == "True" for item in clusters)
-    return f"{good}/{len(clusters)}"
-
-
-_AGE = Column("AGE", _age)
-_READY = _ratio("READY", "status.readyReplicas", "spec.replicas")
-_TEMPLATE = (_containers("CONTAINERS", "name"), _containers("IMAGES", "image"))
-_SELECTOR = _labels("SELECTOR", "spec.selector.matchLabels")
-
-_KNOWN: dict[tuple[str, str], tuple[Column, ...]] = {
-    ("apps", "deployments"): (
-        _READY,
-        _number("UP-TO-DATE", "status.updatedReplicas"),
-        _number("AVAILABLE", "status.availableReplicas"),
-        _AGE,
-        *_TEMPLATE,
-        _SELECTOR,
-    ),
-    ("apps", "statefulsets"): (_READY, _AGE, *_TEMPLATE),
-    ("apps", "replicasets"): (
-        _number("DESIRED", "spec.replicas"),
-        _number("CURRENT", "status.replicas"),
-        _number("READY", "status.readyReplicas"),
-        _AGE,
-        *_TEMPLATE,
-        _SELECTOR,
-    ),
-    ("apps", "daemonsets"): (
-        _number("DESIRED", "status.desiredNumberScheduled"),
-        _number("CURRENT", "status.currentNumberScheduled"),
-        _number("READY", "status.numberReady"),
-        _number("UP-TO-DATE", "status.updatedNumberScheduled"),
-        _number("AVAILABLE", "status.numberAvailable"),
-        _AGE,
-        *_TEMPLATE,
-        _SELECTOR,
-    ),
-    ("batch", "jobs"): (_ratio("COMPLETIONS", "status.succeeded", "spec.completions"), _AGE, *_TEMPLATE),
-    ("batch", "cronjobs"): (_text("SCHEDULE", "spec.schedule"), _count("ACTIVE", "status.active"), _AGE),
-    ("", "pods"): (
-        Column("READY", _pod_ready),
-        _text("STATUS", "status.phase"),
-        Column("RESTARTS", _restarts),
-        _AGE,
-        _text("IP", "status.podIP", wide=True),
-        _text("NODE", "spec.nodeName", wide=True),
-    ),
-    ("", "namespaces"): (_text("STATUS", "status.phase"), _AGE),
-    ("", "nodes"): (Column("STATUS", _node_status), _AGE, _text("VERSION", "status.nodeInfo.kubeletVersion")),
-    ("", "services"): (
-        _text("TYPE", "spec.type"),
-        _text("CLUSTER-IP", "spec.clusterIP"),
-        Column("PORT(S)", _ports),
-        _AGE,
-        _labels("SELECTOR", "spec.selector"),
-    ),
-    ("", "configmaps"): (_count("DATA", "data"), _AGE),
-    ("", "secrets"): (_text("TYPE", "type"), _count("DATA", "data"), _AGE),
-    ("samplecontroller.k8s.io", "foos"): (
-        _text("DEPLOYMENT", "spec.deploymentName"),
-        _text("REPLICAS", "spec.replicas"),
-        _of_condition("READY", "status"),
-        Column("CLUSTERS", _foo_clusters),
-        _of_condition("REASON", "reason"),
-        _AGE,
-        _of_condition("MESSAGE", "message", wide=True),
-    ),
-    ("crosscurrent.dev", "clusters"): (_text("STATE", "status.state"), _text("VERSION", "status.version")),
-}
+    return dict(yaml.safe_load(path.read_text()))

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from crosscurrent.columns import columns_of
+from crosscurrent.columns import Columns
 from crosscurrent.objects import Change, Row, Selection
 from crosscurrent.output import Format, Table, dump, dump_stream, say
 from crosscurrent.targets import NO_NAMESPACE
@@ -34,16 +34,17 @@ class Printer:
 
     Args:
         selection: what is printed: its type, and whether the namespace tells something.
+        columns: of a table.
         style: how.
         kinds: whether names carry their kind, because several types are printed.
 
     """
 
-    def __init__(self, selection: Selection, style: Style, *, kinds: bool = False) -> None:
+    def __init__(self, selection: Selection, columns: Columns, style: Style, *, kinds: bool = False) -> None:
         self._selection = selection
         self._style = style
         self._kinds = kinds
-        self._extra = columns_of(selection.group, selection.plural, wide=style.form is Format.WIDE)
+        self._columns = columns
         self._table: Table | None = None
 
     def rows(self, rows: Sequence[Row]) -> None:
@@ -84,10 +85,9 @@ class Printer:
         if self._table is None:
             before = ["EVENT"] if self._style.changes else []
             place = ["CLUSTER", "NAMESPACE", "NAME"] if spaces else ["CLUSTER", "NAME"]
-            titles = [column.title for column in self._extra]
             after = ["LABELS"] if self._style.labels else []
             self._spaces = spaces
-            self._table = Table([*before, *place, *titles, *after], heading=self._style.headings)
+            self._table = Table([*before, *place, *self._columns.titles, *after], heading=self._style.headings)
         return self._table.text([self._cells(row, change, now) for row, change in rows])
 
     def _cells(self, row: Row, change: Change, now: float) -> list[str]:
@@ -98,7 +98,7 @@ class Printer:
         kind = str(row.body.get("kind", "")).lower()
         group = f".{self._selection.group}" if self._selection.group else ""
         cells.append(f"{kind}{group}/{row.ref.name}" if self._kinds else row.ref.name)
-        cells += [column.read(row.body, now) for column in self._extra]
+        cells += self._columns.cells(row.body, now)
         if self._style.labels:
             labels = row.metadata.get("labels") or {}
             cells.append(",".join(f"{key}={value}" for key, value in sorted(labels.items())))

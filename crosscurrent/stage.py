@@ -154,8 +154,8 @@ class Stage:
         return bool(checks) and not broken
 
     def _line(self, text: Text) -> None:
-        clock = Text(f"[{time.monotonic() - self._started:6.1f}s] ", style="dim")
-        self.console.print(clock.append_text(text), soft_wrap=True)
+        clock = (f"[{time.monotonic() - self._started:6.1f}s] ", "dim")
+        self.console.print(Text.assemble(clock, text), soft_wrap=True)
 
     def _live(self, draw: Callable[[], RenderableType]) -> Live:
         return Live(get_renderable=draw, console=self.console, refresh_per_second=_REFRESHES_PER_S, transient=True)

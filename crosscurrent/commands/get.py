@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from crosscurrent import completers
 from crosscurrent import settings as configuration
+from crosscurrent.columns import NONE, read_columns
 from crosscurrent.connect import connected
 from crosscurrent.errors import UsageError, UserError, did_you_mean
 from crosscurrent.fleet import TypeSync, read_types
@@ -101,7 +102,7 @@ async def show_objects(log: EventLog, question: Question, style: Style) -> int:
     found = [(selection, await Watched(log, selection).read()) for selection in chosen]
     _warn(types, chosen)
     if style.form.tabular or style.form is Format.NAME:
-        _print_tables(found, style)
+        await _print_tables(log, found, style)
     elif any(rows for _, rows in found) or not any(selection.names for selection in chosen):
         rows = [row for _, listed in found for row in listed]
         print_documents(rows, style.form, one=len(rows) == 1 and all(selection.names for selection in chosen))
@@ -123,7 +124,7 @@ async def follow_objects(log: EventLog, question: Question, style: Style) -> Non
     rows = await watched.read()
     _warn(types, [selection])
     _complain(_missing(selection, rows, types), question)
-    printer = Printer(selection, style)
+    printer = await _printer(log, selection, style)
     printer.first(rows)
     async for change, row in watched.changes(after):
         printer.change(change, row)
@@ -160,13 +161,21 @@ def _selection(target: Target, question: Question, types: Sequence[TypeSync]) ->
     )
 
 
-def _print_tables(found: Sequence[tuple[Selection, Sequence[Row]]], style: Style) -> None:
+async def _print_tables(log: EventLog, found: Sequence[tuple[Selection, Sequence[Row]]], style: Style) -> None:
     several = len(found) > 1
     filled = [(selection, rows) for selection, rows in found if rows]
     for number, (selection, rows) in enumerate(filled):
         if number and style.form.tabular:
             say()
-        Printer(selection, style, kinds=several).rows(rows)
+        printer = await _printer(log, selection, style, kinds=several)
+        printer.rows(rows)
+
+
+async def _printer(log: EventLog, selection: Selection, style: Style, *, kinds: bool = False) -> Printer:
+    columns = NONE
+    if style.form.tabular:
+        columns = await read_columns(log, selection.group, selection.plural, wide=style.form is Format.WIDE)
+    return Printer(selection, columns, style, kinds=kinds)
 
 
 def _warn(types: Sequence[TypeSync], chosen: Sequence[Selection]) -> None:

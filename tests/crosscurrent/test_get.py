@@ -18,9 +18,11 @@ from crosscurrent.output import Format
 from crosscurrent.targets import Target, parse_targets
 from engine.core.selectors import LabelSelector
 from engine.sandbox.memory_log import MemoryLog
-from tests.crosscurrent.conftest import C1, C2, DEPLOYMENTS, deployment, object_fact
+from schemas.names import ObjectRef, Resource
+from tests.crosscurrent.conftest import C1, C2, DEPLOYMENTS, deployment, object_fact, sync_record
 
 Capture = pytest.CaptureFixture[str]
+DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 
 
 class Answer(NamedTuple):
@@ -155,6 +157,24 @@ def test_labels_and_fields_select(fleet: MemoryLog, command: Command) -> None:
 
 def test_wide_shows_what_kubectl_shows_there(command: Command) -> None:
     assert command("get deploy -o wide").rows()[0][-4:] == ["AGE", "CONTAINERS", "IMAGES", "SELECTOR"]
+
+
+def test_a_custom_type_has_the_columns_of_its_definition(fleet: MemoryLog, command: Command) -> None:
+    assert command("get foos").rows()[0] == ["CLUSTER", "NAME", "DEPLOYMENT", "REPLICAS", "READY", "REASON", "AGE"]
+    assert command("get foos -o wide").rows()[0][-1] == "MESSAGE"
+    assert command("get clusters -o wide").rows()[0] == ["CLUSTER", "NAME", "STATE", "VERSION", "IDENTITY"]
+    columns = [{"name": "Count", "type": "integer", "jsonPath": ".spec.replicas"}]
+    spec = {"versions": [{"name": "v1alpha1", "storage": True, "additionalPrinterColumns": columns}]}
+    ref = ObjectRef(C2, DEFINITIONS.group, DEFINITIONS.plural, "", "foos.samplecontroller.k8s.io")
+    asyncio.run(fleet.publish([object_fact(ref, DEFINITIONS, {"spec": spec})]))
+    assert [row[1:] for row in command("get foos").rows()] == [["NAME", "COUNT"], ["example-foo", "1"]]
+
+
+def test_a_custom_type_without_a_definition_has_an_age(fleet: MemoryLog, command: Command) -> None:
+    widgets = Resource("example.dev", "v1", "widgets")
+    ref = ObjectRef(C1, widgets.group, widgets.plural, "default", "w")
+    asyncio.run(fleet.publish([sync_record(C1, widgets), object_fact(ref, widgets)]))
+    assert command("get widgets").rows()[0] == ["CLUSTER", "NAME", "AGE"]
 
 
 async def watch(fleet: MemoryLog, question: Question, style: Style, capsys: Capture) -> list[list[str]]:
