@@ -311,7 +311,9 @@ def _names(keys: Iterable[str]) -> str:
 
 
 def _scalar_text(value: Any) -> str:
-    return _string_text(value) if isinstance(value, str) else json_text(value)
+    if type(value) is str:
+        return _string_text(value)
+    return str(value) if type(value) is int else json_text(value)
 
 
 @lru_cache(maxsize=8192)

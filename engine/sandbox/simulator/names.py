@@ -1,13 +1,17 @@
 """The rules for names: label keys and values, DNS labels and subdomains, path segments.
 
-In: a text. Out: what is wrong with it, in the words of `k8s.io/apimachinery/pkg/api/validate/content`; nothing: it is right.
-Lengths count bytes of UTF-8, as there. Which rule a type's name follows is decided in `builtin`.
+In: a text. Out: what is wrong with it, in the words of `k8s.io/apimachinery/pkg/api/validate/content`; nothing: it is
+right. Lengths count bytes of UTF-8, as there. Which rule a type's name follows is decided in `builtin`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+
+NameRule = Callable[[str], Sequence[str]]
+"""Returns what is wrong with a name."""
 
 _LABEL_KEY = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_LABEL_KEY})?"

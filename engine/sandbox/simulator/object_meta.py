@@ -1,17 +1,19 @@
 """What an object's metadata must be like, whatever its type: the rules of `k8s.io/apimachinery/pkg/api/validation`.
 
-In: the metadata of a new object, and of the old one in an update. Out: causes for a 422. Which names a type allows is the caller's
-to say; the rest is the same for all.
+In: the metadata of a new object, and of the old one in an update. Out: causes for a 422. Which names a type allows is the
+caller's to say; the rest is the same for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engine.sandbox.simulator.errors import Cause
-from engine.sandbox.simulator.go_text import json_text, quoted
+from engine.sandbox.simulator.field_errors import forbidden, invalid, required, too_long
+from engine.sandbox.simulator.go_text import quoted
 from engine.sandbox.simulator.names import (
+    NameRule,
     dns_label_problems,
     dns_subdomain_problems,
     label_key_problems,
@@ -19,9 +21,6 @@ from engine.sandbox.simulator.names import (
 )
 
 Json = dict[str, Any]
-NameRule = Callable[[str], Sequence[str]]
-"""Returns what is wrong with a name."""
-
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 
@@ -72,19 +71,16 @@ def metadata_update_causes(new: Json, old: Json) -> list[Cause]:
             causes.append(forbidden("metadata.finalizers", f"{why}[]string{{{found}}}"))
     if not new.get("resourceVersion"):
         causes.append(invalid("metadata.resourceVersion", "", "must be specified for an update"))
-    for field in _IMMUTABLE:
-        if new.get(field) != old.get(field):
-            causes.append(invalid(f"metadata.{field}", new.get(field), "field is immutable"))
-    return causes + _common_causes(new)
+    changed = [field for field in _IMMUTABLE if new.get(field) != old.get(field)]
+    causes += [invalid(f"metadata.{field}", new.get(field), "field is immutable") for field in changed]
+    return causes
 
 
 def _common_causes(metadata: Json) -> list[Cause]:
     causes: list[Cause] = []
     for key, value in (metadata.get("labels") or {}).items():
-        for problem in label_key_problems(key):
-            causes.append(invalid("metadata.labels", key, problem))
-        for problem in label_value_problems(value):
-            causes.append(invalid("metadata.labels", value, problem))
+        causes += [invalid("metadata.labels", key, problem) for problem in label_key_problems(key)]
+        causes += [invalid("metadata.labels", value, problem) for problem in label_value_problems(value)]
     if annotations := metadata.get("annotations"):
         for key in annotations:
             causes += [invalid("metadata.annotations", key, problem) for problem in label_key_problems(key.lower())]
@@ -98,7 +94,10 @@ def _common_causes(metadata: Json) -> list[Cause]:
 
 
 def _size(annotations: dict[str, str]) -> int:
-    return sum(len(key) + len(value) if value.isascii() else len(key) + len(value.encode()) for key, value in annotations.items())
+    return sum(
+        len(key) + len(value) if value.isascii() else len(key) + len(value.encode())
+        for key, value in annotations.items()
+    )
 
 
 def _owner_causes(references: Sequence[Json]) -> list[Cause]:
@@ -109,9 +108,8 @@ def _owner_causes(references: Sequence[Json]) -> list[Cause]:
         api_version, kind = reference.get("apiVersion", ""), reference.get("kind", "")
         if not api_version.rpartition("/")[2]:
             causes.append(invalid(f"{field}.apiVersion", api_version, "version must not be empty"))
-        for key in ("kind", "name", "uid"):
-            if not reference.get(key):
-                causes.append(invalid(f"{field}.{key}", reference.get(key, ""), "must not be empty"))
+        empty = [key for key in ("kind", "name", "uid") if not reference.get(key)]
+        causes += [invalid(f"{field}.{key}", "", "must not be empty") for key in empty]
         if (api_version, kind) == ("v1", "Event"):
             causes.append(invalid(field, reference, "/v1, Kind=Event is disallowed from being an owner"))
         if reference.get("controller"):
@@ -155,24 +153,3 @@ def _managed_fields_causes(entry: Json, field: str) -> list[Cause]:
 def _without_dash(prefix: str) -> str:
     """Return a prefix as its rule sees it: a name will follow, so a dash may end it."""
     return f"{prefix[:-2]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
-
-
-def invalid(field: str, value: Any, why: str) -> Cause:
-    """Return the cause for a value that is wrong."""
-    shown = "null" if value is None else quoted(value) if isinstance(value, str) else json_text(value)
-    return Cause("FieldValueInvalid", f"Invalid value: {shown}: {why}", field)
-
-
-def required(field: str, why: str = "") -> Cause:
-    """Return the cause for a value that is missing."""
-    return Cause("FieldValueRequired", f"Required value: {why}" if why else "Required value", field)
-
-
-def forbidden(field: str, why: str) -> Cause:
-    """Return the cause for a value that may not be set or changed."""
-    return Cause("FieldValueForbidden", f"Forbidden: {why}", field)
-
-
-def too_long(field: str, most: int) -> Cause:
-    """Return the cause for a value that is too long."""
-    return Cause("FieldValueTooLong", f"Too long: may not be more than {most} bytes", field)

@@ -7,17 +7,18 @@ unchanged. The rules are those of apiextensions-apiserver's `pruning`, `defaulti
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any
 
 from engine.sandbox.simulator.decoding import Mismatch, decode
 from engine.sandbox.simulator.decoding_problems import WrongType, explained, unknown_fields
+from engine.sandbox.simulator.field_errors import invalid
 from engine.sandbox.simulator.schema import DEDUCED, UNTYPED, Schema
 
 Json = dict[str, Any]
 
 _META = frozenset(("apiVersion", "kind", "metadata"))
-_LARGEST_EXACT = 1e21
-"""Beyond it Go writes whole numbers with an exponent."""
+_SMALLEST_INT64, _LARGEST_INT64 = -(2**63), 2**63 - 1
 
 _FREE = Schema({"x-kubernetes-preserve-unknown-fields": True})
 
@@ -70,11 +71,18 @@ def _pruned(schema: Schema, value: Any, known: Any, path: str, unknown: list[str
             _pruned(items, item, old, f"{path}[{index}]", unknown)
             for index, (item, old) in enumerate(zip(value, before, strict=True))
         ]
-        same = result and all(item is old for item, old in zip(result, before, strict=True))
-        return known if same and len(known) == len(result) else result
-    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
-        value = int(value)
+        return known if result and before is known and all(map(is_, result, before)) else result
+    value = _number(value)
     return known if value == known and type(value) is type(known) else value
+
+
+def _number(value: Any) -> Any:
+    """Return a number as Go's JSON has it: int64 where that holds it, else float64; whole ones are written without point."""
+    if type(value) is int and not _SMALLEST_INT64 <= value <= _LARGEST_INT64:
+        return float(value)
+    if type(value) is float and value.is_integer() and _SMALLEST_INT64 <= value <= _LARGEST_INT64:
+        return int(value)
+    return value
 
 
 _NOTHING = Schema({"type": "object"})
@@ -87,9 +95,7 @@ def _pruned_map(schema: Schema, value: Json, known: Json, path: str, unknown: li
         old = known.get(key)
         below = f"{path}.{key}" if path else key
         if schema.embedded and key in _META:
-            if key == "metadata" and path and item is not None:
-                item = _metadata(schema.fields[key], item, old, below, unknown)  # noqa: PLW2901
-            result[key] = item
+            result[key] = _embedded(schema, key, item, old, below, unknown) if path else item
             continue
         field = schema.fields.get(key) or schema.element
         if field is None or (field is DEDUCED and not _keeps_all(schema)):
@@ -106,6 +112,15 @@ def _pruned_map(schema: Schema, value: Json, known: Json, path: str, unknown: li
     return known if same and known else result
 
 
+def _embedded(schema: Schema, key: str, value: Any, known: Any, path: str, unknown: list[str]) -> Any:
+    """Return the apiVersion, kind or metadata of an object within the object."""
+    if key == "metadata":
+        return _metadata(schema.fields[key], value, known, path, unknown) if value is not None else None
+    if not isinstance(value, str):
+        raise WrongType(f"{path}: {invalid(path, value, 'must be a string').message}")
+    return value
+
+
 def _keeps_all(schema: Schema) -> bool:
     """Return whether a map takes anything because its definition says so, not for want of a definition."""
     return schema.preserve_unknown or schema.source.get("additionalProperties") is True
@@ -120,9 +135,7 @@ def _kept(value: Any, known: Any) -> Any:
         return {key: _kept(item, before.get(key)) for key, item in value.items()}
     if isinstance(value, list):
         return [_kept(item, None) for item in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
-        return int(value)
-    return value
+    return _number(value)
 
 
 def defaulted(schema: Schema, value: Any) -> Any:

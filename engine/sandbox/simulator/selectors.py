@@ -62,6 +62,18 @@ class Requirement:
             return False
         return int(value) > int(self.values[0]) if self.operator == ">" else int(value) < int(self.values[0])
 
+    def __str__(self) -> str:
+        match self.operator:
+            case "exists":
+                return self.key
+            case "!":
+                return f"!{self.key}"
+            case "in" if len(self.values) == 1:
+                return f"{self.key}={self.values[0]}"
+            case "in" | "notin":
+                return f"{self.key} {self.operator} ({','.join(sorted(self.values))})"
+        return f"{self.key}{self.operator}{self.values[0]}"
+
 
 @dataclass(frozen=True, slots=True)
 class LabelSelector:
@@ -72,6 +84,9 @@ class LabelSelector:
     def matches(self, labels: Labels | None) -> bool:
         """Return whether labels fulfil all of it."""
         return all(one.matches(labels or {}) for one in self.requirements)
+
+    def __str__(self) -> str:
+        return ",".join(str(one) for one in sorted(self.requirements, key=lambda one: one.key))
 
 
 @lru_cache(_CACHED)

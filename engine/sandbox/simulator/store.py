@@ -1,9 +1,9 @@
 """What one simulated cluster stores, as etcd and the API server's watch cache do together: versions, history, subscriptions.
 
 In: new states of objects from `writes` and `deletion`. Out: current states, consistent lists of the recent past, and what
-changed since a version, for those who watch. Objects are dictionaries that nobody changes once they are here; a change makes
-new ones along its path, so history, watchers and snapshots hold references. What an object means, who may write it and which
-selector asks for it is decided elsewhere.
+changed since a version, for those who watch. Objects are dictionaries that nobody changes once they are here; a change
+makes new ones along its path, so history, watchers and snapshots hold references. What an object means, who may write it
+and which selector asks for it is decided elsewhere.
 
 Keys are `namespace/name`, or `name` for cluster-scoped types: their order as text is the order of lists, as in etcd.
 """

@@ -1,8 +1,8 @@
 """One watch: the changes of a type since a version, as the events that one client asked for.
 
-In: a collection's history, a namespace and selectors. Out: events in order, each encoded once for all watchers that see it
-the same way. A subscription holds its place in the history, not a queue of its own: a write costs nothing per watcher but a
-wake-up. How long a watch lasts, when bookmarks are due and how lines go out is the HTTP layer's work.
+In: a collection's history, a namespace and selectors. Out: events in order, each encoded once for all watchers that see
+it the same way. A subscription holds its place in the history, not a queue of its own: a write costs nothing per watcher
+but a wake-up. How long a watch lasts, when bookmarks are due and how lines go out is the HTTP layer's work.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Subscription:
 
 def bookmark(rtype: ResourceType, rv: int, *, initial_events_end: bool = False) -> WatchEvent:
     """Return a bookmark of a type; `initial_events_end` marks the one that ends a WatchList's initial events."""
-    metadata: Json = {"resourceVersion": str(rv), "creationTimestamp": None}
+    metadata: Json = {"resourceVersion": str(rv)}
     if initial_events_end:
         metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
     return WatchEvent("BOOKMARK", {"kind": rtype.kind, "apiVersion": rtype.group_version, "metadata": metadata})
