@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_CLUSTERS = 100
 """Each takes a port and some 5 MB before it holds anything."""
 DEFAULT_KUBECONFIG = "sandbox.kubeconfig"
+CONTROL_KUBECONFIG = "sandbox-control.kubeconfig"
+"""Beside the kubeconfig: how to break the clusters."""
 _MARK = "# Written by `crosscurrent sandbox`, which replaces it.\n"
 
 
@@ -42,6 +44,7 @@ async def sandbox(
         Parameter(help="Name under which clients reach the clusters; goes into certificates and kubeconfig."),
     ] = (),
     seed: Annotated[int | None, Parameter(help="Makes uids and generated names the same each time.")] = None,
+    control_port: Annotated[int, Parameter(help="Of the control endpoint; 0: any that is free.")] = 0,
     probe_port: ProbePort = 0,
 ) -> int:
     """Run simulated clusters until interrupted."""
@@ -63,6 +66,10 @@ async def sandbox(
         try:
             async with running as fleet:
                 _write(kubeconfig, fleet)
+                control_file = kubeconfig.with_name(CONTROL_KUBECONFIG)
+                control = await asyncio.to_thread(fleet.control, control_port)
+                control.write_kubeconfig(control_file)
+                stack.callback(control_file.unlink, missing_ok=True)
                 if data is None:
                     stack.callback(kubeconfig.unlink, missing_ok=True)
                 async with health.probes(probe_socket, live={}, ready={}):
@@ -110,5 +117,10 @@ def _announce(fleet: SimulatedFleet, kubeconfig: Path, seconds: float) -> None:
     say("  kubectl config get-contexts")
     say(f"  kubectl --context {first} create deployment web --image=nginx --replicas=3")
     say(f"  kubectl --context {first} get deployments,pods")
+    say()
+    say("Break one, and mend it:")
+    control = kubeconfig.with_name(CONTROL_KUBECONFIG)
+    say(f"  kubectl --kubeconfig {control} create --raw /clusters/{first}/kill -f /dev/null")
+    say(f"  kubectl --kubeconfig {control} create --raw /clusters/{first}/start -f /dev/null")
     say()
     say("Ctrl-C ends them.")

@@ -24,6 +24,9 @@ SETTLE_SECONDS = 20.0
 
 POLL_SECONDS = 0.1
 
+QUIET_SECONDS = 1.0
+"""Both sides have to hold the same for so long: equal at once may mean that neither collector has begun."""
+
 State = dict[str, tuple[bool, tuple[str, ...], tuple[str, ...]]]
 """name -> (is being deleted, finalizers, names of its owners)."""
 
@@ -74,24 +77,28 @@ async def difference(seed: int, namespace: str, real: ApiSession, simulated: Api
     for side in sides:
         await side.open()
     done: list[str] = []
-    for operation in family(seed):
+    operations = family(seed)
+    for operation in operations:
         done.append(f"{operation.method} {operation.path.rpartition('/')[2]} {operation.query or operation.body}")
         statuses = [await side.perform(operation) for side in sides]
-        if operation.method != "POST" or operation is family(seed)[-1]:
-            settled = await _settled(sides)
-            if settled:
-                return "\n".join([f"family {seed} in {namespace}:", *done, f"answers {statuses}", settled])
+        if operation.method != "POST" and (parted := await _settled(sides)):
+            return "\n".join([f"family {seed} in {namespace}:", *done, f"answers {statuses}", parted])
     return ""
 
 
 async def _settled(sides: list[_Side]) -> str:
     """Wait until both sides hold the same; return how they differ if they do not."""
-    deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
+    now = asyncio.get_running_loop().time
+    deadline = now() + SETTLE_SECONDS
+    before: list[State] = []
+    since = now()
     while True:
         states = [await side.state() for side in sides]
-        if states[0] == states[1]:
+        if states != before or states[0] != states[1]:
+            before, since = states, now()
+        if now() - since > QUIET_SECONDS:
             return ""
-        if asyncio.get_running_loop().time() > deadline:
+        if now() > deadline:
             return f"real       {states[0]}\nsimulated  {states[1]}"
         await asyncio.sleep(POLL_SECONDS)
 

@@ -75,7 +75,8 @@ class Memory:
         """Return a value with its references, and the namespace, put in."""
         match value:
             case {"@seen": str(key), **rest}:
-                base = self._objects.get(key, {"metadata": {"name": key.rpartition("/")[2]}})
+                named = self._named(key)
+                base = self._objects.get(named, {"metadata": {"name": named.rpartition("/")[2]}})
                 return merged(base, self.resolve(rest))
             case dict():
                 return {key: self.resolve(one) for key, one in value.items()}
@@ -84,11 +85,14 @@ class Memory:
             case str() if value.startswith("@"):
                 return self._reference(value)
             case str():
-                return value.replace("{ns}", self._namespace)
+                return self._named(value)
         return value
 
+    def _named(self, text: str) -> str:
+        return text.replace("{ns}", self._namespace)
+
     def _reference(self, reference: str) -> str:
-        what, _, key = reference.partition(" ")
+        what, _, key = self._named(reference).partition(" ")
         metadata = self._objects.get(key, {}).get("metadata", {})
         match what:
             case "@uid":

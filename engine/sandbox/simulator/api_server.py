@@ -97,7 +97,8 @@ class SimulatedApiServer(SandboxCluster):
             )
         )
         thread.call(lambda: make_roles(self._cluster))
-        self._listener = self._make_listener(self._cluster)
+        self._shown = self._cluster
+        self._listener = self._make_listener(self._shown)
         self._client = self._make_client(self._token)
         self.identity = self._cluster.identity
         write_private(self.kubeconfig_path, yaml.safe_dump(self.kubeconfig).encode())
@@ -137,6 +138,16 @@ class SimulatedApiServer(SandboxCluster):
     def running(self) -> bool:
         """Whether it listens (a paused one does)."""
         return self._listener.open
+
+    @property
+    def shown_identity(self) -> str:
+        """The identity that clients are told now: another cluster's while it poses as that."""
+        return self._shown.identity
+
+    @property
+    def open_watches(self) -> int:
+        """How many watches are open."""
+        return self._listener.handler.watches.count
 
     def start(self) -> None:
         """Listen, at the same port and with the same data as before.
@@ -203,7 +214,8 @@ class SimulatedApiServer(SandboxCluster):
         """Answer with another cluster's objects and identity, at our address and with our credentials; None: no longer."""
         running = self.running
         self.kill()
-        self._listener = self._make_listener(self._cluster if other is None else other.cluster)
+        self._shown = self._cluster if other is None else other.cluster
+        self._listener = self._make_listener(self._shown)
         if running:
             self.start()
 

@@ -39,7 +39,7 @@ def make_roles(cluster: SimulatedCluster) -> None:
 
 @cache
 def _content() -> Json:
-    found: Json = yaml.load(_FILE.read_bytes(), Loader=yaml.CSafeLoader)  # noqa: S506 - the safe one, in C
+    found: Json = yaml.load(_FILE.read_bytes(), Loader=yaml.CSafeLoader)
     return found
 
 

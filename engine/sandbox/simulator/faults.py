@@ -91,6 +91,11 @@ class Faults:
         self._changed = asyncio.Event()
 
     @property
+    def paused(self) -> bool:
+        """Whether nothing is answered."""
+        return self._paused
+
+    @property
     def active(self) -> bool:
         """Whether requests have anything to fear."""
         return bool(self.rules) or self._paused

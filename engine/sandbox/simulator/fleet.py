@@ -16,6 +16,7 @@ from typing import TypedDict, Unpack
 
 from engine.sandbox.clusters import SandboxFleet, cluster_names
 from engine.sandbox.simulator.api_server import LOOPBACK, SimulatedApiServer
+from engine.sandbox.simulator.control import Control
 from engine.sandbox.simulator.controllers import Controllers
 from engine.sandbox.simulator.loop_thread import LoopThread
 
@@ -66,9 +67,30 @@ class SimulatedFleet(SandboxFleet[SimulatedApiServer]):
             for number, name in enumerate(cluster_names(count, names))
         }
         super().__init__(directory, clusters)
+        self._control: Control | None = None
+        self._bind = bind
+        self._hosts = tuple(hosts)
+
+    def control(self, port: int = 0) -> Control:
+        """Serve the control endpoint, and return it.
+
+        Args:
+            port: to listen at; 0: any that is free.
+
+        Raises:
+            PortTaken: when another process holds the port.
+
+        """
+        bind, hosts = self._bind, self._hosts
+        control = Control(self.clusters, self.kubeconfig_path.parent, bind=bind, hosts=hosts, port=port)
+        self._thread.run(control.start)
+        self._control = control
+        return control
 
     def close(self) -> None:
         """Kill the clusters for good, and end their thread."""
+        if self._control is not None:
+            self._thread.run(self._control.close)
         for cluster in self:
             cluster.close()
         self._thread.close()

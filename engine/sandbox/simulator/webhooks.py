@@ -166,7 +166,7 @@ class Webhooks:
             raise _CallFailed("received invalid webhook response: webhook returned response.patch but not patchType")
         try:
             operations = msgspec.json.decode(base64.b64decode(patch, validate=True))
-            changed = json_patch(_in_version(request.object, request.group, version), operations)
+            changed = json_patch(_in_version(request.object, request.group, version) or {}, operations)
         except (ValueError, ApiError) as error:
             raise errors.internal_error(f"webhook {quoted(webhook.name)} returned a bad patch: {error}") from error
         return AdmissionVerdict({**changed, "apiVersion": request.object["apiVersion"]}, warnings)
