@@ -119,6 +119,7 @@ async def _perform(
             await _until_interrupted()
         else:
             _what_next(stage)
+            running.supervisor.hurry()  # what they hold is thrown away
     return passed
 
 
