@@ -168,7 +168,7 @@ async def cluster_lost(scene: OwnScene) -> None:
 
     async def said() -> bool:
         entry = cluster_entry(await talk.foo(), lost)
-        return condition(entry, "Applied").get("status") in ("Unknown", "False")
+        return condition(entry, "Applied").get("status") == "Unknown"
 
     took = await within(HEAL_S, said)
     entry = condition(cluster_entry(await talk.foo(), lost), "Applied")

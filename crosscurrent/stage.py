@@ -53,12 +53,15 @@ class Stage:
         console: where to; None: stdout.
         moving: whether the picture stays and moves; None: on a terminal that has room for it.
 
+    Attributes:
+        moving: as given or found out.
+
     """
 
     def __init__(self, console: Console | None = None, *, moving: bool | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
         roomy = self.console.width >= _LEAST_COLUMNS and self.console.height >= _LEAST_LINES
-        self._moving = self.console.is_terminal and roomy if moving is None else moving
+        self.moving = self.console.is_terminal and roomy if moving is None else moving
         self._acts: list[Act] = []
         self._started = time.monotonic()
         self._board: Board | None = None
@@ -95,7 +98,7 @@ class Stage:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Show that something takes its time."""
-        if not self._moving:
+        if not self.moving:
             yield
             return
         self._spinner = Spinner("dots", text=Text(f"{text} ...", style="dim"))
@@ -112,7 +115,7 @@ class Stage:
     async def showing(self, board: Board) -> AsyncIterator[None]:
         """Show a picture of the clusters for as long as the block runs."""
         self._board = board
-        if not self._moving:
+        if not self.moving:
             yield
             self._board = None
             return
@@ -127,13 +130,13 @@ class Stage:
 
     async def picture(self) -> None:
         """Show the clusters as they are at this moment, where they are not shown all the time."""
-        if self._board is not None and not self._moving:
+        if self._board is not None and not self.moving:
             await self._board.look()
             self.console.print(self._board.picture(), soft_wrap=True)
 
     async def breathe(self) -> None:
         """Give the audience time to see what a step has done."""
-        if self._moving:
+        if self.moving:
             await asyncio.sleep(PAUSE_S)
 
     def summary(self) -> bool:

@@ -11,7 +11,7 @@ A fenced block is preceded, where it is not simply to be run, by a comment that 
     <!-- test: by PATH[::TEST] -->           done by another test (or script), which must be there and name each command
 
 What stands after `; ` is for people. A line of a console block that begins with `$ ` is a command. The lines behind it are
-what it prints: every word that holds a digit stands for any such word, and spaces do not count. No lines mean any output.
+what it prints: a word or parenthesis that holds a digit stands for any such, spaces do not count. No lines mean any output.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def blocks(text: str) -> Iterator[Block]:
 
 def shown(line: str) -> str:
     """Return a line of output as it is compared."""
-    return " ".join("#" if re.search(r"\d", word) else word for word in line.split())
+    measured = re.sub(r"\([^()]*\d[^()]*\)", "#", line)
+    return " ".join("#" if re.search(r"\d", word) else word for word in measured.split())
 
 
 def missing(expected: tuple[str, ...], printed: str) -> str:
