@@ -18,6 +18,9 @@ from crosscurrent.talk import TalkCluster
 if TYPE_CHECKING:
     from engine.sandbox.clusters import SandboxFleet
 
+POD_START_S = 0.3
+"""Quick, for an audience; long enough to see a Deployment become ready."""
+
 
 class Grounds:
     """Clusters that are ours to break.
@@ -47,11 +50,14 @@ Open = Callable[[Stage, Path, int], AbstractAsyncContextManager[Grounds]]
 
 @asynccontextmanager
 async def simulated_grounds(stage: Stage, directory: Path, count: int) -> AsyncIterator[Grounds]:
-    """Simulate clusters in this process."""
-    from engine.sandbox.simulator.fleet import simulated_clusters  # noqa: PLC0415 - only what the demo really starts
+    """Simulate clusters in this process, with controllers that let Deployments become ready."""
+    from engine.sandbox.simulator.controllers import Controllers  # noqa: PLC0415 - only what the demo really starts
+    from engine.sandbox.simulator.fleet import simulated_clusters  # noqa: PLC0415
 
     stage.step(f"Start {count} simulated clusters")
-    async with _ready(stage, simulated_clusters(directory / "clusters", count=count)) as grounds:
+    controllers = Controllers(service_accounts=True, workloads=True, pod_start_seconds=POD_START_S)
+    starting = simulated_clusters(directory / "clusters", count=count, controllers=controllers)
+    async with _ready(stage, starting) as grounds:
         yield grounds
 
 
