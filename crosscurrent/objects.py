@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from crosscurrent.fleet import TypeSync
-from engine.core.selectors import FieldSelector, LabelSelector
+from crosscurrent.selectors import EVERYTHING, Selector
 from engine.runtime.ports import EventLog, Record
 from schemas import subjects
 from schemas.facts import decode_fact
@@ -29,8 +29,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: every namespace. What has no namespace is always meant; `_`: nothing else."""
     clusters: tuple[str, ...] = ()
     """Empty: every cluster."""
-    labels: LabelSelector = LabelSelector()
-    fields: FieldSelector = FieldSelector()
+    selector: Selector = EVERYTHING
 
     @property
     def group_resource(self) -> str:
@@ -46,11 +45,6 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
             for place in places
             for name in [subjects.escape(name) for name in self.names] or ["*"]
         ]
-
-    def selects(self, body: Json) -> bool:
-        """Return whether an object satisfies the selectors."""
-        labels = (body.get("metadata") or {}).get("labels") or {}
-        return self.labels.matches(labels) and self.fields.matches(body)
 
     def concerns(self, item: TypeSync) -> bool:
         """Return whether a type's standing says something of what is selected."""
@@ -127,6 +121,6 @@ class Watched:
         """Return a record as a row, None when the object is gone or not selected."""
         fact = decode_fact(record.body)
         body = None if fact.deleted else msgspec.json.decode(fact.data, type=Json | None)
-        if body is None or not self._selection.selects(body):
+        if body is None or not self._selection.selector.selects(body):
             return None
         return Row(subjects.parse_fact(record.subject), body)

@@ -9,9 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from crosscurrent import completers
-from crosscurrent.errors import UsageError
 from crosscurrent.output import Format
-from engine.core.selectors import FieldSelector, LabelSelector, SelectorError
 
 ConfigFile = Annotated[
     Path | None,
@@ -46,16 +44,3 @@ MetricsPort = Annotated[int, Parameter(help="Port of /metrics; 0: none.")]
 def split(values: Iterable[str]) -> tuple[str, ...]:
     """Return the parts of values that may be lists, `a,b`."""
     return tuple(dict.fromkeys(part for value in values for part in value.split(",") if part))
-
-
-def selectors(labels: str, fields: str) -> tuple[LabelSelector, FieldSelector]:
-    """Return what -l and --field-selector mean.
-
-    Raises:
-        UsageError: when one of them means nothing.
-
-    """
-    try:
-        return LabelSelector.parse(labels), FieldSelector.parse(fields)
-    except SelectorError as error:
-        raise UsageError(str(error)) from error

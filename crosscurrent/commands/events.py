@@ -16,11 +16,11 @@ from crosscurrent import completers
 from crosscurrent import settings as configuration
 from crosscurrent.connect import connected
 from crosscurrent.errors import UsageError
-from crosscurrent.options import ConfigFile, Fields, Labels, selectors
+from crosscurrent.options import ConfigFile, Fields, Labels
 from crosscurrent.output import cut, paint, parse_time, printable, say, terminal_width
 from crosscurrent.selection import Filter
+from crosscurrent.selectors import EVERYTHING, Selector
 from crosscurrent.times import moment
-from engine.core.selectors import FieldSelector, LabelSelector
 from engine.runtime.ports import EventLog, Record
 from schemas import subjects
 from schemas.facts import Cause, FactType, SyncType, decode_fact, decode_sync
@@ -53,8 +53,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Which records to show."""
 
     filter: Filter = Filter()
-    labels: LabelSelector = LabelSelector()
-    fields: FieldSelector = FieldSelector()
+    selector: Selector = EVERYTHING
     since: float | None = None
     """Wall time to begin at; None: now."""
     snapshot: bool = False
@@ -62,10 +61,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     def selects(self, data: bytes | memoryview) -> bool:
         """Return whether an object, as JSON, satisfies the selectors; what a tombstone says of it counts."""
-        if not self.labels.requirements and not self.fields.requirements:
+        if self.selector.everything:
             return True
-        body = msgspec.json.decode(data, type=dict[str, Any] | None) or {}
-        return self.labels.matches((body.get("metadata") or {}).get("labels") or {}) and self.fields.matches(body)
+        return self.selector.selects(msgspec.json.decode(data, type=dict[str, Any] | None) or {})
 
 
 async def events(
@@ -87,11 +85,9 @@ async def events(
     """Follow what the watchers see, as it happens."""
     if not watch and since is None and not snapshot:
         raise UsageError("--no-watch shows nothing by itself", "say from when with --since, or --snapshot")
-    labels, fields = selectors(selector, field_selector)
     choice = Choice(
         filter=Filter.parse(filter),
-        labels=labels,
-        fields=fields,
+        selector=Selector(selector, field_selector),
         since=moment(since, time.time()) if since else None,
         snapshot=snapshot,
         follow=watch,

@@ -26,13 +26,12 @@ from crosscurrent.options import (
     NoHeadings,
     Output,
     Watch,
-    selectors,
     split,
 )
 from crosscurrent.output import Format, note, say
 from crosscurrent.resources import resolve
+from crosscurrent.selectors import EVERYTHING, Selector
 from crosscurrent.targets import NO_NAMESPACE, Target, parse_targets
-from engine.core.selectors import FieldSelector, LabelSelector
 from engine.runtime.ports import EventLog
 
 
@@ -44,8 +43,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: every namespace."""
     clusters: tuple[str, ...] = ()
     """Empty: every cluster."""
-    labels: LabelSelector = LabelSelector()
-    fields: FieldSelector = FieldSelector()
+    selector: Selector = EVERYTHING
     ignore_missing: bool = False
 
 
@@ -79,13 +77,11 @@ async def get(
         raise UsageError("an object cannot be got by name across all namespaces", "name its namespace with -n")
     if named and (selector or field_selector):
         raise UsageError("a name and a selector exclude each other")
-    labels, fields = selectors(selector, field_selector)
     question = Question(
         targets=tuple(targets),
         namespace="" if all_namespaces else namespace or "default",
         clusters=split(cluster),
-        labels=labels,
-        fields=fields,
+        selector=Selector(selector, field_selector),
         ignore_missing=ignore_not_found,
     )
     style = Style(form=output, headings=not no_headers, labels=show_labels, changes=changes)
@@ -156,8 +152,7 @@ def _selection(target: Target, question: Question, types: Sequence[TypeSync]) ->
         names=target.names,
         namespace=question.namespace if target.namespace is None else target.namespace,
         clusters=(target.cluster,) if target.cluster else question.clusters,
-        labels=question.labels,
-        fields=question.fields,
+        selector=question.selector,
     )
 
 

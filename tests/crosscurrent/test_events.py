@@ -10,8 +10,8 @@ import pytest
 from crosscurrent.commands.events import Choice, EventsFormat, show_events
 from crosscurrent.errors import UsageError
 from crosscurrent.selection import Filter
+from crosscurrent.selectors import Selector
 from crosscurrent.times import moment
-from engine.core.selectors import FieldSelector, LabelSelector
 from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
 from schemas.facts import SyncType
@@ -138,8 +138,7 @@ async def test_events_can_be_selected_by_labels_and_fields(fleet: MemoryLog, cap
     ):
         choice = Choice(
             filter=Filter.parse("cluster2/deployments/*/*"),
-            labels=LabelSelector.parse(labels),
-            fields=FieldSelector.parse(fields),
+            selector=Selector(labels, fields),
             since=0.0,
             follow=False,
         )

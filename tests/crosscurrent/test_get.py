@@ -15,8 +15,8 @@ from crosscurrent.commands.get import Question, follow_objects
 from crosscurrent.errors import UsageError, UserError
 from crosscurrent.listing import Style
 from crosscurrent.output import Format
+from crosscurrent.selectors import Selector
 from crosscurrent.targets import Target, parse_targets
-from engine.core.selectors import LabelSelector
 from engine.sandbox.memory_log import MemoryLog
 from schemas.names import ObjectRef, Resource
 from tests.crosscurrent.conftest import C1, C2, DEPLOYMENTS, deployment, object_fact, sync_record
@@ -192,7 +192,7 @@ async def watch(fleet: MemoryLog, question: Question, style: Style, capsys: Capt
         await printed()
         for version, replicas in (("10", 1), ("11", 2)):
             await fleet.publish([object_fact(web, DEPLOYMENTS, {"spec": {"replicas": replicas}}, version=version)])
-            if not question.labels.requirements:
+            if question.selector.everything:
                 await printed()
         await fleet.publish([object_fact(deployment(C2, "web", "shop"), DEPLOYMENTS, version="12")])
         await fleet.publish([object_fact(web, DEPLOYMENTS, version="13", deleted=True)])
@@ -222,7 +222,7 @@ async def test_a_watch_can_say_what_became_of_each_object(fleet: MemoryLog, caps
 
 async def test_what_the_selector_lets_go_of_is_deleted_from_a_watch(fleet: MemoryLog, capsys: Capture) -> None:
     await labelled(fleet)
-    question = Question(targets=DEPLOY, labels=LabelSelector.parse("app"))
+    question = Question(targets=DEPLOY, selector=Selector("app"))
     lines = await watch(fleet, question, Style(changes=True), capsys)
     assert [line[:3] for line in lines[1:]] == [["ADDED", "cluster1", "web"], ["DELETED", "cluster1", "web"]]
 
