@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: test check envtest bench demo unit e2e clean
+.PHONY: test check envtest bench demo unit e2e compose clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,10 +16,13 @@ test: $(STAMP)  ## everything: pure suites, contracts on the real nats-server, e
 	$(BIN)/pytest
 
 unit: $(STAMP)  ## the suites that need nothing but Python: seconds
-	$(BIN)/pytest -m "not broker and not e2e"
+	$(BIN)/pytest -m "not broker and not e2e and not docker"
 
 e2e: $(STAMP)
 	$(BIN)/pytest -m e2e
+
+compose: $(STAMP)  ## compose.yaml, for real: on the Docker engine that answers, else (as root) on one of its own
+	$(BIN)/pytest -m docker -s
 
 check: $(STAMP)  ## lint, format, types
 	$(BIN)/ruff check .

@@ -76,10 +76,6 @@ class Project:
         (found,) = self.containers(service, stopped=True)
         return found
 
-    def services(self) -> list[str]:
-        """Return the services that a plain `up` runs."""
-        return self.compose("config", "--services").split()
-
     def execute(self, container: str, *command: str, check: bool = True) -> str:
         """Run a command in a running container and return what it printed."""
         return self.engine.docker("exec", container, *command, check=check)
