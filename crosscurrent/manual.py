@@ -31,6 +31,17 @@ PAGES: Final[dict[str, Page]] = {
         "check fails. Nothing outside a temporary directory is touched.",
         ("demo --real", "demo --real --clusters 4", "demo --real --keep"),
     ),
+    "sandbox": Page(
+        RUN,
+        "Simulated clusters alone, for kubectl and your own programs.",
+        "API servers in one process, without etcd, nodes or containers: what kubectl, client-go and this engine send is "
+        "answered as a real kube-apiserver would. Nothing runs in their pods. With --data they come back as they were.",
+        (
+            "sandbox",
+            "sandbox --clusters 5 --data ./clusters",
+            "sandbox --name cluster1 --port 6443 --bind 0.0.0.0 --host cluster1 --probe-port 8081",
+        ),
+    ),
     "up": Page(
         RUN,
         "Start everything: broker, a watcher per cluster, workers.",

@@ -7,19 +7,17 @@ blocking ones in a thread.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import ssl
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import Self
 
 import yaml
 
 from engine.sandbox import identities
-from engine.sandbox.api_client import REQUEST_TIMEOUT_SECONDS, ApiClient, Json, Unanswered
-from engine.sandbox.certificates import A_YEAR, CertificateAuthority, signing_key
+from engine.sandbox.api_client import ApiClient, Json, Unanswered
+from engine.sandbox.certificates import CertificateAuthority, signing_key
+from engine.sandbox.clusters import SandboxCluster
 from engine.sandbox.control_plane import (
     AUDIT_POLICY,
     DEFAULT_CONTROLLERS,
@@ -28,7 +26,7 @@ from engine.sandbox.control_plane import (
     controller_arguments,
     etcd_arguments,
 )
-from engine.sandbox.identities import Identity, Rule
+from engine.sandbox.identities import Identity
 from engine.sandbox.private_file import write_private
 from engine.sandbox.processes import ChildProcess, accepts_connections, free_port
 
@@ -41,7 +39,7 @@ IDENTITY_NAMESPACE = "kube-system"
 _WANTED_NAMESPACES = (IDENTITY_NAMESPACE, "default")
 
 
-class ApiServer:
+class ApiServer(SandboxCluster):
     """One cluster. As a context manager it is started, and killed at the end; its directory stays.
 
     The processes are there to be killed, paused, resumed and started singly: `etcd`, `api_server`, `controllers`.
@@ -68,18 +66,15 @@ class ApiServer:
         fsync: bool = False,
         api_server_flags: Sequence[str] = (),
     ) -> None:
-        self.name = name
-        self.identity = ""
-        """UID of the namespace kube-system, once started: which cluster this is, whatever it is called."""
+        super().__init__(name, CertificateAuthority(f"{name}-ca"))
         self.layout = Layout(directory.absolute(), free_port(), free_port(), free_port(), free_port())
         self._audit = audit
-        self._authority = CertificateAuthority(f"{name}-ca")
         self._admin = self._authority.issue("sandbox-admin", organizations=("system:masters",))
         self._prepare_directory()
-        self.client = self._client()
+        self._admin_client = self._client()
         self.etcd = self._process(assets / "etcd", etcd_arguments(self.layout, fsync=fsync), self._etcd_listens)
         arguments = api_server_arguments(self.layout, audit=audit, extra=api_server_flags)
-        self.api_server = self._process(assets / "kube-apiserver", arguments, self._api_server_is_ready)
+        self._api_server = self._process(assets / "kube-apiserver", arguments, self._api_server_is_ready)
         self.controllers: ChildProcess | None = None
         if controllers:
             wanted = DEFAULT_CONTROLLERS if controllers is True else controllers
@@ -90,6 +85,16 @@ class ApiServer:
     def url(self) -> str:
         """URL of the API server."""
         return f"https://127.0.0.1:{self.layout.api_port}"
+
+    @property
+    def client(self) -> ApiClient:
+        """A client that is the administrator."""
+        return self._admin_client
+
+    @property
+    def api_server(self) -> ChildProcess:
+        """The process of kube-apiserver."""
+        return self._api_server
 
     @property
     def audit_log(self) -> Path:
@@ -136,11 +141,6 @@ class ApiServer:
             process.kill()
         self.client.close()
 
-    def restart(self) -> None:
-        """Stop and start."""
-        self.stop()
-        self.start()
-
     def snapshot(self, name: str) -> Path:
         """Copy etcd's data as it is now and return the copy, for `restore`. The cluster hangs for the moment it takes."""
         copy = self.layout.directory / f"snapshot-{name}"
@@ -160,63 +160,9 @@ class ApiServer:
         shutil.copytree(snapshot, self.layout.etcd_data)
         self.start()
 
-    def grant(self, name: str, rules: Sequence[Rule]) -> Identity:
-        """Make (or change) a ServiceAccount that may do exactly what the rules say, and return it once they are in force.
-
-        Granting again to the same name changes its rights, also of tokens given out before.
-        """
-        token = identities.grant(self.client, name, rules)
-        return Identity(name, identities.kubeconfig(self.name, self.url, self._authority.pem, token=token), token)
-
-    def revoke(self, identity: Identity) -> None:
-        """Delete an identity's ServiceAccount and return once its token gets 401: up to ten seconds."""
-        bearer = self.client_of(identity)
-        try:
-            identities.revoke(self.client, bearer, identity.name)
-        finally:
-            bearer.close()
-
-    def certificate_kubeconfig(self, user: str, *, groups: Sequence[str] = (), lifetime: timedelta = A_YEAR) -> Json:
-        """Return a kubeconfig with a client certificate that expires after `lifetime` (negative: it has expired)."""
-        pair = self._authority.issue(user, organizations=groups, lifetime=lifetime)
-        return identities.kubeconfig(self.name, self.url, self._authority.pem, pair=pair)
-
     def client_of(self, identity: Identity) -> ApiClient:
         """Return a client that is this identity; close it."""
         return self._client(token=identity.token)
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        content_type: str = "application/json",
-        timeout: float = REQUEST_TIMEOUT_SECONDS,
-    ) -> tuple[int, Json]:
-        """Send one request as administrator; see `ApiClient.request`."""
-        return await asyncio.to_thread(
-            self.client.request, method, path, body, content_type=content_type, timeout=timeout
-        )
-
-    async def apply_yaml(self, source: str | Path) -> list[Json]:
-        """Apply YAML as administrator; see `ApiClient.apply_yaml`."""
-        return await asyncio.to_thread(self.client.apply_yaml, source)
-
-    async def wait_for_crd(self, name: str, timeout: float = REQUEST_TIMEOUT_SECONDS) -> None:
-        """Return once a definition is served; see `ApiClient.wait_for_crd`."""
-        await asyncio.to_thread(self.client.wait_for_crd, name, timeout)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
 
     def _processes(self) -> tuple[ChildProcess, ...]:
         return tuple(process for process in (self.etcd, self.api_server, self.controllers) if process is not None)

@@ -36,11 +36,34 @@ class KeyPair:
 
 
 class CertificateAuthority:
-    """A self-signed authority that lives for a year."""
+    """A self-signed authority that lives for a year.
 
-    def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    Args:
+        name: its common name.
+        kept: certificate and key of an earlier one to go on with, instead of a new one.
+
+    """
+
+    def __init__(self, name: str, kept: KeyPair | None = None) -> None:
         self._name = _distinguished_name(name, ())
+        if kept is None:
+            self._key = ec.generate_private_key(ec.SECP256R1())
+            self._certificate = self._self_signed()
+        else:
+            key = serialization.load_pem_private_key(kept.key, None)
+            if not isinstance(key, ec.EllipticCurvePrivateKey):
+                raise TypeError(f"the key of {name} is no elliptic-curve key")
+            self._key = key
+            self._certificate = x509.load_pem_x509_certificate(kept.certificate)
+            self._name = self._certificate.subject
+        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def pair(self) -> KeyPair:
+        """The authority's own certificate and key, to be kept."""
+        return KeyPair(self.pem, _private_pem(self._key))
+
+    def _self_signed(self) -> x509.Certificate:
         usage = x509.KeyUsage(
             digital_signature=True,
             key_cert_sign=True,
@@ -52,13 +75,12 @@ class CertificateAuthority:
             encipher_only=False,
             decipher_only=False,
         )
-        self._certificate = (
+        return (
             _builder(self._name, self._name, self._key.public_key(), A_YEAR)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(self._key, hashes.SHA256())
         )
-        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(
         self,

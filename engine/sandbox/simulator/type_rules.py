@@ -1,0 +1,333 @@
+"""What the write pipeline asks of a type: bodies and patches made into objects, problems told in the handlers' words.
+
+In: bodies and patches as JSON values. Out: objects in the form in which they are stored, warnings, and refusals. What is
+inside an object is the business of `objects`, and its metadata's of `object_meta`; here is the frame around them: which
+kind a body says it is, what strict field validation does with what is unknown, versions of a custom resource, and the
+rules of names.
+
+`TypeRules` belong to one `ResourceType` of one cluster; a changed definition makes a new type and so new rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from engine.sandbox.simulator import objects, patches
+from engine.sandbox.simulator.decoding_problems import WrongType
+from engine.sandbox.simulator.errors import ApiError, bad_request, invalid
+from engine.sandbox.simulator.field_errors import invalid as invalid_value
+from engine.sandbox.simulator.go_text import json_text, printed, quoted
+from engine.sandbox.simulator.managed_fields import FieldManager
+from engine.sandbox.simulator.names import (
+    NameRule,
+    dns_label_problems,
+    dns_subdomain_problems,
+    path_segment_problems,
+)
+from engine.sandbox.simulator.object_meta import metadata_causes, metadata_update_causes
+from engine.sandbox.simulator.options import WriteOptions
+from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
+from engine.sandbox.simulator.state import ClusterState
+from engine.sandbox.simulator.store import Json
+
+_NAME_RULES: dict[TypeKey, NameRule] = {
+    ("", "namespaces"): dns_label_problems,
+    ("", "services"): dns_label_problems,
+    ("rbac.authorization.k8s.io", "clusterrolebindings"): path_segment_problems,
+    ("rbac.authorization.k8s.io", "clusterroles"): path_segment_problems,
+    ("rbac.authorization.k8s.io", "rolebindings"): path_segment_problems,
+    ("rbac.authorization.k8s.io", "roles"): path_segment_problems,
+}
+"""Types whose names are not DNS subdomains."""
+
+_PLAIN_FINALIZER = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
+_SUMMARY_LENGTH = 30
+
+
+class TypeRules:
+    """The rules of one type.
+
+    Args:
+        state: of the cluster.
+        rtype: the type.
+
+    Attributes:
+        rtype: the type.
+        storage: the version of the type in which objects are stored.
+
+    """
+
+    def __init__(self, state: ClusterState, rtype: ResourceType) -> None:
+        self.rtype = rtype
+        self.storage = state.storage_types.get(rtype.key, rtype)
+        self._state = state
+        self._name_rule = _NAME_RULES.get(rtype.key, dns_subdomain_problems)
+        self._managers: dict[str, FieldManager] = {}
+        self._generation = -1
+
+    def decoded(self, body: Json, options: WriteOptions, warnings: list[str], known: Json | None = None) -> Json:
+        """Return the object that a create or a replace sends, with defaults.
+
+        Args:
+            body: as sent.
+            options: what to do with unknown and duplicate fields.
+            warnings: gets those that are not refused.
+            known: the object before, whose equal parts are shared; None: there is none.
+
+        Raises:
+            ApiError: 400.
+
+        """
+        body = self._of_this_kind(body)
+        try:
+            found = objects.decoded(self.rtype, body, known)
+        except WrongType as error:
+            raise objects.undecodable(self.rtype, body, str(error)) from error
+        problems = self._strict_problems(body, found.unknown, options)
+        if problems and options.field_validation == "Strict":
+            raise objects.undecodable(self.rtype, body, objects.strict_problem(problems))
+        warnings += problems
+        return _with_metadata(objects.defaulted(self.rtype, found.object))
+
+    def patched(self, before: Json, patch: Any, patch_type: str, options: WriteOptions, warnings: list[str]) -> Json:
+        """Return the object after a patch that is not an apply, with defaults.
+
+        Raises:
+            ApiError: what the patch raises, or 422 when the result is not an object of the type.
+
+        """
+        result = patches.patched(self.rtype, patch_type, before, patch)
+        try:
+            self._check_patched_kind(result)
+            found = objects.decoded(self.rtype, result, before)
+        except WrongType as error:
+            raise objects.unpatchable(_shown(result, patch, patch_type), str(error)) from error
+        problems = self._strict_problems(result, found.unknown, options)
+        if problems and options.field_validation == "Strict":
+            raise objects.unpatchable(_shown(result, patch, patch_type), objects.strict_problem(problems))
+        warnings += problems
+        return _with_metadata(objects.defaulted(self.rtype, found.object))
+
+    def completed(self, obj: Json, known: Json | None) -> Json:
+        """Return what an apply or webhooks have made in the form in which it is stored, with defaults.
+
+        Raises:
+            ApiError: 500.
+
+        """
+        try:
+            found = objects.decoded(self.rtype, obj, known)
+        except WrongType as error:
+            raise ApiError(500, "", str(error)) from error
+        return _with_metadata(objects.defaulted(self.rtype, found.object))
+
+    def check_applied(self, options: WriteOptions, warnings: list[str]) -> None:
+        """Warn of fields that a configuration gives twice, or refuse them.
+
+        Raises:
+            ApiError: 400.
+
+        """
+        if not options.duplicate_fields or options.field_validation == "Ignore":
+            return
+        lines = [
+            one if one.startswith("line ") else f'line 1: key "{one.rpartition(".")[2]}" already set in map'
+            for one in options.duplicate_fields
+        ]
+        if options.field_validation == "Strict":
+            found = "\n  ".join(lines)
+            conversion = f"error converting YAML to JSON: yaml: unmarshal errors:\n  {found}"
+            raise bad_request(f"error strict decoding YAML: {conversion}")
+        warnings += lines
+
+    def check_new(self, obj: Json, warnings: list[str]) -> None:
+        """Refuse a new object that is not valid, and warn of what is only unwise.
+
+        Raises:
+            ApiError: 422.
+
+        """
+        if obj.get("kind") != self.rtype.kind:
+            kind = obj.get("kind", "")
+            cause = invalid_value("kind", kind, f"must be {self.rtype.kind}")
+            raise invalid(_Kind(self.rtype.group, kind), obj["metadata"].get("name", ""), [cause])
+        causes = metadata_causes(obj["metadata"], namespaced=self.rtype.namespaced, name_rule=self._name_rule)
+        causes += objects.causes(self.rtype, obj)
+        if causes:
+            raise invalid(self.rtype, obj["metadata"].get("name", ""), causes)
+        if self.rtype.custom:
+            warnings += _finalizer_warnings(obj, ())
+
+    def check_update(self, new: Json, old: Json, subresource: str, warnings: list[str]) -> None:
+        """Refuse an update that is not valid, and warn of what is only unwise.
+
+        Raises:
+            ApiError: 422.
+
+        """
+        metadata = new["metadata"]
+        common = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=path_segment_problems)
+        changes = metadata_update_causes(metadata, old["metadata"])
+        causes = common + changes + changes  # the type's own validation finds the same problems once more
+        causes += objects.causes(self.rtype, new, old, subresource)
+        if causes:
+            raise invalid(self.rtype, metadata.get("name", ""), causes)
+        if self.rtype.custom and subresource != "status":
+            warnings += _finalizer_warnings(new, old["metadata"].get("finalizers") or ())
+
+    def to_storage(self, obj: Json) -> Json:
+        """Return an object in the version in which it is stored."""
+        return obj if self.storage is self.rtype else {**obj, "apiVersion": self.storage.group_version}
+
+    def convert(self, rtype: ResourceType, obj: Json) -> Json:
+        """Return a stored object in this version; conversion changes the apiVersion, and then the schema is this one's."""
+        del rtype  # it is this one's: views ask the rules of the type that they are for
+        return self.completed({**obj, "apiVersion": self.rtype.group_version}, None)
+
+    def field_manager(self, subresource: str) -> FieldManager:
+        """Return who keeps managedFields for writes through a subresource; empty: the object itself."""
+        types = self._state.types
+        if self._generation != types.generation:
+            self._generation = types.generation
+            self._managers.clear()
+        found = self._managers.get(subresource)
+        if found is None:
+            found = objects.field_manager(self.rtype, types.versions(self.rtype.key), subresource)
+            self._managers[subresource] = found
+        return found
+
+    def _of_this_kind(self, body: Json) -> Json:
+        """Return a body with its apiVersion and kind, which built-in types may leave out.
+
+        Raises:
+            ApiError: 400.
+
+        """
+        api_version, kind = body.get("apiVersion") or "", body.get("kind") or ""
+        if api_version == self.rtype.group_version and kind == self.rtype.kind:
+            return body
+        for name, value in (("kind", kind), ("apiVersion", api_version)):
+            if not isinstance(value, str):
+                what = {bool: "bool", list: "array", dict: "object"}.get(type(value), "number")
+                text = f"json: cannot unmarshal {what} into Go struct field .{name} of type string"
+                raise self._unrecognized(body, f"couldn't get version/kind; json parse error: {text}")
+        if api_version.count("/") > 1:
+            raise self._unrecognized(body, f"unexpected GroupVersion string: {api_version}")
+        if self.rtype.custom:
+            self._check_custom(body, api_version, kind)
+            return body
+        api_version, kind = api_version or self.rtype.group_version, kind or self.rtype.kind
+        if why := self._unfit(api_version, kind):
+            raise objects.undecodable(self.rtype, {"apiVersion": api_version, "kind": kind}, why)
+        return {**body, "apiVersion": api_version, "kind": kind}
+
+    def _check_custom(self, body: Json, api_version: str, kind: str) -> None:
+        if not kind:
+            raise self._unrecognized(body, f"Object 'Kind' is missing in '{json_text(body)}'")
+        expected = self.rtype.group_version
+        if api_version != expected:
+            text = f"the API version in the data ({api_version}) does not match the expected API version ({expected})"
+            raise bad_request(text)
+
+    def _check_patched_kind(self, obj: Any) -> None:
+        if isinstance(obj, dict) and not self.rtype.custom:
+            why = self._unfit(obj.get("apiVersion") or "", obj.get("kind") or "")
+            if why:
+                raise WrongType(why)
+
+    def _unfit(self, api_version: str, kind: str) -> str:
+        """Return why an object of a kind does not fit this type; empty: it does."""
+        if (api_version, kind) == (self.rtype.group_version, self.rtype.kind):
+            return ""
+        group, _, version = api_version.rpartition("/")
+        if self._state.types.find_kind(group, version, kind) is None:
+            where = 'in scheme "pkg/runtime/scheme.go:111"'
+            return f"no kind {quoted(kind)} is registered for version {quoted(api_version)} {where}"
+        package = self.rtype.group.partition(".")[0] or "core"
+        return f"converting ({version}.{kind}) to ({package}.{self.rtype.kind}): unknown conversion"
+
+    def _unrecognized(self, body: Json, why: str) -> ApiError:
+        text = json_text(body)
+        summary = text if len(text) <= _SUMMARY_LENGTH else f"{text[:_SUMMARY_LENGTH]} ..."
+        return bad_request(
+            f"the object provided is unrecognized (must be of type {self.rtype.kind}): {why} ({summary})"
+        )
+
+    def _strict_problems(self, body: Json, unknown: Sequence[str], options: WriteOptions) -> list[str]:
+        """Return what strict decoding has to say, in the order in which the real server finds it."""
+        duplicates = options.duplicate_fields
+        if options.field_validation == "Ignore" or not (unknown or duplicates):
+            return []
+        if self.rtype.custom or not duplicates:
+            return [*objects.field_problems((), duplicates), *objects.field_problems(unknown)]
+        order = {path: index for index, path in enumerate(_paths(body, ""))}
+        paths = [(order.get(path, len(order)), path, ()) for path in unknown]
+        twice = [(order.get(path, len(order)), "", (path,)) for path in duplicates]
+        return [
+            problem
+            for _, path, again in sorted([*paths, *twice])
+            for problem in objects.field_problems((path,) if path else (), again)
+        ]
+
+
+class TypeRulesCache:
+    """The rules of all types of one cluster.
+
+    Args:
+        state: of the cluster.
+
+    """
+
+    def __init__(self, state: ClusterState) -> None:
+        self._state = state
+        self._rules: dict[int, TypeRules] = {}
+
+    def of(self, rtype: ResourceType) -> TypeRules:
+        """Return the rules of a type."""
+        found = self._rules.get(id(rtype))  # equal types may have different schemas; the rules keep their type alive
+        if found is None:
+            found = self._rules[id(rtype)] = TypeRules(self._state, rtype)
+        return found
+
+    def forget(self, key: TypeKey) -> None:
+        """Drop the rules of a type's versions, because its definition has changed."""
+        self._rules = {number: rules for number, rules in self._rules.items() if rules.rtype.key != key}
+
+    def convert(self, rtype: ResourceType, obj: Json) -> Json:
+        """Return a stored object in a version of its type."""
+        return self.of(rtype).convert(rtype, obj)
+
+
+class _Kind:
+    """What a 422 is about when an object is called something else than its type."""
+
+    def __init__(self, group: str, kind: str) -> None:
+        self.group = group
+        self.kind = kind
+
+
+def _with_metadata(obj: Json) -> Json:
+    return obj if isinstance(obj.get("metadata"), dict) else {**obj, "metadata": {}}
+
+
+def _finalizer_warnings(obj: Json, old: Sequence[str]) -> list[str]:
+    """Return warnings of new finalizers of a custom resource that do not say whose they are."""
+    added = sorted(set(obj["metadata"].get("finalizers") or ()) - set(old))
+    plain = [one for one in added if "/" not in one and one not in {"orphan", "foregroundDeletion", "kubernetes"}]
+    return [f"metadata.finalizers: {quoted(one)}: {_PLAIN_FINALIZER}" for one in plain]
+
+
+def _shown(result: Any, patch: Any, patch_type: str) -> str:
+    return printed(patch) if patch_type == patches.STRATEGIC_MERGE_PATCH else json_text(result)
+
+
+def _paths(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, child in value.items():
+            below = f"{path}.{name}" if path else name
+            yield below
+            yield from _paths(child, below)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _paths(child, f"{path}[{index}]")
