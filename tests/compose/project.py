@@ -17,7 +17,7 @@ from tests.compose.base_images import ROOT
 from tests.compose.engine import Engine, compose_command, run
 
 CLUSTERS = ("cluster1", "cluster2", "cluster3")
-KUBECONFIG = "/var/lib/crosscurrent/kubeconfigs/{}"
+KUBECONFIG = "/var/lib/crosscurrent/kubeconfigs/{}/kubeconfig"
 T = TypeVar("T")
 
 

@@ -100,7 +100,7 @@ def story_is_over(project: Project) -> Mapping[str, Any]:
 
 def test_the_story_is_played_by_up_and_every_promise_is_kept(project: Project) -> None:
     state = story_is_over(project)
-    printed = project.engine.docker("logs", project.container("story"))
+    printed = project.engine.logs(project.container("story"))
     print(printed)
     assert state["ExitCode"] == 0
     assert "✗" not in printed
