@@ -1,10 +1,10 @@
 """Garbage collection within a cluster: owners' dependents deleted, orphaned, or waited for, as kube-controller-manager does.
 
-In: every write, by which it keeps who refers to whom, by uid. Out: deletes and patches through the API. What is decided, and on
-what, is that of `pkg/controller/garbagecollector`: an owner exists if it is found where the reference says, with the same uid;
-an object goes when it has references and none of its owners is there; owners that wait for their dependents do not count as
-being there. References are looked up in the store itself, so there are no virtual nodes, and no caches of absent owners.
-Left out: the Event about an owner in another namespace.
+In: every write, by which it keeps who refers to whom, by uid. Out: deletes and patches through the API. What is decided,
+and on what, is that of `pkg/controller/garbagecollector`: an owner exists if it is found where the reference says, with
+the same uid; an object goes when it has references and none of its owners is there; owners that wait for their dependents
+do not count as being there. References are looked up in the store itself, so there are no virtual nodes, and no caches of
+absent owners. Left out: the Event about an owner in another namespace.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class Collector:
 
     """
 
-    def __init__(
-        self, api: ClusterApi, later: Callable[[Item], None], orphan_later: Callable[[Item], None]
-    ) -> None:
+    def __init__(self, api: ClusterApi, later: Callable[[Item], None], orphan_later: Callable[[Item], None]) -> None:
         self._api = api
         self._state = api.state
         self._later = later
@@ -90,7 +88,7 @@ class Collector:
         """Start from what is stored, as after a restore."""
         self._dependents.clear()
         self._waiting.clear()
-        for key in self._state.store.keys():
+        for key in self._state.store.type_keys():
             if key in _IGNORED:
                 continue
             for one in self._state.store.collection(key):

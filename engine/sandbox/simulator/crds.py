@@ -1,8 +1,9 @@
 """Custom resource definitions: their names accepted, their types served, their instances deleted before they go.
 
-In: changes of definitions in the store. Out: types in the registry, conditions in their status. What apiextensions-apiserver
-does in its naming, establishing, finalizing and serving parts is done here in one reconcile per definition. Conversion is
-"None": versions differ in their apiVersion and schema. Validation of definitions is in `builtin`, of resources in `crd_schema`.
+In: changes of definitions in the store. Out: types in the registry, conditions in their status. What
+apiextensions-apiserver does in its naming, establishing, finalizing and serving parts is done here in one reconcile per
+definition. Conversion is "None": versions differ in their apiVersion and schema. Validation of definitions is in
+`builtin`, of resources in `crd_schema`.
 """
 
 from __future__ import annotations
@@ -241,7 +242,11 @@ def _resource_type(spec: Json, version: Json, storage: str) -> ResourceType:
     source = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     scale = subresources.get("scale")
     shown = [
-        *([Subresource("status", spec["group"], version["name"], names["kind"], _CHANGED)] if "status" in subresources else ()),
+        *(
+            [Subresource("status", spec["group"], version["name"], names["kind"], _CHANGED)]
+            if "status" in subresources
+            else ()
+        ),
         *([Subresource("scale", "autoscaling", "v1", "Scale", _CHANGED)] if scale else ()),
     ]
     return ResourceType(
@@ -262,7 +267,6 @@ def _resource_type(spec: Json, version: Json, storage: str) -> ResourceType:
         custom=True,
         storage_version=storage,
         unconditional_update=False,
-        generation=True,
         openapi_schema=source,
         selectable_fields=tuple(one["jsonPath"].removeprefix(".") for one in version.get("selectableFields") or ()),
         warning=_deprecation(spec, version),

@@ -132,9 +132,9 @@ class NamespaceController:
     ) -> None:
         bad = _bad_conditions(remaining, problems)
         result, now = namespace, self._state.now()
-        for kind, (reason, message) in _OK.items():
+        for kind, fine in _OK.items():
             status = "True" if kind in bad else "False"
-            reason, message = bad.get(kind, (reason, message))
+            reason, message = bad.get(kind, fine)
             condition = {"type": kind, "status": status, "reason": reason, "message": message}
             result = with_condition(result, condition, now)
         if result != namespace:

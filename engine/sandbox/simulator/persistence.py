@@ -1,9 +1,9 @@
 """Objects kept over restarts: a snapshot and a log of writes in one directory.
 
-In: the writes of a store. Out: files, and at the next start the store as it was, its resourceVersions included. A line is one
-write; a line that a crash cut short is dropped with what it would have said. There is no fsync: what a killed process has
-written survives, what a power cut takes may be lost, as in the sandbox's etcd. History is not kept: watches from before a
-restart get 410, as from an API server that has just started.
+In: the writes of a store. Out: files, and at the next start the store as it was, its resourceVersions included. A line is
+one write; a line that a crash cut short is dropped with what it would have said. There is no fsync: what a killed process
+has written survives, what a power cut takes may be lost, as in the sandbox's etcd. History is not kept: watches from
+before a restart get 410, as from an API server that has just started.
 """
 
 from __future__ import annotations
@@ -81,10 +81,9 @@ class Journal:
         """Replace both files by a snapshot of a store."""
         self.close()
         new = self._directory / f"{SNAPSHOT}.new"
-        with open(_opened(new, os.O_TRUNC), "wb") as file:  # noqa: PTH123 - a descriptor, so that the mode is ours
-            for key in store.keys():
-                for one in store.collection(key):
-                    file.write(_line(_PUT, key, one))
+        with open(_opened(new, os.O_TRUNC), "wb") as file:
+            for key in store.type_keys():
+                file.writelines(_line(_PUT, key, one) for one in store.collection(key))
             file.write(_encode([_DELETE, "", "", store.rv, "", None]) + b"\n")  # the version that the store has reached
         new.replace(self._directory / SNAPSHOT)
         self._log = _opened(self._directory / LOG, os.O_TRUNC)

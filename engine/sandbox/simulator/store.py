@@ -333,7 +333,7 @@ class Store:
             collection.replace(snapshot.objects.get(key, {}), self.rv)
             _wake(collection)
 
-    def keys(self) -> list[TypeKey]:
+    def type_keys(self) -> list[TypeKey]:
         """Return the types that have a collection, served or not."""
         return list(self._collections)
 

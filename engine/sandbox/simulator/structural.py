@@ -22,6 +22,9 @@ NOTHING: Any = object()
 """The value before, where there was none or where it cannot be told which one it was."""
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+_EXACT = 2**53 - 1
+"""The largest whole number that JSON can be trusted with."""
+
 _NUMBER_FORMATS = {"integer": {"int32", "int64"}, "number": {"float", "double"}}
 
 
@@ -147,7 +150,7 @@ class Rules:
         fits = (
             kind in types
             or (kind == "integer" and "number" in types)
-            or (kind == "number" and "integer" in types and float(value).is_integer())
+            or (kind == "number" and "integer" in types and value.is_integer() and abs(value) <= _EXACT)
         )
         if not fits and self.format and not isinstance(value, str | list):
             wanted = {"integer": "int64", "number": "float64"}.get(kind, "")

@@ -292,6 +292,7 @@ def _secret(secret: Json) -> Json:
     rest = {name: value for name, value in secret.items() if name != "stringData"}
     return {**rest, "data": {**(secret.get("data") or {}), **written}}
 
+
 _EXPOSED = {"NodePort", "LoadBalancer"}
 
 

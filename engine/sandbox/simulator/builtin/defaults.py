@@ -1,8 +1,8 @@
 """Defaults of the built-in types: what the real server's Go code fills in after decoding.
 
-In: a decoded object. Out: the same one, or a new one with defaults, sharing what is unchanged. What each struct defaults to is
-in `default_rules`, and in the schema where Kubernetes declares it; this module finds the structs by walking the type's schema,
-and descends only where there is something to default.
+In: a decoded object. Out: the same one, or a new one with defaults, sharing what is unchanged. What each struct
+defaults to is in `default_rules`, and in the schema where Kubernetes declares it; this module finds the structs by walking
+the type's schema, and descends only where there is something to default.
 """
 
 from __future__ import annotations
