@@ -73,6 +73,10 @@ class RemoteCluster:
         """Do `ApiClient.apply_yaml` in a thread."""
         return await asyncio.to_thread(self.client.apply_yaml, source)
 
+    def close(self) -> None:
+        """Close idle connections."""
+        self.client.close()
+
 
 def _trust(context: Context) -> ssl.SSLContext:
     authority = context.cluster.get("certificate-authority-data")

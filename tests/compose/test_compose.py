@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,11 +83,19 @@ class Foos:
         )
 
 
+    def close(self) -> None:
+        """Close the connections to the clusters."""
+        for cluster in self._clusters.values():
+            cluster.close()
+
+
 @pytest.fixture(scope="module")
-def foos(project: Project) -> Foos:
+def foos(project: Project) -> Iterator[Foos]:
     """Foos in a project whose story is over."""
     story_is_over(project)
-    return Foos(project)
+    foos = Foos(project)
+    yield foos
+    foos.close()
 
 
 def story_is_over(project: Project) -> Mapping[str, Any]:
@@ -175,8 +183,9 @@ def test_whatever_is_stopped_or_killed_loses_nothing(project: Project, foos: Foo
     if service != HOME:
         foos.scale("kept", 4, replicas=6)
     project.engine.docker("start", container)
+    if service in CLUSTERS:
+        project.wait_healthy([service])
     if service == HOME:
-        until(lambda: project.healthy([HOME]), what=project.report)
         foos.scale("kept", 4, replicas=6)
     foos.settle()
     print(f"{how} of {service} (exit code {exit_code}): all as wanted after {time.monotonic() - started:.1f} s")
@@ -188,9 +197,9 @@ def test_what_crashes_is_started_again(project: Project, foos: Foos) -> None:
         crash = ["sh", "-c", "kill -9 $(cat /proc/1/task/1/children)"]
         project.execute(project.containers(service)[0], *crash, check=False)
         until(partial(restarted, project, service), what=project.report)
+    project.wait_healthy(LONG_RUNNING)
     foos.scale("kept", 4, replicas=7)
     foos.settle()
-    project.wait_healthy(LONG_RUNNING)
 
 
 def test_the_same_in_clusters_of_ones_own(project: Project, foos: Foos, tmp_path: Path) -> None:
