@@ -2,14 +2,34 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+USE    := $(VENV)/.installed
+STAMP  := $(VENV)/.installed-dev
+ARGS   ?=
 
-.PHONY: test check envtest bench demo unit e2e compose clean
+.PHONY: help demo demo-real record test unit e2e compose check envtest bench clean
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $(STAMP)
+help:  ## what there is to make
+	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(USE): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV), once ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -e .
+	@touch $@
+
+$(STAMP): $(USE)
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(USE)  ## the talk, end to end, on simulated clusters; ARGS=--keep leaves it running
+	@$(BIN)/crosscurrent demo $(ARGS)
+
+demo-real: $(USE)  ## the same on real API servers, which are built the first time
+	@$(BIN)/crosscurrent demo --real $(ARGS)
+
+record: $(STAMP)  ## record the demo anew, for the README
+	$(BIN)/python -m docs.record_demo
 
 test: $(STAMP)  ## everything: pure suites, contracts on the real nats-server, e2e on real API servers
 	$(MAKE) --no-print-directory envtest
@@ -18,7 +38,7 @@ test: $(STAMP)  ## everything: pure suites, contracts on the real nats-server, e
 unit: $(STAMP)  ## the suites that need nothing but Python: seconds
 	$(BIN)/pytest -m "not broker and not e2e and not docker"
 
-e2e: $(STAMP)
+e2e: $(STAMP)  ## the suites on real API servers
 	$(BIN)/pytest -m e2e
 
 compose: $(STAMP)  ## compose.yaml, for real: on the Docker engine that answers, else (as root) on one of its own
@@ -29,15 +49,12 @@ check: $(STAMP)  ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-envtest: $(STAMP)  ## build kube-apiserver, kube-controller-manager and etcd once; the last line is their directory
+envtest: $(USE)  ## build kube-apiserver, kube-controller-manager and etcd once; the last line is their directory
 	@$(BIN)/python -m engine.sandbox.assets
 
 bench: $(STAMP)  ## print the benchmark table (ratios from one run)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(PIP) -e '.[bench]'
 	$(BIN)/python -m benchmarks
 
-demo: $(STAMP)  ## the talk, end to end, on real API servers
-	$(BIN)/crosscurrent demo --real
-
-clean:
+clean:  ## remove what was made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .crosscurrent

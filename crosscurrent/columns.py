@@ -1,91 +1,94 @@
-"""The columns of `crosscurrent get`: age for every type, and what people look for first in a few known ones."""
+"""The columns of `crosscurrent get` behind an object's name: those that `kubectl get` shows.
+
+Built-in types have the printers with which the simulator answers kubectl; they are held equal to the real server's by its
+tests. Custom types have the columns of their definition: STATE's where that type is watched, else one that we ship.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from crosscurrent.talk import shipped
+from engine.runtime.ports import EventLog
+from schemas import subjects
+from schemas.clusters import CLUSTERS
+from schemas.facts import decode_fact
 
 Json = dict[str, Any]
-Column = tuple[str, Callable[[Json], str]]
+_DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 
-def columns_of(group: str, plural: str) -> tuple[Column, ...]:
-    """Return the extra columns of a type, none for most."""
-    return _KNOWN.get((group, plural), ())
+class Columns(NamedTuple):
+    """Columns of one type."""
+
+    titles: Sequence[str]
+    cells: Callable[[Json, float], list[str]]
+    """From an object and the wall time, as many as there are titles."""
 
 
-def condition_status(holder: object, kind: str) -> str:
-    """Return the status of a condition in a status or in an entry of one, empty when it lacks it."""
-    for condition in _at(holder, "conditions") or ():
-        if isinstance(condition, Mapping) and condition.get("type") == kind:
-            return str(condition.get("status", ""))
-    return ""
+NONE = Columns((), lambda _body, _now: [])
+"""For what is no table."""
 
 
-def _at(body: object, *path: str) -> Any:
-    for step in path:
-        body = body.get(step) if isinstance(body, Mapping) else None
-    return body
+async def read_columns(log: EventLog, group: str, plural: str, *, wide: bool) -> Columns:
+    """Return the columns of a type.
+
+    Args:
+        log: where definitions may be read.
+        group: of the type.
+        plural: of the type.
+        wide: also those that are for `-o wide`.
+
+    """
+    from engine.sandbox.simulator.printers import PRINTERS  # noqa: PLC0415 - 40 ms that only tables pay
+    from engine.sandbox.simulator.tables import custom_printer  # noqa: PLC0415
+
+    printer = PRINTERS.get((group, plural)) or custom_printer(await _declared(log, group, plural))
+    shown = [index for index, column in enumerate(printer.columns) if index and (wide or not column.wide)]
+
+    def cells(body: Json, now: float) -> list[str]:
+        found = printer.cells(body, now)
+        return ["" if found[index] is None else str(found[index]) for index in shown]
+
+    return Columns([printer.columns[index].name.upper() for index in shown], cells)
 
 
-def _text(*path: str) -> Callable[[Json], str]:
-    def read(body: Json) -> str:
-        value = _at(body, *path)
-        return "" if value is None else str(value)
+async def _declared(log: EventLog, group: str, plural: str) -> Sequence[Any]:
+    """Return the columns that a type's definition declares; none where no definition is at hand."""
+    from engine.sandbox.simulator.resource_types import PrinterColumn  # noqa: PLC0415
 
-    return read
-
-
-def _number(*path: str) -> Callable[[Json], str]:
-    return lambda body: str(_at(body, *path) or 0)
-
-
-def _ratio(ready: tuple[str, ...], wanted: tuple[str, ...]) -> Callable[[Json], str]:
-    def read(body: Json) -> str:
-        total = _at(body, *wanted)
-        return f"{_at(body, *ready) or 0}/{1 if total is None else total}"
-
-    return read
-
-
-def _pod_ready(body: Json) -> str:
-    statuses = _at(body, "status", "containerStatuses") or []
-    return f"{sum(bool(item.get('ready')) for item in statuses)}/{len(_at(body, 'spec', 'containers') or [])}"
+    if (group, plural) == (CLUSTERS.group, CLUSTERS.plural):
+        return [
+            PrinterColumn("State", "string", ".status.state"),
+            PrinterColumn("Version", "string", ".status.version"),
+            PrinterColumn("Identity", "string", ".metadata.uid", priority=1),
+        ]
+    definition = await _seen(log, f"{plural}.{group}") or _shipped(f"{plural}.{group}")
+    versions = (definition.get("spec") or {}).get("versions") or [{}]
+    version = next((one for one in versions if one.get("storage")), versions[0])
+    return [
+        PrinterColumn(one["name"], one["type"], one["jsonPath"], priority=one.get("priority", 0))
+        for one in version.get("additionalPrinterColumns") or ()
+    ]
 
 
-def _restarts(body: Json) -> str:
-    return str(sum(item.get("restartCount", 0) for item in _at(body, "status", "containerStatuses") or []))
+async def _seen(log: EventLog, name: str) -> Json:
+    """Return a definition as STATE has it of any cluster, {} where it has none."""
+    head = subjects.facts_of("*", *_DEFINITIONS).removesuffix(">")
+    async for record in log.scan("STATE", [f"{head}_.{subjects.escape(name)}"]):
+        fact = decode_fact(record.body)
+        if not fact.deleted:
+            return msgspec.json.decode(fact.data, type=Json | None) or {}
+    return {}
 
 
-def _ready(body: Json) -> str:
-    return condition_status(_at(body, "status"), "Ready")
+def _shipped(name: str) -> Json:
+    path = shipped("deploy/crds") / f"{name}.yaml"
+    if not path.exists():
+        return {}
+    import yaml  # noqa: PLC0415 - only for types of ours
 
-
-def _foo_clusters(body: Json) -> str:
-    clusters = _at(body, "status", "clusters") or []
-    good = sum(condition_status(item, "Applied") == "True" for item in clusters)
-    return f"{good}/{len(clusters)}"
-
-
-_REPLICATED: tuple[Column, ...] = (
-    ("READY", _ratio(("status", "readyReplicas"), ("spec", "replicas"))),
-    ("UP-TO-DATE", _number("status", "updatedReplicas")),
-    ("AVAILABLE", _number("status", "availableReplicas")),
-)
-_KNOWN: dict[tuple[str, str], tuple[Column, ...]] = {
-    ("apps", "deployments"): _REPLICATED,
-    ("apps", "statefulsets"): _REPLICATED[:1],
-    ("apps", "replicasets"): _REPLICATED[:1],
-    ("", "pods"): (("READY", _pod_ready), ("STATUS", _text("status", "phase")), ("RESTARTS", _restarts)),
-    ("", "namespaces"): (("STATUS", _text("status", "phase")),),
-    ("", "nodes"): (("READY", _ready), ("VERSION", _text("status", "nodeInfo", "kubeletVersion"))),
-    ("", "services"): (("TYPE", _text("spec", "type")), ("CLUSTER-IP", _text("spec", "clusterIP"))),
-    ("", "configmaps"): (("DATA", lambda body: str(len(body.get("data") or {}))),),
-    ("", "secrets"): (("TYPE", _text("type")), ("DATA", lambda body: str(len(body.get("data") or {})))),
-    ("samplecontroller.k8s.io", "foos"): (
-        ("REPLICAS", _text("spec", "replicas")),
-        ("READY", _ready),
-        ("CLUSTERS", _foo_clusters),
-    ),
-    ("crosscurrent.dev", "clusters"): (("STATE", _text("status", "state")), ("VERSION", _text("status", "version"))),
-}
+    return dict(yaml.safe_load(path.read_text()))

@@ -1,4 +1,4 @@
-"""The talk, end to end, on real API servers: each step as it happens, each promise checked in the clusters themselves."""
+"""The talk, end to end: each step as it happens, each promise checked in the clusters themselves."""
 
 from __future__ import annotations
 
@@ -6,88 +6,80 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import yaml
 
 from crosscurrent import logs
 from crosscurrent import settings as configuration
+from crosscurrent.board import Board
+from crosscurrent.demo_clusters import Grounds, Open, real_grounds, simulated_grounds
 from crosscurrent.demo_steps import JOIN_S, STEPS, OwnScene, joined
 from crosscurrent.errors import UserError
-from crosscurrent.output import say
 from crosscurrent.running import running_fleet
-from crosscurrent.settings import API_VERSION, DEFAULT_FILE, Settings
+from crosscurrent.settings import API_VERSION, CONFIG_VARIABLE, DEFAULT_FILE, Settings
 from crosscurrent.stage import Stage
 from crosscurrent.talk import Talk, shipped
-
-if TYPE_CHECKING:
-    from engine.sandbox.fleet import Fleet as ApiServers
 
 LOG_FILE = "crosscurrent.log"
 WORKERS = 2
 """So that one can be killed and the other goes on."""
 
 
-async def run_demo(clusters: int, *, keep: bool) -> int:
-    """Run the demo and return its exit code."""
-    stage = Stage()
+async def run_demo(clusters: int, *, real: bool, keep: bool, stage: Stage | None = None) -> int:
+    """Run the demo and return its exit code.
+
+    Args:
+        clusters: how many.
+        real: real API servers instead of simulated ones.
+        keep: leave everything running at the end, until interrupted.
+        stage: where to show it; None: on stdout.
+
+    """
+    stage = stage or Stage()
     directory = Path(tempfile.mkdtemp(prefix="crosscurrent-demo-"))
     worth_keeping = True
     try:
-        passed = await _play(stage, directory, clusters, keep=keep)
+        passed = await _play(stage, directory, clusters, real=real, keep=keep)
         worth_keeping = not passed
     except asyncio.CancelledError:  # Ctrl-C: nobody wants to look at a demo that they broke off
         worth_keeping = False
         raise
     finally:
         if worth_keeping:
-            say(f"Logs and data are left in {directory}.")
+            stage.say(f"Logs and data are left in {directory}.")
         else:
             shutil.rmtree(directory, ignore_errors=True)
     return 0 if passed else 1
 
 
-async def _play(stage: Stage, directory: Path, count: int, *, keep: bool) -> bool:
+async def _play(stage: Stage, directory: Path, count: int, *, real: bool, keep: bool) -> bool:
     from engine.sandbox.processes import SandboxError  # noqa: PLC0415 - only the demo needs the sandbox
 
+    open_grounds: Open = real_grounds if real else simulated_grounds
     try:
-        async with _clusters(stage, directory, count) as fleet:
-            settings = _settings(directory, fleet)
-            talk = Talk(fleet.clusters)
+        async with open_grounds(stage, directory, count) as grounds:
+            settings = _settings(directory, grounds)
+            talk = Talk(grounds.clusters)
             await talk.install()
             with (directory / LOG_FILE).open("a") as log_file:
                 logs.configure("demo", log_file)
-                passed = await _perform(stage, talk, fleet, settings, log_file, keep=keep)
+                passed = await _perform(stage, talk, grounds, settings, log_file, keep=keep)
     except SandboxError as error:
         raise UserError(f"the clusters of the demo: {error}") from error
     return passed
 
 
-@asynccontextmanager
-async def _clusters(stage: Stage, directory: Path, count: int) -> AsyncIterator[ApiServers]:
-    from engine.sandbox.assets import ensure_assets  # noqa: PLC0415
-    from engine.sandbox.fleet import start_clusters  # noqa: PLC0415
-
-    stage.step(f"Start {count} real clusters, each with its own etcd and kube-apiserver")
-    assets = await asyncio.to_thread(ensure_assets, stage.note)
-    async with AsyncExitStack() as stack:
-        with stage.waiting("starting"):
-            fleet = await stack.enter_async_context(start_clusters(count, directory / "clusters", assets=assets))
-        stage.note(f"{', '.join(fleet.clusters)} are ready; kubeconfig: {fleet.kubeconfig_path}")
-        yield fleet
-
-
-def _settings(directory: Path, fleet: ApiServers) -> Settings:
+def _settings(directory: Path, grounds: Grounds) -> Settings:
     path = directory / DEFAULT_FILE
     document = {
         "apiVersion": API_VERSION,
         "kind": "Config",
         "clusters": [
-            {"name": name, "kubeconfig": str(fleet.kubeconfig_path), "context": name} for name in fleet.clusters
+            {"name": name, "kubeconfig": str(grounds.kubeconfig_path), "context": name} for name in grounds.clusters
         ],
         "reconcilers": ["foo"],
         "workers": WORKERS,
@@ -102,44 +94,72 @@ def _settings(directory: Path, fleet: ApiServers) -> Settings:
 
 
 async def _perform(
-    stage: Stage, talk: Talk, servers: ApiServers, settings: Settings, log_file: TextIO, *, keep: bool
+    stage: Stage, talk: Talk, grounds: Grounds, settings: Settings, log_file: TextIO, *, keep: bool
 ) -> bool:
     def write(line: str) -> None:
         log_file.write(line)
         log_file.flush()
 
-    stage.step(
-        f"Start Crosscurrent: the broker, {len(talk.clusters)} watchers, {WORKERS} workers, each its own process"
-    )
+    processes = f"the broker, {len(talk.clusters)} watchers, {WORKERS} workers"
+    stage.step(f"Start Crosscurrent: {processes}, each its own process", "every cluster is read")
     async with running_fleet(settings, write=write) as running:
-        async with asyncio.timeout(JOIN_S):
-            await running.supervisor.wait_ready()
-        if not await joined(stage, talk, running.log):
-            return False
-        scene = OwnScene(stage, talk, running, servers)
-        for step in STEPS:
-            await step(scene)
+        with stage.waiting("starting"):
+            async with asyncio.timeout(JOIN_S):
+                await running.supervisor.wait_ready()
+        async with stage.showing(Board(talk, running.log, running.supervisor.children)):
+            if not await joined(stage, talk, running.log):
+                return False
+            scene = OwnScene(stage, talk, running, grounds)
+            for step in STEPS:
+                await stage.breathe()
+                await step(scene)
         passed = stage.summary()
-        _what_next(settings, servers.kubeconfig_path, kept=keep)
         if keep:
+            _play_with(stage, grounds, settings)
             await _until_interrupted()
+        else:
+            _what_next(stage)
+            running.supervisor.hurry()  # what they hold is thrown away
     return passed
 
 
-def _what_next(settings: Settings, kubeconfig: Path, *, kept: bool) -> None:
-    say()
-    say("Try next:")
-    if kept:
-        foo = shipped("examples/talk/foo.yaml")
-        say(f"  kubectl --kubeconfig {kubeconfig} --context cluster1 apply -f {foo}")
-        say(f"  crosscurrent get deployments -A -f {settings.path}")
-        say(f"  crosscurrent events -f {settings.path}")
-        say()
-        say(f"Everything goes on running, as pid {os.getpid()}; Ctrl-C ends it. kubeconfig: {kubeconfig}")
-        return
-    say("  crosscurrent demo --real --keep        the same, left running, to play with")
-    say("  crosscurrent up -f crosscurrent.yaml   your own clusters")
-    say("  crosscurrent --help                    everything else")
+def _what_next(stage: Stage) -> None:
+    ours = _our_command()
+    stage.say()
+    stage.say("Try next:")
+    stage.say(f"  {ours} demo --keep   the same, left running, to play with")
+    stage.say(f"  {ours} sandbox       simulated clusters, for kubectl and for `{ours} up`")
+    stage.say(f"  {ours} --help        everything else")
+
+
+def _play_with(stage: Stage, grounds: Grounds, settings: Settings) -> None:
+    ours, theirs = _our_command(), _command("kubectl")
+    stage.say()
+    stage.say("Try next, in another terminal:")
+    stage.say(f"  export KUBECONFIG={grounds.kubeconfig_path} {CONFIG_VARIABLE}={settings.path}")
+    stage.say(f"  {theirs} --context cluster1 apply -f {_near(shipped('examples/talk/foo.yaml'))}")
+    stage.say(f"  {ours} get foos,deployments")
+    stage.say()
+    stage.say(f"Everything goes on running, as pid {os.getpid()}; Ctrl-C ends it.")
+
+
+def _our_command() -> str:
+    found = _command("crosscurrent")
+    return found if shutil.which(found) else f"{sys.executable} -m crosscurrent"
+
+
+def _command(name: str) -> str:
+    """Return how to call a command: by its name, or by its path where it is installed beside our Python and not on PATH."""
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if beside.exists() and (found is None or not Path(found).samefile(beside)):
+        return str(_near(beside))
+    return name
+
+
+def _near(path: Path) -> Path:
+    """Return a path as seen from here, where it is below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 async def _until_interrupted() -> None:

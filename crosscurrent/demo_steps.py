@@ -6,10 +6,10 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from crosscurrent.demo_clusters import Grounds
 from crosscurrent.fleet import read_clusters
 from crosscurrent.running import RECONCILE, Fleet
 from crosscurrent.stage import Stage
@@ -27,9 +27,6 @@ from crosscurrent.talk import (
 )
 from engine.runtime.ports import EventLog
 from schemas.names import ClusterName
-
-if TYPE_CHECKING:
-    from engine.sandbox.fleet import Fleet as ApiServers
 
 JOIN_S = 60.0
 """For all watchers to read their clusters once; a second or two on an idle machine."""
@@ -54,7 +51,7 @@ class OwnScene(Scene, frozen=True):
     """What the steps are given that kill something: what runs is ours."""
 
     running: Fleet
-    servers: ApiServers
+    grounds: Grounds
 
 
 async def joined(stage: Stage, talk: Talk, log: EventLog) -> bool:
@@ -74,7 +71,9 @@ async def joined(stage: Stage, talk: Talk, log: EventLog) -> bool:
 async def applied(scene: Scene) -> None:
     """Apply the talk's YAML."""
     stage, talk = scene.stage, scene.talk
-    stage.step("kubectl apply -f examples/talk/foo.yaml, to cluster1")
+    stage.step(
+        "kubectl apply -f examples/talk/foo.yaml, to cluster1", "a Foo becomes a Deployment in every other cluster"
+    )
     await talk.apply_foo()
     times = await each_within(PATIENCE_S, list(talk.others), talk.child)
     stage.check("a Deployment appears in every other cluster", None not in times.values(), shown(times))
@@ -92,12 +91,13 @@ async def applied(scene: Scene) -> None:
 
     took = await within(PATIENCE_S, ready)
     stage.check("the Foo's status says Ready", took is not None, milliseconds(took))
+    await stage.picture()
 
 
 async def changed(scene: Scene) -> None:
     """Change the spec."""
     stage, talk = scene.stage, scene.talk
-    stage.step("Change spec.replicas of the Foo from 1 to 3")
+    stage.step("Change spec.replicas of the Foo from 1 to 3", "a change of the Foo reaches every Deployment")
     times = await _follow(talk, 3, list(talk.others))
     stage.check("every Deployment follows", None not in times.values(), shown(times))
 
@@ -106,7 +106,7 @@ async def edited(scene: Scene) -> None:
     """Edit a child behind the engine's back."""
     stage, talk = scene.stage, scene.talk
     name = next(iter(talk.others))
-    stage.step(f"Edit the Deployment in {name}: replicas 9, and another image")
+    stage.step(f"Edit the Deployment in {name}: replicas 9, and another image", "an edited Deployment is repaired")
     wanted = {**talk.expected, "spec": {**talk.expected["spec"], "replicas": 3}}
     template = {"spec": {"containers": [{"name": "nginx", "image": "busybox"}]}}
 
@@ -125,7 +125,7 @@ async def deleted(scene: Scene) -> None:
     """Delete a child behind the engine's back."""
     stage, talk = scene.stage, scene.talk
     name = next(iter(talk.others))
-    stage.step(f"Delete the Deployment in {name}")
+    stage.step(f"Delete the Deployment in {name}", "a deleted Deployment comes back")
 
     async def once() -> float | None:
         before = await talk.child(name) or {"metadata": {"uid": ""}}
@@ -144,7 +144,10 @@ async def worker_killed(scene: OwnScene) -> None:
     """Kill a worker as a crash would."""
     stage, talk, running = scene.stage, scene.talk, scene.running
     victim = next(child for child in running.supervisor.children if child.spec.kind == RECONCILE)
-    stage.step(f"kill -9 of one of the workers (pid {victim.pid}), and change spec.replicas to 4")
+    stage.step(
+        f"kill -9 of one of the workers (pid {victim.pid}), and change spec.replicas to 4",
+        "a killed worker is missed by nobody",
+    )
     restarts = victim.restarts
     os.kill(victim.pid, signal.SIGKILL)
     times = await _follow(talk, 4, list(talk.others))
@@ -157,16 +160,15 @@ async def cluster_lost(scene: OwnScene) -> None:
     """Cut a cluster's API server off, and give it back."""
     stage, talk, running = scene.stage, scene.talk, scene.running
     *others, lost = talk.others
-    server = scene.servers[lost]
-    stage.step(f"kill -9 of {lost}'s API server, and change spec.replicas to 5")
-    await asyncio.to_thread(server.api_server.kill)
+    stage.step(f"Cut {lost} off, and change spec.replicas to 5", "a lost cluster delays no other")
+    await scene.grounds.cut_off(lost)
     times = await _follow(talk, 5, others)
     if others:
         stage.check("the other clusters follow meanwhile", None not in times.values(), shown(times))
 
     async def said() -> bool:
         entry = cluster_entry(await talk.foo(), lost)
-        return condition(entry, "Applied").get("status") in ("Unknown", "False")
+        return condition(entry, "Applied").get("status") == "Unknown"
 
     took = await within(HEAL_S, said)
     entry = condition(cluster_entry(await talk.foo(), lost), "Applied")
@@ -174,10 +176,12 @@ async def cluster_lost(scene: OwnScene) -> None:
     stage.check(f"the Foo's status says that {lost} is not there", took is not None, why)
     view = next(view for view in await read_clusters(running.log) if view.name == lost)
     stage.check("so does `crosscurrent clusters`", view.state != "live", view.state)
+    await stage.picture()
+    await stage.breathe()
 
-    stage.step(f"Start {lost}'s API server again")
-    with stage.waiting("starting"):
-        await asyncio.to_thread(server.start)
+    stage.step(f"Give {lost} back", "a cluster that comes back catches up by itself")
+    with stage.waiting("coming back"):
+        await scene.grounds.give_back(lost)
 
     async def healed() -> bool:
         return await talk.replicas(lost) == 5
@@ -197,7 +201,10 @@ async def foo_deleted(scene: Scene) -> None:
     """Delete the Foo: children first, and it waits for the last of them."""
     stage, talk = scene.stage, scene.talk
     name = next(iter(talk.others))
-    stage.step(f"Delete the Foo, while the Deployment in {name} is held by a finalizer for {HOLD_S} s")
+    stage.step(
+        f"Delete the Foo, while the Deployment in {name} is held by a finalizer for {HOLD_S} s",
+        "a deleted Foo goes after its Deployments",
+    )
     await talk.patch_child(name, {"metadata": {"finalizers": [HOLD]}})
     await talk.delete_foo()
 

@@ -13,14 +13,20 @@ class Page(NamedTuple):
     about: str
     examples: tuple[str, ...]
 
-    def epilogue(self) -> str:
-        """Return what stands below the options."""
-        lines = "\n".join(f"  $ crosscurrent {example}" for example in self.examples)
+    def epilogue(self, program: str) -> str:
+        """Return what stands below the options.
+
+        Args:
+            program: as the user calls it.
+
+        """
+        lines = "\n".join(f"  $ {program} {example}" for example in self.examples)
         return f"{self.about}\n\nExamples:\n{lines}\n" if self.about else f"Examples:\n{lines}\n"
 
 
 RUN: Final = "Run"
 LOOK: Final = "Look"
+SETUP: Final = "Set up"
 
 PAGES: Final[dict[str, Page]] = {
     "demo": Page(
@@ -64,19 +70,21 @@ PAGES: Final[dict[str, Page]] = {
     "clusters": Page(
         LOOK,
         "Health, identity, epoch and lag of every cluster.",
-        "SYNCED of TYPES are the resource types whose contents are known; of the others, what is missing proves nothing. "
+        "SYNCED is how many of the watched resource types are known; of the others, what is missing proves nothing. "
         "LAG is for how long changes of that cluster may be missing here.",
-        ("clusters", "clusters -w", "clusters -o json"),
+        ("clusters", "clusters -w", "clusters cluster2 -o wide", "clusters -o json"),
     ),
     "get": Page(
         LOOK,
-        "List or show objects across clusters.",
-        "Shows what the watchers last saw, and says so where a type is not synced. RESOURCE is deployments, deployment, "
-        "deploy, deployments.apps or apps/v1/deployments; -o name prints cluster/resource/namespace/name.",
+        "List, show or watch objects across clusters.",
+        "Shows what the watchers last saw, and says so where a type is not synced. TYPE is deployments, deployment, "
+        "deploy, deployments.apps or apps/v1/deployments. -o name prints cluster/type/namespace/name, which get and "
+        "events take as an argument too.",
         (
             "get deployments -A",
-            "get foos example-foo --cluster cluster1 -o yaml",
-            "get deploy -n default -o name",
+            "get deploy,foos",
+            "get foo/example-foo --cluster cluster1 -o yaml",
+            "get deploy -l app=nginx --field-selector spec.replicas!=1 -w",
         ),
     ),
     "events": Page(
@@ -88,6 +96,7 @@ PAGES: Final[dict[str, Page]] = {
             "events",
             "events cluster1/foos",
             "events '*/deployments/default/web-*' --since 10m",
+            "events --since 1h --no-watch -l app=nginx",
             "events --snapshot -o json | jq .subject",
         ),
     ),
@@ -98,14 +107,31 @@ PAGES: Final[dict[str, Page]] = {
         "found something wrong. It changes nothing.",
         ("doctor", "doctor -o json"),
     ),
+    "broker": Page(
+        LOOK,
+        "Print the broker's address, for NATS clients of your own.",
+        "The token is in the address: whoever has it may read and write the streams. An external broker that asks for "
+        "credentials is printed without them.",
+        ("broker", "broker -f crosscurrent.yaml"),
+    ),
+    "completion": Page(
+        SETUP,
+        "Print the script that lets a shell complete what you type.",
+        "For bash: source <(crosscurrent completion bash). For zsh: source <(crosscurrent completion zsh), after compinit. "
+        "For fish: crosscurrent completion fish | source. `kubectl crosscurrent` completes by kubectl's own completion.",
+        ("completion bash", "completion zsh", "completion fish"),
+    ),
 }
 
-OVERVIEW: Final = """\
-Examples:
-  $ crosscurrent demo --real
-  $ crosscurrent up -f crosscurrent.yaml
-  $ crosscurrent get deployments -A
-  $ crosscurrent events cluster1/foos
+_OVERVIEW: Final = (
+    "demo",
+    "up -f crosscurrent.yaml",
+    "get deployments -A",
+    "events cluster1/foos",
+)
 
-Every command has examples of its own: crosscurrent COMMAND --help.
-"""
+
+def overview(program: str) -> str:
+    """Return what stands below the list of commands."""
+    lines = "\n".join(f"  $ {program} {example}" for example in _OVERVIEW)
+    return f"Examples:\n{lines}\n\nEvery command has examples of its own: {program} COMMAND --help.\n"

@@ -1,9 +1,14 @@
-"""How listings look: kubectl's tables, JSON, YAML and names, plain enough for a pipe."""
+"""How listings look: kubectl's tables, JSON, YAML and names, plain enough for a pipe.
+
+Colours and fitting to the width are for terminals only. What clusters say is shown harmlessly everywhere: a name or a
+message that holds control characters moves no cursor and paints nothing.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -13,6 +18,10 @@ import msgspec
 
 _COLOURS = {"good": "32", "warn": "33", "bad": "31", "dim": "2"}
 _GAP = "   "
+_LEAST_CUT = 12
+"""Characters that a cut cell keeps at least: less than that tells nothing, and a wrapped line is better."""
+_CONTROLS = {code: f"^{chr(code + 64)}" for code in range(32)} | {code: f"\\x{code:02x}" for code in range(127, 160)}
+_CONTROLS |= {ord("\n"): " ", ord("\t"): " "}
 
 
 class Format(StrEnum):
@@ -23,6 +32,11 @@ class Format(StrEnum):
     JSON = "json"
     YAML = "yaml"
     NAME = "name"
+
+    @property
+    def tabular(self) -> bool:
+        """Whether people read it."""
+        return self in (Format.TABLE, Format.WIDE)
 
 
 def say(text: str = "") -> None:
@@ -37,7 +51,7 @@ def note(text: str) -> None:
 
 def colourful(stream: TextIO) -> bool:
     """Return whether colours are wanted there (https://no-color.org)."""
-    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, mood: str, stream: TextIO | None = None) -> str:
@@ -45,24 +59,58 @@ def paint(text: str, mood: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{_COLOURS[mood]}m{text}\x1b[0m" if mood and colourful(stream or sys.stdout) else text
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], moods: Sequence[dict[str, str]] = ()) -> str:
-    """Return an aligned table; the last column is not padded, empty cells are `-`.
+def printable(text: str) -> str:
+    """Return a text that a terminal shows and does not obey: control characters in caret notation, line breaks as spaces."""
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal that stdout is, 0 where it is none: a pipe gets whole lines."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text in at most `width` characters, where what remains still tells something; 0: as it is."""
+    return f"{text[: width - 1]}…" if _LEAST_CUT <= width < len(text) else text
+
+
+class Table:
+    """Rows under a heading. Widths only grow, so that rows that come later stay in line; empty cells are `-`.
 
     Args:
         columns: headings.
-        rows: cells, as many as columns.
         moods: for each column, in order, what mood a value has.
+        heading: whether to print the columns' names, before the first rows.
+        prose: the last column is free text, which is cut where a terminal ends.
 
     """
-    cells = [[cell or "-" for cell in row] for row in rows]
-    widths = [max([len(title), *(len(row[i]) for row in cells)]) for i, title in enumerate(columns)]
-    lines = [_GAP.join(title.ljust(width) for title, width in zip(columns, widths, strict=True)).rstrip()]
-    for row in cells:
-        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+
+    def __init__(
+        self, columns: Sequence[str], *, moods: Sequence[dict[str, str]] = (), heading: bool = True, prose: bool = False
+    ) -> None:
+        self._columns = columns
+        self._moods = moods
+        self._heading = heading
+        self._prose = prose
+        self._widths = [len(title) if heading else 0 for title in columns]
+
+    def text(self, rows: Iterable[Sequence[str]]) -> str:
+        """Return lines for rows of as many cells as there are columns; under the heading the first time."""
+        cells = [[printable(cell) or "-" for cell in row] for row in rows]
+        self._widths = [max([width, *(len(row[i]) for row in cells)]) for i, width in enumerate(self._widths)]
+        lines = [self._line(self._columns)] if self._heading else []
+        self._heading = False
+        return "\n".join([*lines, *(self._line(row, self._moods) for row in cells)])
+
+    def _line(self, cells: Sequence[str], moods: Sequence[dict[str, str]] = ()) -> str:
+        *fixed, last = cells
+        padded = [cell.ljust(width) for cell, width in zip(fixed, self._widths, strict=False)]
+        if self._prose and (width := terminal_width()):
+            last = cut(last, width - sum(self._widths[:-1]) - len(_GAP) * len(fixed))
+        line = [*padded, last]
         for index, mood in enumerate(moods):
-            padded[index] = paint(padded[index], mood.get(row[index], ""))
-        lines.append(_GAP.join(padded).rstrip())
-    return "\n".join(lines)
+            line[index] = paint(line[index], mood.get(cells[index], ""))
+        return _GAP.join(line).rstrip()
 
 
 def dump(document: Any, form: Format) -> str:
@@ -73,6 +121,11 @@ def dump(document: Any, form: Format) -> str:
 
         return str(yaml.safe_dump(builtins, sort_keys=False, allow_unicode=True)).rstrip("\n")
     return msgspec.json.format(msgspec.json.encode(builtins), indent=2).decode()
+
+
+def dump_stream(document: Any, form: Format) -> str:
+    """Return one of several documents: JSON documents follow each other, YAML ones begin with `---`."""
+    return f"---\n{dump(document, form)}" if form is Format.YAML else dump(document, form)
 
 
 def span(seconds: float) -> str:

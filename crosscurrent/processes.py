@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crosscurrent.errors import BrokerUnreachable, SettingsError, UserError
+from crosscurrent.errors import BrokerUnreachable, SettingsError, UserError, did_you_mean
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import BrokerAddress, find_broker, redaction_key
 from schemas.config import ClusterConfig
@@ -77,8 +77,9 @@ def find_cluster(settings: Settings, name: str) -> ClusterConfig:
     for cluster in settings.config.clusters:
         if cluster.name == name:
             return cluster
-    names = ", ".join(cluster.name for cluster in settings.config.clusters) or "none"
-    raise UserError(f"no cluster {name!r} in {settings.where()}", f"configured: {names}")
+    names = [cluster.name for cluster in settings.config.clusters]
+    advice = did_you_mean(name, names) or f"configured: {', '.join(names) or 'none'}"
+    raise UserError(f"no cluster {name!r} in {settings.where()}", advice)
 
 
 def watched_types(settings: Settings, reconcilers: list[Reconciler]) -> list[Resource]:

@@ -31,12 +31,8 @@ async def demo(
         from crosscurrent.story import run_story  # noqa: PLC0415
 
         return await run_story(configuration.load(config, required=True))
-    if not real:
-        raise UsageError(
-            "the demo on simulated clusters comes with a later version", "run it on real ones: crosscurrent demo --real"
-        )
     if not MIN_CLUSTERS <= clusters <= MAX_CLUSTERS:
         raise UsageError(f"--clusters {clusters} is not between {MIN_CLUSTERS} and {MAX_CLUSTERS}")
     from crosscurrent.demo import run_demo  # noqa: PLC0415 - after the arguments are known to be right
 
-    return await run_demo(clusters, keep=keep)
+    return await run_demo(clusters, real=real, keep=keep)

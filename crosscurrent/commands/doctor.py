@@ -16,23 +16,26 @@ from crosscurrent.connect import connected
 from crosscurrent.errors import UserError
 from crosscurrent.findings import Finding, Level, examine
 from crosscurrent.options import ConfigFile
-from crosscurrent.output import Format, dump, paint, say
+from crosscurrent.output import Format, dump, paint, printable, say
 from crosscurrent.stream_report import stream_findings
 from engine.runtime.ports import EventLogError
 
 _MARKS = {Level.FINE: ("✓", "good"), Level.NOTE: ("·", "dim"), Level.WRONG: ("✗", "bad")}
 
 
-class DoctorFormat(StrEnum):
+class ReportFormat(StrEnum):
     """`-o` of a report."""
 
-    TEXT = "text"
+    TABLE = "table"
     JSON = "json"
+    YAML = "yaml"
 
 
 async def doctor(
     *,
-    output: Annotated[DoctorFormat, Parameter(name=["--output", "-o"], help="Form of the report.")] = DoctorFormat.TEXT,
+    output: Annotated[
+        ReportFormat, Parameter(name=["--output", "-o"], help="Form of the report.")
+    ] = ReportFormat.TABLE,
     config: ConfigFile = None,
 ) -> int:
     """Say what is wrong, and what to do about it."""
@@ -52,17 +55,17 @@ async def doctor(
     return report(findings, output)
 
 
-def report(findings: Sequence[Finding], output: DoctorFormat) -> int:
+def report(findings: Sequence[Finding], output: ReportFormat) -> int:
     """Print findings; 1 when something is wrong."""
     wrong = sum(finding.level is Level.WRONG for finding in findings)
-    if output is DoctorFormat.JSON:
-        say(dump({"healthy": not wrong, "findings": list(findings)}, Format.JSON))
+    if output is not ReportFormat.TABLE:
+        say(dump({"healthy": not wrong, "findings": list(findings)}, Format(output.value)))
         return 1 if wrong else 0
     for finding in findings:
         mark, mood = _MARKS[finding.level]
-        say(f"{paint(mark, mood, sys.stdout)} {finding.check}: {finding.message}")
+        say(f"{paint(mark, mood, sys.stdout)} {printable(f'{finding.check}: {finding.message}')}")
         for line in finding.advice.splitlines():
-            say(f"    {line}")
+            say(f"    {printable(line)}")
     say()
     say("Nothing is wrong." if not wrong else f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.")
     return 1 if wrong else 0

@@ -5,17 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import time
+from collections.abc import AsyncIterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
 
+from crosscurrent import completers
 from crosscurrent import settings as configuration
 from crosscurrent.connect import connected
-from crosscurrent.options import ConfigFile
-from crosscurrent.output import paint, parse_time, say
+from crosscurrent.errors import UsageError
+from crosscurrent.options import ConfigFile, Fields, Labels
+from crosscurrent.output import cut, paint, parse_time, printable, say, terminal_width
 from crosscurrent.selection import Filter
+from crosscurrent.selectors import EVERYTHING, Selector
 from crosscurrent.times import moment
 from engine.runtime.ports import EventLog, Record
 from schemas import subjects
@@ -23,6 +27,10 @@ from schemas.facts import Cause, FactType, SyncType, decode_fact, decode_sync
 
 _WIDTHS = (12, 9, 12, 28, 44)
 """Columns of a stream cannot be fitted to rows that have not come; these fit most names."""
+_NARROW_WIDTHS = (8, 8, 8, 12, 22)
+"""On a terminal that is narrower than `_NARROW`: no milliseconds, and the plural without its group."""
+_NARROW = 120
+_GAP = "  "
 _WORDS = {
     FactType.ADDED: ("ADDED", "good"),
     FactType.UPDATED: ("UPDATED", ""),
@@ -41,52 +49,99 @@ class EventsFormat(StrEnum):
     JSON = "json"
 
 
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records to show."""
+
+    filter: Filter = Filter()
+    selector: Selector = EVERYTHING
+    since: float | None = None
+    """Wall time to begin at; None: now."""
+    snapshot: bool = False
+    follow: bool = True
+
+    def selects(self, data: bytes | memoryview) -> bool:
+        """Return whether an object, as JSON, satisfies the selectors; what a tombstone says of it counts."""
+        if self.selector.everything:
+            return True
+        return self.selector.selects(msgspec.json.decode(data, type=dict[str, Any] | None) or {})
+
+
 async def events(
-    filter: Annotated[str, Parameter(help="cluster/resource/namespace/name globs, or a subject.")] = "",  # noqa: A002 - its name in --help
+    filter: Annotated[  # noqa: A002 - its name in --help
+        str, Parameter(help="cluster/resource/namespace/name globs, or a subject.", completer=completers.filters)
+    ] = "",
     /,
     *,
     since: Annotated[str | None, Parameter(help="Begin there: 10m (ago), or 2026-11-23T10:00:00Z.")] = None,
     snapshot: Annotated[bool, Parameter(negative=(), help="Begin with everything as it is now.")] = False,
+    watch: Annotated[
+        bool, Parameter(name=["--watch", "-w"], negative="--no-watch", help="Go on, or end with what has happened.")
+    ] = True,
+    selector: Labels = "",
+    field_selector: Fields = "",
     output: Annotated[EventsFormat, Parameter(name=["--output", "-o"], help="Form of each line.")] = EventsFormat.TABLE,
     config: ConfigFile = None,
 ) -> int:
     """Follow what the watchers see, as it happens."""
-    chosen = Filter.parse(filter)
-    start = moment(since, time.time()) if since else None
-    settings = configuration.load(config)
-    async with connected(settings) as log:
-        await follow_events(log, Printer(chosen, output), since=start, snapshot=snapshot)
+    if not watch and since is None and not snapshot:
+        raise UsageError("--no-watch shows nothing by itself", "say from when with --since, or --snapshot")
+    choice = Choice(
+        filter=Filter.parse(filter),
+        selector=Selector(selector, field_selector),
+        since=moment(since, time.time()) if since else None,
+        snapshot=snapshot,
+        follow=watch,
+    )
+    async with connected(configuration.load(config)) as log:
+        await show_events(log, choice, output)
     return 0
 
 
-async def follow_events(log: EventLog, printer: Printer, *, since: float | None, snapshot: bool) -> None:
-    """Print records until interrupted."""
-    filters = printer.chosen.subjects
+async def show_events(log: EventLog, choice: Choice, output: EventsFormat) -> None:
+    """Print records until interrupted or, without `follow`, up to now."""
+    filters = choice.filter.subjects
     # Taken before the snapshot is read: what changes meanwhile is shown twice rather than never.
-    after = 0 if since is not None else await log.last_sequence("FACTS")
+    now = await log.last_sequence("FACTS")
+    printer = Printer(choice, output)
     printer.heading()
-    if snapshot:
+    if choice.snapshot:
         async for record in log.scan("STATE", filters):
             printer.show(record, snapshot=True)
-    async for record in log.follow("FACTS", filters, after=after):
-        if since is not None:
-            if (stored := parse_time(record.time)) is not None and stored < since:
-                continue
-            since = None
-        printer.show(record)
+    if choice.follow or choice.since is not None:
+        async for record in _records(log, choice, now):
+            printer.show(record)
+
+
+async def _records(log: EventLog, choice: Choice, now: int) -> AsyncIterator[Record]:
+    """Iterate over records from the time on that was asked for, else from the sequence `now` on."""
+    filters, since = choice.filter.subjects, choice.since
+    last = 0
+    if not choice.follow:
+        last = max([record.seq async for record in log.scan("FACTS", filters, headers_only=True)], default=0)
+        if not last:
+            return
+    async for record in log.follow("FACTS", filters, after=now if since is None else 0):
+        stored = parse_time(record.time)
+        if since is None or stored is None or stored >= since:
+            since = None  # what follows is later
+            yield record
+        if last and record.seq >= last:
+            return
 
 
 class Printer:
     """Prints the records that a filter selects."""
 
-    def __init__(self, chosen: Filter, output: EventsFormat) -> None:
-        self.chosen = chosen
+    def __init__(self, choice: Choice, output: EventsFormat) -> None:
+        self._choice = choice
         self._output = output
+        self._width = terminal_width()
+        self._narrow = 0 < self._width < _NARROW
 
     def heading(self) -> None:
         """Print the head of the table."""
         if self._output is EventsFormat.TABLE:
-            say(_aligned(("TIME", "TYPE", "CLUSTER", "RESOURCE", "NAME"), "DETAIL"))
+            say(self._aligned(("TIME", "TYPE", "CLUSTER", "RESOURCE", "NAME"), "DETAIL"))
             sys.stdout.flush()
 
     def show(self, record: Record, *, snapshot: bool = False) -> None:
@@ -103,20 +158,21 @@ class Printer:
 
     def _fact(self, record: Record, *, snapshot: bool) -> str | None:
         ref = subjects.parse_fact(record.subject)
-        if not self.chosen.shows_fact(ref):
+        if not self._choice.filter.shows_fact(ref):
             return None
         fact = decode_fact(record.body)
-        if snapshot and fact.deleted:
+        if (snapshot and fact.deleted) or not self._choice.selects(fact.data):
             return None
         detail = fact.resourceversion if fact.cause is Cause.OBSERVED else f"{fact.resourceversion} ({fact.cause})"
-        resource = f"{ref.resource}.{ref.group}" if ref.group else ref.resource
         word, mood = ("PRESENT", "") if snapshot else _WORDS[fact.type]
         place = f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name
-        return _aligned((_clock(fact.time), word, ref.cluster, resource, place), detail, mood)
+        return self._aligned(
+            (_clock(fact.time), word, ref.cluster, self._type(ref.group, ref.resource), place), detail, mood
+        )
 
     def _sync(self, record: Record) -> str | None:
         cluster, group, plural = subjects.parse_sync(record.subject)
-        if not self.chosen.shows_sync(cluster, group, plural):
+        if not self._choice.filter.shows_sync(cluster, group, plural):
             return None
         sync = decode_sync(record.body)
         if sync.type is SyncType.BOOKMARK and self._output is EventsFormat.TABLE:
@@ -125,14 +181,18 @@ class Printer:
         detail = sync.data.reason
         if sync.type is SyncType.COMPLETED:
             detail = f"{sync.data.objects} object{'s' * (sync.data.objects != 1)}"
-        resource = f"{plural}.{group}" if group else plural
-        return _aligned((_clock(sync.time), word, cluster, resource, ""), detail, mood)
+        return self._aligned((_clock(sync.time), word, cluster, self._type(group, plural), ""), detail, mood)
 
+    def _type(self, group: str, plural: str) -> str:
+        return f"{plural}.{group}" if group and not self._narrow else plural
 
-def _aligned(cells: tuple[str, ...], detail: str, mood: str = "") -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells, _WIDTHS, strict=True)]
-    padded[1] = paint(padded[1], mood)
-    return "  ".join((*padded, detail)).rstrip()
+    def _aligned(self, cells: tuple[str, ...], detail: str, mood: str = "") -> str:
+        widths = _NARROW_WIDTHS if self._narrow else _WIDTHS
+        shown = [cells[0][: widths[0]], *map(printable, cells[1:])]
+        padded = [cell.ljust(width) for cell, width in zip(shown, widths, strict=True)]
+        room = self._width - len(_GAP.join(padded)) - len(_GAP) if self._width else 0
+        padded[1] = paint(padded[1], mood)
+        return _GAP.join((*padded, cut(printable(detail), room))).rstrip()
 
 
 def _clock(text: str) -> str:

@@ -1,157 +1,204 @@
-"""`crosscurrent get`: list or show objects across clusters, as STATE has them."""
+"""`crosscurrent get`: list, show or watch objects across clusters, as STATE has them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
 
+from crosscurrent import completers
 from crosscurrent import settings as configuration
-from crosscurrent.columns import columns_of
+from crosscurrent.columns import NONE, read_columns
 from crosscurrent.connect import connected
-from crosscurrent.errors import UsageError, UserError
+from crosscurrent.errors import UsageError, UserError, did_you_mean
 from crosscurrent.fleet import TypeSync, read_types
-from crosscurrent.options import AllNamespaces, Cluster, ConfigFile, Namespace, Output
-from crosscurrent.output import Format, age, dump, note, say, table
+from crosscurrent.listing import Printer, Style, print_documents
+from crosscurrent.objects import Row, Selection, Watched
+from crosscurrent.options import (
+    AllNamespaces,
+    Clusters,
+    ConfigFile,
+    Fields,
+    Labels,
+    Namespace,
+    NoHeadings,
+    Output,
+    Watch,
+    split,
+)
+from crosscurrent.output import Format, note, say
 from crosscurrent.resources import resolve
+from crosscurrent.selectors import EVERYTHING, Selector
+from crosscurrent.targets import NO_NAMESPACE, Target, parse_targets
 from engine.runtime.ports import EventLog
-from schemas import subjects
-from schemas.facts import decode_fact
-from schemas.names import ObjectRef
-
-CLUSTER_ANNOTATION = "crosscurrent.dev/cluster"
-"""Added to what `-o json` and `-o yaml` print: an object does not say by itself which cluster it is of."""
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What to get."""
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked, before the types are known."""
 
-    resource: str
-    name: str = ""
+    targets: tuple[Target, ...]
     namespace: str = "default"
     """Empty: every namespace."""
-    cluster: str = ""
+    clusters: tuple[str, ...] = ()
     """Empty: every cluster."""
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One object."""
-
-    ref: ObjectRef
-    body: dict[str, Any]
+    selector: Selector = EVERYTHING
+    ignore_missing: bool = False
 
 
 async def get(
-    resource: Annotated[str, Parameter(help="Type, as in deployments, deploy or deployments.apps.")],
-    name: Annotated[str | None, Parameter(help="Only the object of this name.")] = None,
-    /,
-    *,
+    *what: Annotated[
+        str, Parameter(name="TYPE [NAME...] | TYPE/NAME", completer=completers.objects, help="See below.")
+    ],
     namespace: Namespace = None,
     all_namespaces: AllNamespaces = False,
-    cluster: Cluster = None,
+    cluster: Clusters = (),
+    selector: Labels = "",
+    field_selector: Fields = "",
     output: Output = Format.TABLE,
+    watch: Watch = False,
+    changes: Annotated[
+        bool, Parameter(name="--output-watch-events", negative=(), help="With -w: say what became of each object.")
+    ] = False,
+    no_headers: NoHeadings = False,
+    show_labels: Annotated[bool, Parameter(negative=(), help="End each line of a table with the labels.")] = False,
+    ignore_not_found: Annotated[
+        bool, Parameter(negative=(), help="Exit with 0 when an object that is named does not exist.")
+    ] = False,
     config: ConfigFile = None,
 ) -> int:
-    """List or show objects across clusters."""
+    """List, show or watch objects across clusters."""
+    targets = parse_targets(what)
+    named = any(target.names for target in targets)
     if namespace and all_namespaces:
         raise UsageError("-n and -A exclude each other")
-    if name and all_namespaces:
+    if named and all_namespaces:
         raise UsageError("an object cannot be got by name across all namespaces", "name its namespace with -n")
-    chosen = Selection(
-        resource=resource,
-        name=name or "",
+    if named and (selector or field_selector):
+        raise UsageError("a name and a selector exclude each other")
+    question = Question(
+        targets=tuple(targets),
         namespace="" if all_namespaces else namespace or "default",
-        cluster=cluster or "",
+        clusters=split(cluster),
+        selector=Selector(selector, field_selector),
+        ignore_missing=ignore_not_found,
     )
-    settings = configuration.load(config)
-    async with connected(settings) as log:
-        return await show_objects(log, chosen, output)
+    style = Style(form=output, headings=not no_headers, labels=show_labels, changes=changes)
+    async with connected(configuration.load(config)) as log:
+        if watch:
+            await follow_objects(log, question, style)
+        return await show_objects(log, question, style)
 
 
-async def show_objects(log: EventLog, chosen: Selection, output: Format) -> int:
-    """Print what STATE holds of a selection; 1 when an object asked for by name is nowhere."""
-    types = await read_types(log, chosen.cluster or "*")
-    if chosen.cluster and not types:
-        known = sorted({item.cluster for item in await read_types(log)})
-        raise UserError(
-            f"no cluster {chosen.cluster!r}", f"clusters that have reported: {', '.join(known)}" if known else ""
-        )
-    group, plural = resolve(chosen.resource, types)
-    rows = await _read(log, chosen, group, plural)
-    unsynced = [item for item in types if (item.group, item.plural) == (group, plural) and not item.synced]
-    for item in unsynced:
-        note(f"warning: {item.group_resource} of {item.cluster} is not synced ({item.reason}): it may be incomplete")
-    if not rows:
-        return _nothing(chosen, f"{plural}.{group}" if group else plural, unsynced)
-    _print(rows, output, group, plural, one=bool(chosen.name) and len(rows) == 1)
+async def show_objects(log: EventLog, question: Question, style: Style) -> int:
+    """Print what STATE holds; 1 when an object asked for by name is nowhere."""
+    types = await _types(log, question)
+    chosen = [_selection(target, question, types) for target in question.targets]
+    found = [(selection, await Watched(log, selection).read()) for selection in chosen]
+    _warn(types, chosen)
+    if style.form.tabular or style.form is Format.NAME:
+        await _print_tables(log, found, style)
+    elif any(rows for _, rows in found) or not any(selection.names for selection in chosen):
+        rows = [row for _, listed in found for row in listed]
+        print_documents(rows, style.form, one=len(rows) == 1 and all(selection.names for selection in chosen))
+    missing = [text for selection, rows in found for text in _missing(selection, rows, types)]
+    _complain(missing, question)
+    if not missing and not any(rows for _, rows in found):
+        note(f"No {', '.join(s.group_resource for s in chosen)} found {_place(chosen[0])}.")
     return 0
 
 
-async def _read(log: EventLog, chosen: Selection, group: str, plural: str) -> list[Row]:
-    rows = []
-    async for record in log.scan("STATE", _filters(chosen, group, plural)):
-        fact = decode_fact(record.body)
-        body = None if fact.deleted else msgspec.json.decode(fact.data, type=dict[str, Any] | None)
-        if body is not None:
-            rows.append(Row(subjects.parse_fact(record.subject), body))
-    return sorted(rows, key=lambda row: row.ref)
+async def follow_objects(log: EventLog, question: Question, style: Style) -> None:
+    """Print what STATE holds, then what changes, until interrupted."""
+    if len(question.targets) > 1:
+        raise UsageError("several types or places cannot be watched at once", "watch one, or use `crosscurrent events`")
+    types = await _types(log, question)
+    selection = _selection(question.targets[0], question, types)
+    after = await log.last_sequence("STATE")
+    watched = Watched(log, selection)
+    rows = await watched.read()
+    _warn(types, [selection])
+    _complain(_missing(selection, rows, types), question)
+    printer = await _printer(log, selection, style)
+    printer.first(rows)
+    async for change, row in watched.changes(after):
+        printer.change(change, row)
 
 
-def _filters(chosen: Selection, group: str, plural: str) -> list[str]:
-    """Return NATS filters: the namespace asked for, and `_` too because the type may be cluster-scoped."""
-    head = subjects.facts_of(chosen.cluster or "*", group, plural).removesuffix(">")
-    name = subjects.escape(chosen.name) if chosen.name else "*"
-    if not chosen.namespace:
-        return [f"{head}*.{name}"]
-    return [f"{head}{subjects.escape(chosen.namespace)}.{name}", f"{head}_.{name}"]
+async def _types(log: EventLog, question: Question) -> list[TypeSync]:
+    """Return the types of the clusters in question.
 
+    Raises:
+        UserError: when one of them has never reported.
 
-def _nothing(chosen: Selection, resource: str, unsynced: Sequence[TypeSync]) -> int:
-    place = f"in namespace {chosen.namespace}" if chosen.namespace else "in any namespace"
-    where = f"of cluster {chosen.cluster}" if chosen.cluster else "of any cluster"
-    if not chosen.name:
-        note(f"No {resource} found {place} {where}.")
-        return 0
-    if unsynced:
-        clusters = ", ".join(item.cluster for item in unsynced)
+    """
+    types = await read_types(log)
+    known = sorted({item.cluster for item in types})
+    wanted = {*question.clusters, *(target.cluster for target in question.targets if target.cluster)}
+    for name in sorted(wanted - set(known)):
         raise UserError(
-            f'{resource} "{chosen.name}" {place} {where}: unknown, because {clusters} is not synced',
-            "`crosscurrent doctor` says why",
+            f"no cluster {name!r}",
+            did_you_mean(name, known) or (f"clusters that have reported: {', '.join(known)}" if known else ""),
         )
-    raise UserError(f'{resource} "{chosen.name}" not found {place} {where}')
+    return [item for item in types if not wanted or item.cluster in wanted]
 
 
-def _print(rows: Sequence[Row], output: Format, group: str, plural: str, *, one: bool) -> None:
-    if output is Format.NAME:
-        resource = f"{plural}.{group}" if group else plural
-        for row in rows:
-            say(f"{row.ref.cluster}/{resource}/{row.ref.namespace or '_'}/{row.ref.name}")
-    elif output in (Format.JSON, Format.YAML):
-        items = [_annotated(row) for row in rows]
-        say(dump(items[0] if one else {"apiVersion": "v1", "kind": "List", "items": items}, output))
-    else:
-        say(_drawn(rows, group, plural, wide=output is Format.WIDE))
+def _selection(target: Target, question: Question, types: Sequence[TypeSync]) -> Selection:
+    group, plural = resolve(target.resource, types)
+    return Selection(
+        group=group,
+        plural=plural,
+        names=target.names,
+        namespace=question.namespace if target.namespace is None else target.namespace,
+        clusters=(target.cluster,) if target.cluster else question.clusters,
+        selector=question.selector,
+    )
 
 
-def _annotated(row: Row) -> dict[str, Any]:
-    metadata = row.body.get("metadata") or {}
-    annotations = {**(metadata.get("annotations") or {}), CLUSTER_ANNOTATION: row.ref.cluster}
-    return {**row.body, "metadata": {**metadata, "annotations": annotations}}
+async def _print_tables(log: EventLog, found: Sequence[tuple[Selection, Sequence[Row]]], style: Style) -> None:
+    several = len(found) > 1
+    filled = [(selection, rows) for selection, rows in found if rows]
+    for number, (selection, rows) in enumerate(filled):
+        if number and style.form.tabular:
+            say()
+        printer = await _printer(log, selection, style, kinds=several)
+        printer.rows(rows)
 
 
-def _drawn(rows: Sequence[Row], group: str, plural: str, *, wide: bool) -> str:
-    now = time.time()
-    extra = columns_of(group, plural)
-    titles = ["CLUSTER", "NAMESPACE", "NAME", *(title for title, _ in extra), "AGE"]
-    cells = []
-    for row in rows:
-        metadata = row.body.get("metadata") or {}
-        line = [row.ref.cluster, row.ref.namespace, row.ref.name, *(read(row.body) for _, read in extra)]
-        line.append(age(metadata.get("creationTimestamp") or "", now))
-        if wide:
-            line += [metadata.get("uid") or "", metadata.get("resourceVersion") or ""]
-        cells.append(line)
-    return table([*titles, "UID", "VERSION"] if wide else titles, cells)
+async def _printer(log: EventLog, selection: Selection, style: Style, *, kinds: bool = False) -> Printer:
+    columns = NONE
+    if style.form.tabular:
+        columns = await read_columns(log, selection.group, selection.plural, wide=style.form is Format.WIDE)
+    return Printer(selection, columns, style, kinds=kinds)
+
+
+def _warn(types: Sequence[TypeSync], chosen: Sequence[Selection]) -> None:
+    for item in types:
+        if not item.synced and any(selection.concerns(item) for selection in chosen):
+            note(
+                f"warning: {item.group_resource} of {item.cluster} is not synced ({item.reason}): it may be incomplete"
+            )
+
+
+def _missing(selection: Selection, rows: Sequence[Row], types: Sequence[TypeSync]) -> list[str]:
+    """Return an error for each name that no row has: not found, or unknown where the type is not synced."""
+    unsynced = ", ".join(item.cluster for item in types if not item.synced and selection.concerns(item))
+    found = {row.ref.name for row in rows}
+    verdict = f": unknown, because {unsynced} is not synced" if unsynced else ""
+    return [
+        f'{selection.group_resource} "{name}"{verdict or " not found"} {_place(selection)}'
+        for name in selection.names
+        if name not in found
+    ]
+
+
+def _complain(missing: Sequence[str], question: Question) -> None:
+    if missing and not question.ignore_missing:
+        raise UserError("\n".join(missing), "`crosscurrent doctor` says why" if ": unknown, " in missing[0] else "")
+
+
+def _place(selection: Selection) -> str:
+    space = f"in namespace {selection.namespace} of" if selection.namespace else "in any namespace of"
+    clusters = f"cluster {', '.join(selection.clusters)}" if selection.clusters else "any cluster"
+    return f"{'in' if selection.namespace == NO_NAMESPACE else space} {clusters}"

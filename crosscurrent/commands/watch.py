@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from crosscurrent import logs, processes
+from crosscurrent import completers, logs, processes
 from crosscurrent import settings as configuration
 from crosscurrent.health import LOOPBACK
 from crosscurrent.host import Ports, host
@@ -15,7 +15,7 @@ from crosscurrent.options import Bind, ConfigFile, MetricsPort, ProbePort
 
 
 async def watch(
-    cluster: Annotated[str, Parameter(help="Name of a configured cluster.")],
+    cluster: Annotated[str, Parameter(help="Name of a configured cluster.", completer=completers.declared_clusters)],
     /,
     *,
     probe_port: ProbePort = 0,

@@ -105,7 +105,7 @@ def api_server_arguments(layout: Layout, *, audit: bool, extra: Sequence[str]) -
         "service-account-issuer": SERVICE_ACCOUNT_ISSUER,
         "service-account-key-file": layout.file("service-account.key"),
         "service-account-signing-key-file": layout.file("service-account.key"),
-        "service-cluster-ip-range": "10.0.0.0/24",
+        "service-cluster-ip-range": "10.0.0.0/16",
         # It wants each namespace's default ServiceAccount, which a controller makes that usually is not there.
         "disable-admission-plugins": "ServiceAccount",
         "allow-privileged": "true",

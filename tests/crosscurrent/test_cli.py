@@ -53,23 +53,50 @@ def test_help_lists_every_command(capsys: Capture) -> None:
         ["get", "deploy", "--at", "10m"],
         ["get", "deploy", "-A", "-n", "x"],
         ["get", "deploy", "name", "-A"],
+        ["get", "deploy", "foo/x"],
+        ["get", "a/b/c"],
+        ["get", "deploy", "-l", "a in b"],
+        ["get", "deploy", "--field-selector", "a"],
+        ["get", "deploy", "name", "-l", "a=b"],
+        ["events", "--no-watch"],
+        ["completion", "tcsh"],
         ["events", "a/b/c/d/e"],
         ["events", "--since", "yesterday"],
         ["clusters", "--zzz"],
         ["watch"],
-        ["demo"],
-        ["demo", "--real", "--clusters", "1"],
+        ["demo", "--clusters", "1"],
     ],
     ids=" ".join,
 )
-def test_a_command_called_the_wrong_way_exits_with_2(arguments: list[str], capsys: Capture) -> None:
-    assert cli.run(arguments) == 2
-    assert "Traceback" not in capsys.readouterr().err
+def test_a_command_called_the_wrong_way_exits_with_1_and_points_to_its_help(
+    arguments: list[str], capsys: Capture
+) -> None:
+    assert cli.run(arguments) == 1
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: ")
+    command = f" {arguments[0]}" if arguments[0] in PAGES else ""
+    assert last == f"See 'crosscurrent{command} --help' for usage."
 
 
-def test_the_demo_says_that_it_needs_real_clusters(capsys: Capture) -> None:
-    assert cli.run(["demo"]) == 2
-    assert "crosscurrent demo --real" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [(["evnts"], "events"), (["clusters", "--watc"], "--watch"), (["get", "deploy", "-o", "xml"], "json")],
+)
+def test_what_was_mistyped_is_answered_with_what_may_be_meant(
+    arguments: list[str], suggestion: str, capsys: Capture
+) -> None:
+    assert cli.run(arguments) == 1
+    assert suggestion in capsys.readouterr().err
+
+
+def test_called_by_kubectl_it_calls_itself_so(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/kubectl-crosscurrent", "get", "--help"])
+    assert cli.run() == 0
+    text = capsys.readouterr().out
+    assert "Usage: kubectl crosscurrent get" in text
+    assert "$ kubectl crosscurrent get deployments -A" in text
+    assert cli.run(["get"]) == 1
+    assert "See 'kubectl crosscurrent get --help'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["clusters"], ["get", "deploy"], ["events"]])
@@ -156,7 +183,7 @@ def test_watch_names_the_clusters_that_there_are(elsewhere: Path, capsys: Captur
 def test_the_number_of_workers_can_be_overridden_within_reason(elsewhere: Path, capsys: Capture) -> None:
     (elsewhere / "crosscurrent.yaml").write_text(HEAD)
     assert up.with_workers(load(required=True), 4).config.workers == 4
-    assert cli.run(["up", "--workers", "1000"]) == 2
+    assert cli.run(["up", "--workers", "1000"]) == 1
     assert "1000 is not between 0 and 64" in capsys.readouterr().err
 
 

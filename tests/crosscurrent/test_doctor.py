@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from crosscurrent import findings
-from crosscurrent.commands.doctor import DoctorFormat, report
+from crosscurrent.commands.doctor import ReportFormat, report
 from crosscurrent.findings import Finding, Level, examine
 from crosscurrent.stream_report import ConsumerReport, StreamReport, stream_findings
 from engine.runtime.ports import Message, Record
@@ -43,7 +43,7 @@ async def test_a_healthy_fleet_has_no_findings(capsys: Capture) -> None:
     log = await healthy()
     found = await examine(log, (C1, C2), time.time())
     assert {finding.level for finding in found} == {Level.FINE}
-    assert report(found, DoctorFormat.TEXT) == 0
+    assert report(found, ReportFormat.TABLE) == 0
     assert capsys.readouterr().out.endswith("Nothing is wrong.\n")
 
 
@@ -124,7 +124,7 @@ async def test_a_fleet_wide_failure_is_summed_up() -> None:
 
 
 async def test_the_report_can_be_read_by_programs(fleet: MemoryLog, capsys: Capture) -> None:
-    assert report(await examine(fleet, (), time.time()), DoctorFormat.JSON) == 1
+    assert report(await examine(fleet, (), time.time()), ReportFormat.JSON) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["healthy"] is False
     assert {finding["level"] for finding in document["findings"]} == {"fine", "wrong"}

@@ -7,9 +7,10 @@ import json
 
 import pytest
 
-from crosscurrent.commands.events import EventsFormat, Printer, follow_events
+from crosscurrent.commands.events import Choice, EventsFormat, show_events
 from crosscurrent.errors import UsageError
 from crosscurrent.selection import Filter
+from crosscurrent.selectors import Selector
 from crosscurrent.times import moment
 from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
@@ -25,9 +26,8 @@ async def shown(
     since: float | None = None, snapshot: bool = False,
 ) -> list[str]:  # fmt: skip
     """Follow while a Deployment, a Foo and a sync record come in; return the lines."""
-    following = asyncio.create_task(
-        follow_events(fleet, Printer(Filter.parse(text), output), since=since, snapshot=snapshot)
-    )
+    choice = Choice(filter=Filter.parse(text), since=since, snapshot=snapshot)
+    following = asyncio.create_task(show_events(fleet, choice, output))
     await asyncio.sleep(0.02)
     await fleet.publish(
         [
@@ -117,3 +117,43 @@ def test_times_may_be_lengths_or_rfc3339(text: str, expected: float) -> None:
 def test_a_time_that_is_neither_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError):
         moment(text, 1000.0)
+
+
+async def test_without_following_events_ends_with_what_has_happened(fleet: MemoryLog, capsys: Capture) -> None:
+    choice = Choice(filter=Filter.parse("*/deployments"), since=0.0, follow=False)
+    async with asyncio.timeout(10):
+        await show_events(fleet, choice, EventsFormat.TABLE)
+    words = [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert words == ["SYNCED", "SYNCED", "ADDED", "ADDED", "DELETED"]
+    async with asyncio.timeout(10):
+        await show_events(fleet, Choice(filter=Filter.parse("nowhere"), since=0.0, follow=False), EventsFormat.JSON)
+    assert capsys.readouterr().out == ""
+
+
+async def test_events_can_be_selected_by_labels_and_fields(fleet: MemoryLog, capsys: Capture) -> None:
+    for labels, fields, names in (
+        ("", "spec.replicas=3", ["default/example-foo"]),
+        ("app", "", []),
+        ("!app", "metadata.name=web", ["shop/web"]),
+    ):
+        choice = Choice(
+            filter=Filter.parse("cluster2/deployments/*/*"),
+            selector=Selector(labels, fields),
+            since=0.0,
+            follow=False,
+        )
+        await show_events(fleet, choice, EventsFormat.TABLE)
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+        assert [line[4] for line in lines if line[1] == "ADDED"] == names
+
+
+async def test_a_narrow_terminal_gets_narrow_columns(
+    fleet: MemoryLog, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    await show_events(fleet, Choice(since=0.0, follow=False), EventsFormat.TABLE)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("foos " in line and "samplecontroller" not in line for line in lines)

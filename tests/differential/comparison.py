@@ -63,7 +63,7 @@ def first_difference(script: Script, real: Transcript, simulated: Transcript, ta
             continue
         operation = script.operations[int(where)] if where.isdigit() else None
         paths, lines = [], []
-        for path, one, other in differences(expected, got):
+        for path, one, other in differences(*_outlines(expected, got)):
             found = allowance(operation, path, one, other)
             if found is None:
                 paths.append(path)
@@ -73,6 +73,18 @@ def first_difference(script: Script, real: Transcript, simulated: Transcript, ta
         if lines:
             return Difference(script, where, tuple(paths), tuple(lines))
     return None
+
+
+def _outlines(expected: Any, got: Any) -> tuple[Any, Any]:
+    """Return both sides as they are, unless one was refused and the other was not: then what each says of that."""
+    if isinstance(expected, list) or expected["status"] == got["status"]:
+        return expected, got
+    return _outline(expected), _outline(got)
+
+
+def _outline(answer: Any) -> Any:
+    body = answer["body"]
+    return {"status": f"{answer['status']} {body.get('message', '') if isinstance(body, dict) else body}"}
 
 
 def differences(expected: Any, got: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

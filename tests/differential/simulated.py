@@ -10,9 +10,11 @@ from engine.sandbox.simulator.api_server import SimulatedApiServer
 from engine.sandbox.simulator.controllers import Controllers
 from engine.sandbox.simulator.fleet import SimulatedFleet
 
+NO_CONTROLLERS = Controllers(garbage_collector=False, namespaces=False)
+
 
 @contextmanager
 def simulated_without_controllers(directory: Path) -> Iterator[SimulatedApiServer]:
     """Run a simulated cluster like a real one that has no kube-controller-manager: scripts are then the only writers."""
-    with SimulatedFleet(directory, names=["simulated"], controllers=Controllers.none()) as fleet:
+    with SimulatedFleet(directory, names=["simulated"], controllers=NO_CONTROLLERS) as fleet:
         yield fleet["simulated"]

@@ -34,11 +34,13 @@ class Body(msgspec.Struct, frozen=True):
     Attributes:
         value: whatever JSON can say.
         duplicates: paths of fields given twice, such as `spec.replicas`, in the order of the body.
+        raw: the body as sent, for messages that quote it; empty: it is not at hand.
 
     """
 
     value: Any
     duplicates: tuple[str, ...] = ()
+    raw: bytes = b""
 
 
 class Undecodable(ValueError):

@@ -1,8 +1,8 @@
 """One simulated cluster, assembled: what its API server does with requests, without HTTP, sockets, threads or sleeping.
 
-In: requests as method calls (see `api`), and the time from an injected clock. Out: answers as values, refusals as `ApiError`,
-watches as subscriptions, and, after each `run_due`, what controllers have done. The HTTP layer binds to this module; tests
-and virtual time use it directly. Everything here is for one thread.
+In: requests as method calls (see `api`), and the time from an injected clock. Out: answers as values, refusals as
+`ApiError`, watches as subscriptions, and, after each `run_due`, what controllers have done. The HTTP layer binds to this
+module; tests and virtual time use it directly. Everything here is for one thread.
 
 Writes are generators of admission requests, so that whoever runs them may wait for webhooks between their steps:
 `cluster.steps` has one method per write; the methods of the same names on the cluster run them at once, without webhooks.
@@ -30,7 +30,10 @@ IDENTITY_NAMESPACE = "kube-system"
 
 _NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
 _PRIORITY_CLASSES = {
-    "system-node-critical": (2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+    "system-node-critical": (
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
     "system-cluster-critical": (
         2_000_000_000,
         "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
@@ -81,7 +84,6 @@ class SimulatedCluster(ClusterApi):
         if self._journal is not None:
             self._journal.follow(self.store)
         self._bootstrap()
-        self.store.compact()  # watches start here: what came before was before the server was ready
 
     @property
     def types(self) -> TypeRegistry:

@@ -44,7 +44,7 @@ class _Fatal(Exception):
 def explained(schema: Schema, body: Any) -> str:
     """Return Go's message for a body that cannot be decoded."""
     try:
-        problems = _problems(schema, body, "", schema.name, schema.name)
+        problems = _problems(schema, body, "", schema.name, f"v1.{schema.name}")
     except _Fatal as fatal:
         return str(fatal)
     return problems[0]

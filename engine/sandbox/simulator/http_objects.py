@@ -152,6 +152,7 @@ class ObjectRequests:
             user_agent=exchange.user_agent,
             subresource=exchange.info.subresource,
             duplicates=body.duplicates,
+            body=body.raw,
             is_apply=is_apply,
         )
 

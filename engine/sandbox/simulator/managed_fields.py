@@ -217,7 +217,7 @@ class FieldManager:
     def _check_type(self, config: Json) -> None:
         version, kind = config.get("apiVersion", ""), config.get("kind", "")
         if (version, kind) != (self.api_version, self.kind):
-            raise bad_request(f"invalid object type: {version}, Kind={kind}")
+            raise bad_request(f"invalid object type: {version if '/' in version else f'/{version}'}, Kind={kind}")
         metadata = config.get("metadata")
         if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
             raise bad_request("metadata.managedFields must be nil")

@@ -51,6 +51,7 @@ class WriteOptions:
         user_agent: the User-Agent header; its part before the first slash names the field manager if none is given.
         field_validation: what to do with unknown and duplicate fields.
         duplicate_fields: paths of fields that the body gives twice, such as `spec.replicas`; only who parses JSON sees them.
+        body: as sent, for messages that quote it; empty: they quote the body's value.
         force: apply only: take fields from other managers.
         subresource: such as status or scale; empty: the object itself.
         user: who asks.
@@ -62,6 +63,7 @@ class WriteOptions:
     user_agent: str = ""
     field_validation: FieldValidation = "Warn"
     duplicate_fields: tuple[str, ...] = ()
+    body: bytes = b""
     force: bool = False
     subresource: str = ""
     user: User = ADMINISTRATOR
@@ -128,6 +130,7 @@ class WatchOptions:
         label_selector: empty: all.
         field_selector: empty: all.
         allow_bookmarks: whether the client understands bookmarks.
+        continue_token: not for watches, and refused.
         send_initial_events: WatchList: True: the current objects and a bookmark first; None: not given.
 
     """
@@ -137,6 +140,7 @@ class WatchOptions:
     label_selector: str = ""
     field_selector: str = ""
     allow_bookmarks: bool = False
+    continue_token: str = ""
     send_initial_events: bool | None = None
 
 

@@ -46,6 +46,7 @@ def write_options(
     user_agent: str,
     subresource: str,
     duplicates: tuple[str, ...] = (),
+    body: bytes = b"",
     is_apply: bool = False,
 ) -> WriteOptions:
     """Return the options of a create, update, patch or apply.
@@ -57,6 +58,7 @@ def write_options(
         user_agent: names the field manager when none is given.
         subresource: empty: the object itself.
         duplicates: paths of fields that the body gives twice.
+        body: as sent.
         is_apply: whether it is a server-side apply, which alone may force and must name its manager.
 
     Raises:
@@ -86,6 +88,7 @@ def write_options(
         user_agent=user_agent,
         field_validation=_FIELD_VALIDATIONS[validation],
         duplicate_fields=duplicates,
+        body=body,
         force=is_apply and is_true(query, "force"),
         subresource=subresource,
         user=user,
@@ -96,10 +99,13 @@ def list_options(query: Query) -> ListOptions:
     """Return the options of a list.
 
     Raises:
-        ApiError: 400 for a number that is none.
+        ApiError: 400 for a number that is none, 422 for options of watches.
 
     """
     _integer(query, "timeoutSeconds")
+    if "sendInitialEvents" in query:
+        message = "Forbidden: sendInitialEvents is forbidden for list"
+        _refuse("ListOptions", [Cause("FieldValueForbidden", message, "sendInitialEvents")])
     return ListOptions(
         limit=_integer(query, "limit") or 0,
         continue_token=_first(query, "continue"),
@@ -118,6 +124,7 @@ def watch_options(query: Query) -> WatchOptions:
         label_selector=_first(query, "labelSelector"),
         field_selector=_first(query, "fieldSelector"),
         allow_bookmarks=is_true(query, "allowWatchBookmarks"),
+        continue_token=_first(query, "continue"),
         send_initial_events=is_true(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
     )
 

@@ -238,7 +238,7 @@ def _check_watch(options: WatchOptions) -> tuple[bool, str]:
     """Return whether to send the current objects, and from which version on to watch."""
     send, match, version = options.send_initial_events, options.resource_version_match, options.resource_version
     if send is None and not match and version in {"", "0"}:  # what such watches have always done, spelled out
-        return True, version
+        send, match = True, NOT_OLDER_THAN
     causes = []
     if send is not None and match != NOT_OLDER_THAN:
         causes.append(_forbidden(f"sendInitialEvents requires setting resourceVersionMatch to {NOT_OLDER_THAN}"))
@@ -246,6 +246,8 @@ def _check_watch(options: WatchOptions) -> tuple[bool, str]:
         causes.append(_forbidden("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
     if match not in {"", NOT_OLDER_THAN}:
         causes.append(_unsupported(match, (NOT_OLDER_THAN,)))
+    if match and options.continue_token:
+        causes.append(_forbidden("resourceVersionMatch is forbidden when continue is provided"))
     _refuse(causes)
     return bool(send), version
 

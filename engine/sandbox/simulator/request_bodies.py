@@ -52,11 +52,11 @@ async def read_object(exchange: Exchange, kind: str) -> Body:
     except Undecodable as why:
         raise bodies.unrecognized(data, kind, why, is_yaml=is_yaml) from why
     if body.value is None:
-        return Body({})
+        return Body({}, raw=data)
     if not isinstance(body.value, dict):
         what = f"json: cannot unmarshal {bodies.go_type(body.value)} into Go value of type {_HEADER_TYPE}"
         raise bodies.unrecognized(data, kind, Undecodable(what), is_yaml=is_yaml)
-    return body
+    return Body(body.value, body.duplicates, data)
 
 
 async def read_delete_options(exchange: Exchange) -> DeleteOptions:

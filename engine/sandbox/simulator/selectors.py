@@ -281,7 +281,7 @@ def parse_field_selector(text: str, rtype: ResourceType) -> FieldSelector:
         return FieldSelector()
     getters = _getters(rtype)
     terms = []
-    for field, value, negated in _field_terms(text):
+    for field, value, negated in field_terms(text):
         get = getters.get(field)
         if get is None:
             raise bad_request(_unknown_field(rtype, field))
@@ -290,7 +290,13 @@ def parse_field_selector(text: str, rtype: ResourceType) -> FieldSelector:
 
 
 @lru_cache(_CACHED)
-def _field_terms(text: str) -> tuple[tuple[str, str, bool], ...]:
+def field_terms(text: str) -> tuple[tuple[str, str, bool], ...]:
+    """Return (field, value, negated) of each condition in a query's text.
+
+    Raises:
+        ApiError: 400.
+
+    """
     terms = []
     for part in sorted(_split(text)):
         if not part:

@@ -51,6 +51,8 @@ class ClusterState:
         self.types = types
         self.storage_types: dict[TypeKey, ResourceType] = {}
         self.store = Store(history_limit=history_limit)
+        for one in types:
+            self.store.collection(one.key)  # from the start, so that a watch may begin anywhere
         self.clock = clock
         self.random = random.Random(seed)  # noqa: S311 - uids and names of a simulation, repeatable by design
         self.admission: Admission | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from engine.sandbox.simulator.objects import empty_status
 from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
 
 Json = dict[str, Any]
@@ -19,6 +20,8 @@ CRD = ("apiextensions.k8s.io", "customresourcedefinitions")
 NAMESPACES = ("", "namespaces")
 PODS = ("", "pods")
 _DAEMON_SETS = ("apps", "daemonsets")
+_JOBS = ("batch", "jobs")
+_CONTROLLER_UID, _JOB_NAME = "controller-uid", "job-name"
 
 _GENERATION_FOLLOWS: dict[TypeKey, tuple[str, ...]] = {
     PODS: ("spec",),
@@ -87,6 +90,8 @@ def prepared_for_create(rtype: ResourceType, obj: Json, now: str) -> Json:
     result = dict(obj)
     if rtype.has_status:
         result.pop("status", None)
+        if (status := empty_status(rtype)) is not None:
+            result["status"] = status
     if has_generation(rtype):
         result["metadata"] = {**result["metadata"], "generation": 1}
     special = _ON_CREATE.get(rtype.key)
@@ -169,8 +174,35 @@ def _put_back(target: Json, source: Json, name: str) -> None:
 # What single types do
 
 
-def _new_pod(result: Json, _: Json, __: str) -> Json:
-    result["status"] = {"phase": "Pending", "qosClass": qos_class(result.get("spec") or {})}
+def _new_pod(result: Json, _: Json, now: str) -> Json:
+    spec = result.get("spec") or {}
+    result["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+    if spec.get("schedulingGates"):
+        gated = {
+            "type": "PodScheduled",
+            "status": "False",
+            "lastProbeTime": None,
+            "lastTransitionTime": now,
+            "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        }
+        result["status"]["conditions"] = [gated]
+    return result
+
+
+def _new_job(result: Json, _: Json, __: str) -> Json:
+    """Select the job's own pods, unless the request does that itself."""
+    spec, metadata = result["spec"], result["metadata"]
+    if spec.get("manualSelector"):
+        return result
+    template = spec.get("template") or {}
+    marks = {label: metadata["uid"] for label in (_CONTROLLER_UID, f"batch.kubernetes.io/{_CONTROLLER_UID}")}
+    marks |= {label: metadata.get("name", "") for label in (_JOB_NAME, f"batch.kubernetes.io/{_JOB_NAME}")}
+    below = template.get("metadata") or {}
+    template = {**template, "metadata": {**below, "labels": {**marks, **(below.get("labels") or {})}}}
+    selector = spec.get("selector") or {}
+    chosen = {f"batch.kubernetes.io/{_CONTROLLER_UID}": metadata["uid"], **(selector.get("matchLabels") or {})}
+    result["spec"] = {**spec, "selector": {**selector, "matchLabels": chosen}, "template": template}
     return result
 
 
@@ -216,6 +248,7 @@ _ON_CREATE: dict[TypeKey, Callable[[Json, Json, str], Json]] = {
     ("", "persistentvolumes"): _new_persistent_volume,
     ("", "persistentvolumeclaims"): _new_persistent_volume_claim,
     _DAEMON_SETS: _new_daemon_set,
+    _JOBS: _new_job,
 }
 
 

@@ -53,6 +53,13 @@ def table(
     }
 
 
+def custom_printer(columns: Sequence[PrinterColumn]) -> Printer:
+    """Return how a custom resource is printed whose definition names these columns; none: with its age."""
+    chosen = columns or (_AGE,)
+    heads = (Column(column.name, column.type, column.priority > 0) for column in chosen)
+    return Printer((Column("Name"), *heads), _custom_cells(chosen))
+
+
 def _included(obj: Json, include: str, version: str) -> Json | None:
     if include == "None":
         return None

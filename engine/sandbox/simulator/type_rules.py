@@ -41,6 +41,9 @@ _NAME_RULES: dict[TypeKey, NameRule] = {
 }
 """Types whose names are not DNS subdomains."""
 
+_META_KINDS = frozenset(("CreateOptions", "DeleteOptions", "ListOptions", "PatchOptions", "Status", "UpdateOptions"))
+"""Kinds that every version of every group knows."""
+
 _PLAIN_FINALIZER = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
 _SUMMARY_LENGTH = 30
 
@@ -79,7 +82,7 @@ class TypeRules:
             ApiError: 400.
 
         """
-        body = self._of_this_kind(body)
+        body = self._of_this_kind(body, options.body)
         try:
             found = objects.decoded(self.rtype, body, known)
         except WrongType as error:
@@ -197,7 +200,7 @@ class TypeRules:
             self._managers[subresource] = found
         return found
 
-    def _of_this_kind(self, body: Json) -> Json:
+    def _of_this_kind(self, body: Json, raw: bytes) -> Json:
         """Return a body with its apiVersion and kind, which built-in types may leave out.
 
         Raises:
@@ -211,20 +214,21 @@ class TypeRules:
             if not isinstance(value, str):
                 what = {bool: "bool", list: "array", dict: "object"}.get(type(value), "number")
                 text = f"json: cannot unmarshal {what} into Go struct field .{name} of type string"
-                raise self._unrecognized(body, f"couldn't get version/kind; json parse error: {text}")
+                raise self._unrecognized(body, f"couldn't get version/kind; json parse error: {text}", raw)
         if api_version.count("/") > 1:
-            raise self._unrecognized(body, f"unexpected GroupVersion string: {api_version}")
+            raise self._unrecognized(body, f"unexpected GroupVersion string: {api_version}", raw)
         if self.rtype.custom:
-            self._check_custom(body, api_version, kind)
+            self._check_custom(body, api_version, kind, raw)
             return body
         api_version, kind = api_version or self.rtype.group_version, kind or self.rtype.kind
         if why := self._unfit(api_version, kind):
             raise objects.undecodable(self.rtype, {"apiVersion": api_version, "kind": kind}, why)
         return {**body, "apiVersion": api_version, "kind": kind}
 
-    def _check_custom(self, body: Json, api_version: str, kind: str) -> None:
+    def _check_custom(self, body: Json, api_version: str, kind: str, raw: bytes) -> None:
         if not kind:
-            raise self._unrecognized(body, f"Object 'Kind' is missing in '{json_text(body)}'")
+            shown = raw.decode("utf-8", "replace") if raw else json_text(body)
+            raise self._unrecognized(body, f"Object 'Kind' is missing in '{shown}'", raw)
         expected = self.rtype.group_version
         if api_version != expected:
             text = f"the API version in the data ({api_version}) does not match the expected API version ({expected})"
@@ -241,14 +245,14 @@ class TypeRules:
         if (api_version, kind) == (self.rtype.group_version, self.rtype.kind):
             return ""
         group, _, version = api_version.rpartition("/")
-        if self._state.types.find_kind(group, version, kind) is None:
+        if self._state.types.find_kind(group, version, kind) is None and kind not in _META_KINDS:
             where = 'in scheme "pkg/runtime/scheme.go:111"'
             return f"no kind {quoted(kind)} is registered for version {quoted(api_version)} {where}"
         package = self.rtype.group.partition(".")[0] or "core"
         return f"converting ({version}.{kind}) to ({package}.{self.rtype.kind}): unknown conversion"
 
-    def _unrecognized(self, body: Json, why: str) -> ApiError:
-        text = json_text(body)
+    def _unrecognized(self, body: Json, why: str, raw: bytes) -> ApiError:
+        text = raw.decode("utf-8", "replace") if raw else json_text(body)
         summary = text if len(text) <= _SUMMARY_LENGTH else f"{text[:_SUMMARY_LENGTH]} ..."
         return bad_request(
             f"the object provided is unrecognized (must be of type {self.rtype.kind}): {why} ({summary})"

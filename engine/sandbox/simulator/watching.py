@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from engine.sandbox.simulator.decoding import zero
 from engine.sandbox.simulator.errors import ApiError
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.store import Change, Collection, Json, Revision
@@ -156,7 +157,9 @@ def bookmark(rtype: ResourceType, rv: int, *, initial_events_end: bool = False) 
     metadata: Json = {"resourceVersion": str(rv)}
     if initial_events_end:
         metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
-    return WatchEvent("BOOKMARK", {"kind": rtype.kind, "apiVersion": rtype.group_version, "metadata": metadata})
+    empty = {} if rtype.custom else zero(rtype.schema)
+    head = {"kind": rtype.kind, "apiVersion": rtype.group_version}
+    return WatchEvent("BOOKMARK", {**empty, **head, "metadata": metadata})
 
 
 def failure(error: ApiError) -> WatchEvent:

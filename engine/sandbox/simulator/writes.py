@@ -19,6 +19,7 @@ from engine.sandbox.simulator.admission import builtin_admission
 from engine.sandbox.simulator.errors import ApiError, conflict, not_found
 from engine.sandbox.simulator.options import AdmissionRequest, AdmissionVerdict, Answer, WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType
+from engine.sandbox.simulator.services import SERVICES, ServiceAllocator
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json, Revision, object_key
 from engine.sandbox.simulator.strategies import NAMESPACES, prepared_for_create, prepared_for_update
@@ -78,6 +79,7 @@ class Writes:
     def __init__(self, state: ClusterState, rules: TypeRulesCache) -> None:
         self._state = state
         self._rules = rules
+        self._services = ServiceAllocator(state)
 
     def create(self, rtype: ResourceType, namespace: str, name: str, body: Json, options: WriteOptions) -> Steps:
         """Create an object; see `SimulatedCluster.create`."""
@@ -194,6 +196,8 @@ class Writes:
         if prefix and not name:
             name = self._state.generated_name(prefix)
         obj = write_rules.with_metadata(obj, name=name or None, uid=self._state.new_uid(), creationTimestamp=now)
+        if rtype.key == SERVICES:
+            obj = self._services.created(obj, dry_run=write.options.dry_run)
         obj = prepared_for_create(rtype, obj, now)
         rules.check_new(obj, write.warnings)
         yield from self._validated(write, "CREATE", name, obj, None)
@@ -233,6 +237,8 @@ class Writes:
         new = yield from self._mutated(write, "UPDATE", transform(live, write.warnings), old)
         new = write_rules.without_duplicate_owners(new, write.warnings, write_rules.AFTER_ADMISSION)
         new = write_rules.with_checked_version(rtype, new, old)
+        if rtype.key == SERVICES and not write.options.subresource:
+            new = self._services.updated(new, old, dry_run=write.options.dry_run)
         new = prepared_for_update(rtype, new, old, write.options.subresource)
         new = write_rules.with_old_fields(new, old)
         rules.check_update(new, old, write.options.subresource, write.warnings)
