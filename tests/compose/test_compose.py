@@ -82,7 +82,6 @@ class Foos:
             what=lambda: f"{found()}\nis not {everywhere}\n{self._project.report()}",
         )
 
-
     def close(self) -> None:
         """Close the connections to the clusters."""
         for cluster in self._clusters.values():
