@@ -10,19 +10,13 @@ RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb
  && pip install --no-cache-dir --root-user-action=ignore -r requirements.txt -c constraints.txt
 
 # Directories that volumes are mounted on: a new volume takes its owner and mode from here.
-# `state` is for any user, because `own` runs as the one who can read the kubeconfig.
-RUN cd /var/lib && install -d -o 65532 -g 65532 -m 0700 crosscurrent/broker crosscurrent/clusters crosscurrent/nats \
- && install -d -o 65532 -g 65532 crosscurrent crosscurrent/kubeconfigs \
- && install -d -m 1777 crosscurrent/state
+# By their group, because `own` of compose.yaml runs as the user who can read the kubeconfig.
+RUN cd /var/lib && install -d -o 65532 -g 65532 -m 0700 crosscurrent/clusters crosscurrent/nats \
+ && install -d -o 65532 -g 65532 -m 0750 crosscurrent crosscurrent/broker crosscurrent/kubeconfigs \
+ && install -d -o 65532 -g 65532 -m 0770 crosscurrent/state
 
-COPY README.md ./
-COPY crosscurrent crosscurrent
-COPY deploy/crds deploy/crds
-COPY engine engine
-COPY examples/talk examples/talk
-COPY reconcilers reconcilers
-COPY schemas schemas
-COPY watchers watchers
+# What .dockerignore lets in: our source and the files that it ships.
+COPY . .
 RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --no-build-isolation .
 
 LABEL org.opencontainers.image.title="Crosscurrent" \

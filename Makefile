@@ -7,7 +7,7 @@ USE    := $(VENV)/.installed
 STAMP  := $(VENV)/.installed-dev
 ARGS   ?=
 
-.PHONY: help demo demo-real record test unit e2e check envtest bench clean
+.PHONY: help demo demo-real record test unit e2e compose check envtest bench clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,10 +36,13 @@ test: $(STAMP)  ## everything: pure suites, contracts on the real nats-server, e
 	$(BIN)/pytest
 
 unit: $(STAMP)  ## the suites that need nothing but Python: seconds
-	$(BIN)/pytest -m "not broker and not e2e"
+	$(BIN)/pytest -m "not broker and not e2e and not docker"
 
 e2e: $(STAMP)  ## the suites on real API servers
 	$(BIN)/pytest -m e2e
+
+compose: $(STAMP)  ## compose.yaml, for real: on the Docker engine that answers, else (as root) on one of its own
+	$(BIN)/pytest -m docker -s
 
 check: $(STAMP)  ## lint, format, types
 	$(BIN)/ruff check .

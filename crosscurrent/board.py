@@ -38,7 +38,7 @@ class Board:
     Args:
         talk: the Foo and its clusters.
         log: where the state of the clusters is read.
-        children: the processes to count.
+        children: the processes to count; none when they are not ours.
 
     """
 
@@ -72,8 +72,10 @@ class Board:
             state = _MOODS.get(line.state, "red" if line.state else "")
             drawn.append(_aligned(line, widths, ("", state, "", "red" if line.deployment == NO_ANSWER else "")))
         kinds = dict.fromkeys(child.spec.kind for child in self._children)
-        counts = ", ".join(f"{_KINDS.get(kind, kind)} {_count(self._children, kind)}" for kind in kinds)
-        return Text("\n", no_wrap=True, overflow="ellipsis").join([*drawn, Text(f"ready: {counts}", style="dim")])
+        if kinds:
+            counts = ", ".join(f"{_KINDS.get(kind, kind)} {_count(self._children, kind)}" for kind in kinds)
+            drawn.append(Text(f"ready: {counts}", style="dim"))
+        return Text("\n", no_wrap=True, overflow="ellipsis").join(drawn)
 
     async def _line(self, name: str, state: str) -> Line:
         from engine.sandbox.processes import SandboxError  # noqa: PLC0415 - only the demo needs the sandbox

@@ -109,7 +109,7 @@ async def _perform(
         async with stage.showing(Board(talk, running.log, running.supervisor.children)):
             if not await joined(stage, talk, running.log):
                 return False
-            scene = OwnScene(stage, talk, running, grounds)
+            scene = OwnScene(stage, talk, running.log, grounds, running)
             for step in STEPS:
                 await stage.breathe()
                 await step(scene)

@@ -6,10 +6,10 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 
-from crosscurrent.demo_clusters import Grounds
 from crosscurrent.fleet import read_clusters
 from crosscurrent.running import RECONCILE, Fleet
 from crosscurrent.stage import Stage
@@ -47,11 +47,27 @@ class Scene(msgspec.Struct, frozen=True):
     talk: Talk
 
 
-class OwnScene(Scene, frozen=True):
-    """What the steps are given that kill something: what runs is ours."""
+class Breakable(Protocol):
+    """Clusters that may be broken."""
+
+    async def cut_off(self, name: str) -> None:
+        """Let a cluster's API server be gone, for everyone."""
+
+    async def give_back(self, name: str) -> None:
+        """Let it be there again, with all that it held."""
+
+
+class BreakableScene(Scene, frozen=True):
+    """What a step is given that breaks a cluster."""
+
+    log: EventLog
+    grounds: Breakable
+
+
+class OwnScene(BreakableScene, frozen=True):
+    """What a step is given that kills a process: what runs is ours."""
 
     running: Fleet
-    grounds: Grounds
 
 
 async def joined(stage: Stage, talk: Talk, log: EventLog) -> bool:
@@ -156,9 +172,9 @@ async def worker_killed(scene: OwnScene) -> None:
     stage.check("the killed one is started again", took is not None, milliseconds(took))
 
 
-async def cluster_lost(scene: OwnScene) -> None:
+async def cluster_lost(scene: BreakableScene) -> None:
     """Cut a cluster's API server off, and give it back."""
-    stage, talk, running = scene.stage, scene.talk, scene.running
+    stage, talk = scene.stage, scene.talk
     *others, lost = talk.others
     stage.step(f"Cut {lost} off, and change spec.replicas to 5", "a lost cluster delays no other")
     await scene.grounds.cut_off(lost)
@@ -174,7 +190,7 @@ async def cluster_lost(scene: OwnScene) -> None:
     entry = condition(cluster_entry(await talk.foo(), lost), "Applied")
     why = f"{milliseconds(took)}: {entry.get('status')}, {entry.get('reason')}"
     stage.check(f"the Foo's status says that {lost} is not there", took is not None, why)
-    view = next(view for view in await read_clusters(running.log) if view.name == lost)
+    view = next(view for view in await read_clusters(scene.log) if view.name == lost)
     stage.check("so does `crosscurrent clusters`", view.state != "live", view.state)
     await stage.picture()
     await stage.breathe()
@@ -229,8 +245,15 @@ async def foo_deleted(scene: Scene) -> None:
     stage.check("and leaves nothing behind", not left, ", ".join(left))
 
 
-SHARED_STEPS = (applied, changed, edited, deleted, foo_deleted)
-"""Those that need nothing but the clusters: whoever runs them."""
+SHARED_STEPS: tuple[Callable[[BreakableScene], Awaitable[None]], ...] = (
+    applied,
+    changed,
+    edited,
+    deleted,
+    cluster_lost,
+    foo_deleted,
+)
+"""Those for which it does not matter who runs what."""
 STEPS: tuple[Callable[[OwnScene], Awaitable[None]], ...] = (
     applied,
     changed,

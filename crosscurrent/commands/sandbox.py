@@ -101,6 +101,7 @@ def _write(path: Path, fleet: SimulatedFleet) -> None:
 
     from engine.sandbox.private_file import write_private  # noqa: PLC0415
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     write_private(temporary, (_MARK + yaml.safe_dump(fleet.kubeconfig)).encode())

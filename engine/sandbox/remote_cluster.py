@@ -34,13 +34,7 @@ class RemoteCluster:
         self.name = name
         self.identity = ""
         """UID of its namespace kube-system, once `identify` has asked for it."""
-        address = urlsplit(context.server)
-        self.client = ApiClient(
-            address.port or 443,
-            _trust(context),
-            token=str(context.user.get("token", "")),
-            host=address.hostname or "",
-        )
+        self.client = client_of(context)
 
     def identify(self) -> str:
         """Ask the cluster which one it is, and return that.
@@ -72,6 +66,17 @@ class RemoteCluster:
     async def apply_yaml(self, source: str | Path) -> list[Json]:
         """Do `ApiClient.apply_yaml` in a thread."""
         return await asyncio.to_thread(self.client.apply_yaml, source)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.client.close()
+
+
+def client_of(context: Context) -> ApiClient:
+    """Return a client of whatever a kubeconfig of the sandbox's leads to: a cluster, or the control endpoint."""
+    address = urlsplit(context.server)
+    token = str(context.user.get("token", ""))
+    return ApiClient(address.port or 443, _trust(context), token=token, host=address.hostname or "")
 
 
 def _trust(context: Context) -> ssl.SSLContext:

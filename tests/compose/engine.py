@@ -59,6 +59,11 @@ class Engine:
         """Run the docker client and return what it printed."""
         return run(["docker", *arguments], self.environment, check=check, stdin=stdin)
 
+    def logs(self, container: str) -> str:
+        """Return everything that a container has printed, stdout before stderr."""
+        done = subprocess.run(["docker", "logs", container], env=self.environment, capture_output=True, check=True)
+        return (done.stdout + done.stderr).decode(errors="replace")
+
     def inspect(self, name: str) -> dict[str, Any]:
         """Return everything that the engine knows of a container or an image."""
         found: list[dict[str, Any]] = json.loads(self.docker("inspect", name))
