@@ -93,7 +93,7 @@ def decode_patch(patch_type: str, data: bytes) -> Body:
         body = decode_json(data, find_duplicates=True)
     except Undecodable as why:
         raise errors.bad_request(f"{prefix}{why}") from why
-    expected, go_name = (list, "jsonpatch.Patch") if patch_type == JSON_PATCH else (dict, "map[string]interface {}")
+    expected, go_name = (list, "[]handlers.jsonPatchOp") if patch_type == JSON_PATCH else (dict, "map[string]interface {}")
     if not isinstance(body.value, expected):
         what = bodies.go_type(body.value)
         raise errors.bad_request(f"{prefix}json: cannot unmarshal {what} into Go value of type {go_name}")

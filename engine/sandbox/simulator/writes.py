@@ -223,7 +223,9 @@ class Writes:
             if live is None:
                 if not creates or write.options.subresource:
                     raise not_found(write.rtype, write.name)
-                obj = write_rules.with_metadata(transform(None, write.warnings), resourceVersion=None)
+                obj = transform(None, write.warnings)
+                if not write.options.dry_run:
+                    obj = write_rules.with_metadata(obj, resourceVersion=None)
                 return (yield from self._create(write, obj))
             answer = yield from self._update_once(write, live, transform)
             if answer is not None:
