@@ -110,6 +110,8 @@ def prepared_for_update(rtype: ResourceType, new: Json, old: Json, subresource: 
     """
     if subresource == "status":
         return _with_status(rtype, new, old)
+    if subresource in _PARTS:
+        new = _with_part(new, old, _PARTS[subresource])
     result = dict(new)
     if rtype.has_status:
         _put_back(result, old, "status")
@@ -164,6 +166,42 @@ def _with_status(rtype: ResourceType, new: Json, old: Json) -> Json:
     return result
 
 
+_PARTS = {"ephemeralcontainers": ("ephemeralContainers",), "resize": ("containers", "initContainers", "resources")}
+"""Subresources of pods, and the lists and fields of the spec that can be changed through them."""
+
+_RESIZED = ("resources", "resizePolicy")
+
+
+def _with_part(new: Json, old: Json, parts: Sequence[str]) -> Json:
+    """Return the old pod with those parts of the new one that a subresource may change."""
+    metadata = {**old["metadata"]}
+    for name in ("managedFields", "resourceVersion"):
+        _put_back(metadata, new["metadata"], name)
+    spec = {**old["spec"]}
+    for part in parts:
+        if part in {"containers", "initContainers"}:
+            resized = _resized(new["spec"].get(part) or [], old["spec"].get(part) or [])
+            if resized is None:
+                return new  # containers were added, removed or renamed: validation says so
+            _put_back(spec, {part: resized} if resized else {}, part)
+        else:
+            _put_back(spec, new["spec"], part)
+    return {**old, "metadata": metadata, "spec": spec}
+
+
+def _resized(new: list[Json], old: list[Json]) -> list[Json] | None:
+    """Return the old containers with the new ones' resources; None: they are not the same containers."""
+    if [one["name"] for one in new] != [one["name"] for one in old]:
+        return None
+    result = []
+    for after, before in zip(new, old, strict=True):
+        one = dict(before)
+        for name in _RESIZED:
+            _put_back(one, after, name)
+        result.append(one)
+    return result
+
+
 def _put_back(target: Json, source: Json, name: str) -> None:
     if name in source:
         target[name] = source[name]
@@ -196,7 +234,7 @@ def _new_job(result: Json, _: Json, __: str) -> Json:
     if spec.get("manualSelector"):
         return result
     template = spec.get("template") or {}
-    marks = {label: metadata["uid"] for label in (_CONTROLLER_UID, f"batch.kubernetes.io/{_CONTROLLER_UID}")}
+    marks = dict.fromkeys((_CONTROLLER_UID, f"batch.kubernetes.io/{_CONTROLLER_UID}"), metadata["uid"])
     marks |= {label: metadata.get("name", "") for label in (_JOB_NAME, f"batch.kubernetes.io/{_JOB_NAME}")}
     below = template.get("metadata") or {}
     template = {**template, "metadata": {**below, "labels": {**marks, **(below.get("labels") or {})}}}
