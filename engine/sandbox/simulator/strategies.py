@@ -20,7 +20,7 @@ CRD = ("apiextensions.k8s.io", "customresourcedefinitions")
 NAMESPACES = ("", "namespaces")
 PODS = ("", "pods")
 _DAEMON_SETS = ("apps", "daemonsets")
-_JOBS = ("batch", "jobs")
+JOBS = ("batch", "jobs")
 _CONTROLLER_UID, _JOB_NAME = "controller-uid", "job-name"
 
 _GENERATION_FOLLOWS: dict[TypeKey, tuple[str, ...]] = {
@@ -73,6 +73,11 @@ TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 def returns_deleted(rtype: ResourceType) -> bool:
     """Return whether a delete is answered with the object that was deleted."""
     return rtype.key in _RETURNED
+
+
+def orphans_by_default(rtype: ResourceType) -> bool:
+    """Return whether a delete that says no policy leaves the dependents: so it was before there was garbage collection."""
+    return rtype.key in {JOBS, ("", "replicationcontrollers")}
 
 
 def is_collected(rtype: ResourceType) -> bool:
@@ -237,7 +242,11 @@ def _new_job(result: Json, _: Json, __: str) -> Json:
     marks = dict.fromkeys((_CONTROLLER_UID, f"batch.kubernetes.io/{_CONTROLLER_UID}"), metadata["uid"])
     marks |= {label: metadata.get("name", "") for label in (_JOB_NAME, f"batch.kubernetes.io/{_JOB_NAME}")}
     below = template.get("metadata") or {}
-    template = {**template, "metadata": {**below, "labels": {**marks, **(below.get("labels") or {})}}}
+    labels = {**marks, **(below.get("labels") or {})}
+    template = {**template, "metadata": {**below, "labels": labels}}
+    if metadata.get("labels") and metadata["labels"] is below.get("labels"):
+        # They were defaulted from the template's: one and the same map, for the real server as well.
+        result["metadata"] = {**metadata, "labels": labels}
     selector = spec.get("selector") or {}
     chosen = {f"batch.kubernetes.io/{_CONTROLLER_UID}": metadata["uid"], **(selector.get("matchLabels") or {})}
     result["spec"] = {**spec, "selector": {**selector, "matchLabels": chosen}, "template": template}
@@ -270,7 +279,7 @@ def _new_persistent_volume_claim(result: Json, _: Json, __: str) -> Json:
 
 
 def _new_custom_resource_definition(result: Json, _: Json, __: str) -> Json:
-    result["status"] = {"storedVersions": _storage_versions(result)}
+    result["status"] = {**(result.get("status") or {}), "storedVersions": _storage_versions(result)}
     return result
 
 
@@ -286,7 +295,7 @@ _ON_CREATE: dict[TypeKey, Callable[[Json, Json, str], Json]] = {
     ("", "persistentvolumes"): _new_persistent_volume,
     ("", "persistentvolumeclaims"): _new_persistent_volume_claim,
     _DAEMON_SETS: _new_daemon_set,
-    _JOBS: _new_job,
+    JOBS: _new_job,
 }
 
 
