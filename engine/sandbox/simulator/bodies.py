@@ -78,12 +78,18 @@ def decode_yaml(data: bytes) -> Body:
     try:
         return Body(_as_json(loader.get_single_data()), tuple(loader.duplicates))
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        problem = str(getattr(error, "problem", None) or error)
-        raise Undecodable(f"yaml: {line}{problem}") from error
+        raise Undecodable(f"yaml: {_line_of(error)}{getattr(error, 'problem', None) or error}") from error
     finally:
         loader.dispose()
+
+
+def _line_of(error: yaml.YAMLError) -> str:
+    """Return where YAML is wrong, as Go's decoder tells it: lines count from zero, but not while scanning."""
+    marks = [getattr(error, name, None) for name in ("context_mark", "problem_mark")]
+    line = next((mark.line for mark in marks if mark is not None and mark.line), 0)
+    if line and isinstance(error, yaml.scanner.ScannerError):
+        line += 1
+    return f"line {line}: " if line else ""
 
 
 def unrecognized(data: bytes, kind: str, why: Undecodable, *, is_yaml: bool) -> errors.ApiError:

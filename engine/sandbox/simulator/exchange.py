@@ -70,7 +70,7 @@ class Exchange:
             ApiError: 406.
 
         """
-        return wanted(self.accept)
+        return wanted(self.accept, streams=self.info.verb == "list")
 
     def wanted_of_watch(self) -> Wanted:
         """Return the form in which a watch's events are wanted.
@@ -129,7 +129,7 @@ class Exchange:
 
     def respond_error(self, error: ApiError) -> web.Response:
         """Return the response with a failure."""
-        response = self.respond_json(error.status(), code=error.code)
+        response = self.respond_json(error.status(), code=error.code, warnings=error.warnings)
         if error.retry_after_seconds:
             response.headers["Retry-After"] = str(error.retry_after_seconds)
         return response

@@ -33,7 +33,7 @@ from engine.sandbox.simulator.strategies import PODS
 from engine.sandbox.simulator.subresources import NEED_A_NODE, subresource_verbs
 
 _HEALTH: Final = {"healthz", "livez", "readyz"}
-_NOT_FOUND: Final = "404 page not found"
+_NOT_FOUND: Final = "404 page not found\n"
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +44,7 @@ class ApiHandler:
     Args:
         cluster: what answers about objects.
         authenticator: says who asks.
+        access: says what they may do.
         faults: what goes wrong.
         reviewer: asks admission webhooks.
         now: seconds since 1970, as the cluster's clock has it.
@@ -54,11 +55,12 @@ class ApiHandler:
         self,
         cluster: SimulatedCluster,
         authenticator: Authenticator,
+        access: Access,
         faults: Faults,
         reviewer: Reviewer,
         now: Callable[[], float],
     ) -> None:
-        self.access = Access(cluster.store)
+        self._access = access
         self.watches = WatchRequests(cluster, faults, now)
         self._cluster = cluster
         self._authenticator = authenticator
@@ -66,7 +68,7 @@ class ApiHandler:
         self._objects = ObjectRequests(cluster, reviewer, now)
         self._discovery = Discovery(cluster.types)
         self._openapi = OpenApi(cluster.types, cluster.version)
-        self._reviews = Reviews(cluster, self.access, authenticator)
+        self._reviews = Reviews(cluster, access, authenticator)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
@@ -94,7 +96,7 @@ class ApiHandler:
     async def _answer(self, exchange: Exchange) -> web.StreamResponse:
         info = exchange.info
         exchange.user = self._user(exchange.request)
-        self.access.check(exchange.user, info)
+        self._access.check(exchange.user, info)
         if not info.is_resource:
             return self._document(exchange)
         rtype = self._cluster.types.find(info.group, info.version, info.resource)
@@ -116,9 +118,9 @@ class ApiHandler:
 
     def _user(self, request: web.BaseRequest) -> User:
         transport = request.transport
-        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
         headers = request.headers
-        user = self._authenticator.user(headers.get("Authorization", ""), certificate)
+        user = self._authenticator.user(headers.get("Authorization", ""), tls)
         wanted = headers.get("Impersonate-User")
         if wanted is None:
             return user
@@ -126,7 +128,7 @@ class ApiHandler:
         for resource, names in (("users", [wanted]), ("groups", groups)):
             for name in names:
                 asked = Attributes("impersonate", resource=resource, name=name)
-                allowed, problems = self.access.decide(user, asked)
+                allowed, problems = self._access.decide(user, asked)
                 if not allowed:
                     raise forbidden(user, asked, problems)
         return User(wanted, groups=tuple(dict.fromkeys([*groups, AUTHENTICATED])))
@@ -170,9 +172,11 @@ class ApiHandler:
         return exchange.respond(document.body)
 
     def _openapi_document(self, exchange: Exchange, path: str) -> web.Response:
-        document = self._openapi.index() if not path else self._openapi.document(path)
+        if not path:
+            return exchange.respond_raw(self._openapi.index().body, TEXT)  # JSON all the same
+        document = self._openapi.document(path)
         if document is None:
-            return exchange.respond_text(_NOT_FOUND, code=404)
+            return exchange.respond_raw(b"", JSON, code=404)
         return _cached(exchange, document, JSON)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.sandbox.simulator import pruning
+from engine.sandbox.simulator import decoding, pruning
 from engine.sandbox.simulator.builtin.defaults import with_defaults
 from engine.sandbox.simulator.builtin.reset_fields import reset_fields
 from engine.sandbox.simulator.builtin.validation import validation_causes
@@ -28,6 +28,9 @@ from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.schema import Schema
 
 Json = dict[str, Any]
+
+_DEFAULTED_WHEN_READ = {("batch", "jobs"), ("", "replicationcontrollers")}
+"""Types with defaults that depend on what the server fills in after defaulting: their template's labels are theirs, too."""
 
 _SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
 
@@ -121,6 +124,14 @@ def defaulted(rtype: ResourceType, obj: Json, known: Json | None = None) -> Json
         result: Json = pruning.defaulted(rtype.schema, obj)
         return result
     return with_defaults(rtype.schema, obj, known)
+
+
+def stored(rtype: ResourceType, obj: Json) -> Json:
+    """Return an object as it comes back from storage, where some defaults are filled in once more."""
+    if rtype.custom:
+        return obj
+    result = decoding.stored(rtype.schema, obj)
+    return with_defaults(rtype.schema, result, obj) if rtype.key in _DEFAULTED_WHEN_READ else result
 
 
 def empty_status(rtype: ResourceType) -> Any:

@@ -50,8 +50,8 @@ def object_bytes(rtype: ResourceType, answer: Answer, form: Wanted, *, include: 
 def list_bytes(rtype: ResourceType, answer: ListAnswer, form: Wanted, *, include: str, now: float) -> bytes:
     """Return the body of an answer that is a list; arguments and errors as for `object_bytes`."""
     metadata: Json = {"resourceVersion": answer.resource_version}
-    if answer.continue_token:
-        metadata["continue"] = answer.continue_token
+    if answer.continue_token or (rtype.custom and form.target is Target.OBJECT):
+        metadata["continue"] = answer.continue_token  # of custom resources it is said to be empty, too
     if answer.remaining is not None:
         metadata["remainingItemCount"] = answer.remaining
     if form.target is Target.OBJECT:
@@ -63,7 +63,7 @@ def list_bytes(rtype: ResourceType, answer: ListAnswer, form: Wanted, *, include
     objects = [one.object for one in answer.items]
     if form.target is Target.TABLE:
         return _encode(_table(rtype, objects, metadata, form, include, now))
-    items = [_metadata_of(one, form.version) for one in objects]
+    items = [_metadata_of(one, form.version) for one in objects] or None
     document = {"kind": form.target.value, "apiVersion": form.version, "metadata": metadata, "items": items}
     return _encode(document)
 

@@ -5,6 +5,7 @@ In: an `Exchange`. Out: objects, patches and DeleteOptions. What an object must 
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from engine.sandbox.simulator import bodies, errors, protobuf
@@ -93,7 +94,9 @@ def decode_patch(patch_type: str, data: bytes) -> Body:
         body = decode_json(data, find_duplicates=True)
     except Undecodable as why:
         raise errors.bad_request(f"{prefix}{why}") from why
-    expected, go_name = (list, "jsonpatch.Patch") if patch_type == JSON_PATCH else (dict, "map[string]interface {}")
+    expected, go_name = (
+        (list, "[]handlers.jsonPatchOp") if patch_type == JSON_PATCH else (dict, "map[string]interface {}")
+    )
     if not isinstance(body.value, expected):
         what = bodies.go_type(body.value)
         raise errors.bad_request(f"{prefix}json: cannot unmarshal {what} into Go value of type {go_name}")
@@ -120,5 +123,18 @@ def _decode_either(data: bytes) -> Body:
         try:
             return decode_json(data, find_duplicates=True)
         except Undecodable:
-            pass  # braces may also be YAML
+            pass  # braces may also be YAML, of which the first document counts
+        first = _first_document(data)
+        if first:
+            return decode_json(first, find_duplicates=True)
     return decode_yaml(data)
+
+
+def _first_document(data: bytes) -> bytes:
+    """Return the first of several JSON objects; empty: there is not one and then another."""
+    text = data.decode(errors="replace")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return b""
+    return text[:end].encode() if text[end:].lstrip().startswith("{") else b""

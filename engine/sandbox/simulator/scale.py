@@ -69,6 +69,13 @@ def with_scale(rtype: ResourceType, obj: Json, scale: Json) -> Json:
     return {**result, "metadata": {**result["metadata"], "resourceVersion": version}}
 
 
+def as_scale_shows(rtype: ResourceType, obj: Json) -> Json:
+    """Return an object as its Scale shows it: where the number is 0, a Scale has none, and so nobody owns it."""
+    paths = _paths(rtype)
+    keys = _keys(paths.spec_replicas)
+    return obj if _at(obj, paths.spec_replicas) else _without(obj, keys)
+
+
 def sent_scale(body: Json, name: str) -> Json:
     """Return the Scale that a replace sends.
 
@@ -148,6 +155,13 @@ def _at(obj: Json, path: str) -> Any:
     for key in _keys(path):
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def _without(obj: Json, keys: Sequence[str]) -> Json:
+    below = obj.get(keys[0])
+    if len(keys) > 1 and isinstance(below, dict):
+        return {**obj, keys[0]: _without(below, keys[1:])}
+    return {name: value for name, value in obj.items() if name != keys[0]}
 
 
 def _with(obj: Json, keys: Sequence[str], value: Any) -> Json:

@@ -111,7 +111,8 @@ class WriteSteps:
             obj = scale.with_scale(rtype, live.object, sent)
             if rtype.custom:  # the real server attributes nothing here
                 return obj
-            managed = manager.updated(live.object, obj, manager=options.manager, now=self._state.now())
+            before, after = scale.as_scale_shows(rtype, live.object), scale.as_scale_shows(rtype, obj)
+            managed = manager.updated(before, after, manager=options.manager, now=self._state.now())
             return write_rules.with_metadata(obj, managedFields=_timeless(managed))
 
         answer = yield from self._writes.change(rtype, namespace, name, options, transform)
@@ -128,7 +129,11 @@ class WriteSteps:
             part = scale.with_scale(rtype, {**identity, "metadata": {"name": name, "resourceVersion": ""}}, wanted)
             part["metadata"] = {"name": name}
             obj = manager.applied(
-                live.object, part, manager=options.manager, force=options.force, now=self._state.now()
+                scale.as_scale_shows(rtype, live.object),
+                part,
+                manager=options.manager,
+                force=options.force,
+                now=self._state.now(),
             )
             return write_rules.with_metadata(obj, managedFields=_timeless(obj["metadata"].get("managedFields") or []))
 
@@ -216,8 +221,9 @@ class _PodsBinding:
 
 
 def _timeless(managed: list[Json]) -> list[Json] | None:
-    """Return managedFields with no time in the entries of scale, as the real server makes them."""
-    return [
+    """Return managedFields with no time in the entries of scale, and so these first, as the real server makes them."""
+    entries = [
         {name: value for name, value in one.items() if name != "time" or one.get("subresource") != "scale"}
         for one in managed
-    ] or None
+    ]
+    return sorted(entries, key=lambda one: (one["operation"], one.get("time", ""))) or None

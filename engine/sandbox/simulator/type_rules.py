@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.sandbox.simulator import objects, patches
+from engine.sandbox.simulator.conversion_problems import conversion_problem
 from engine.sandbox.simulator.decoding_problems import WrongType
 from engine.sandbox.simulator.errors import ApiError, bad_request, invalid
 from engine.sandbox.simulator.field_errors import invalid as invalid_value
 from engine.sandbox.simulator.go_text import json_text, printed, quoted
-from engine.sandbox.simulator.managed_fields import FieldManager
+from engine.sandbox.simulator.managed_fields import FieldManager, described, with_group
 from engine.sandbox.simulator.names import (
     NameRule,
     dns_label_problems,
@@ -105,7 +106,11 @@ class TypeRules:
             self._check_patched_kind(result)
             found = objects.decoded(self.rtype, result, before)
         except WrongType as error:
-            raise objects.unpatchable(_shown(result, patch, patch_type), str(error)) from error
+            why = str(error)
+            if patch_type == patches.STRATEGIC_MERGE_PATCH:
+                why = conversion_problem(self.rtype.schema, result) or why
+                patch = patches.without_discarded_nulls(patch, before)
+            raise objects.unpatchable(_shown(result, patch, patch_type), why) from error
         problems = self._strict_problems(result, found.unknown, options)
         if problems and options.field_validation == "Strict":
             raise objects.unpatchable(_shown(result, patch, patch_type), objects.strict_problem(problems))
@@ -122,7 +127,13 @@ class TypeRules:
         try:
             found = objects.decoded(self.rtype, obj, known)
         except WrongType as error:
-            raise ApiError(500, "", str(error)) from error
+            why = conversion_problem(self.rtype.schema, obj) or str(error)
+            version, kind = self.rtype.group_version, self.rtype.kind
+            target = described(version, kind, obj.get("metadata") or {})
+            made = f"unable to convert unstructured object to {with_group(version)}, Kind={kind}"
+            raise ApiError(
+                500, "", f"failed to convert new object ({target}) to proper version: {made}: {why}"
+            ) from error
         return _with_metadata(objects.defaulted(self.rtype, found.object))
 
     def check_applied(self, options: WriteOptions, warnings: list[str]) -> None:
@@ -181,6 +192,7 @@ class TypeRules:
 
     def to_storage(self, obj: Json) -> Json:
         """Return an object in the version in which it is stored."""
+        obj = objects.stored(self.rtype, obj)
         return obj if self.storage is self.rtype else {**obj, "apiVersion": self.storage.group_version}
 
     def convert(self, rtype: ResourceType, obj: Json) -> Json:
@@ -253,7 +265,9 @@ class TypeRules:
 
     def _unrecognized(self, body: Json, why: str, raw: bytes) -> ApiError:
         text = raw.decode("utf-8", "replace") if raw else json_text(body)
-        summary = text if len(text) <= _SUMMARY_LENGTH else f"{text[:_SUMMARY_LENGTH]} ..."
+        shown = text if text.startswith("{") else text.encode().hex()
+        most = _SUMMARY_LENGTH if text.startswith("{") else 2 * _SUMMARY_LENGTH
+        summary = shown if len(shown) <= most else f"{shown[:most]} ..."
         return bad_request(
             f"the object provided is unrecognized (must be of type {self.rtype.kind}): {why} ({summary})"
         )

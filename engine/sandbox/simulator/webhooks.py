@@ -83,8 +83,13 @@ class Webhooks:
                 raise errors.bad_request(text)
         if request.phase == "mutating":
             return await self._mutate(request, wanting)
-        answers = await asyncio.gather(*(self._ask(webhook, version, request) for webhook, version in wanting))
-        return AdmissionVerdict(warnings=tuple(text for answer in answers for text in answer.warnings))
+        asked = (self._ask(webhook, version, request) for webhook, version in wanting)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refusals = [answer for answer in answers if isinstance(answer, BaseException)]
+        if refusals:  # the real server takes the quickest; an answer usually comes before a failure to get one
+            raise min(refusals, key=lambda one: isinstance(one.__cause__, _CallFailed))
+        warnings = [text for one in answers if isinstance(one, AdmissionVerdict) for text in one.warnings]
+        return AdmissionVerdict(warnings=tuple(warnings))
 
     async def close(self) -> None:
         """Close connections to webhooks."""

@@ -160,7 +160,7 @@ def name_taken(rtype: ResourceType, taken: Json, *, generated: bool) -> ApiError
 def with_old_fields(new: Json, old: Json) -> Json:
     """Return an updated object with the system's fields put back."""
     before = old["metadata"]
-    metadata = dict(new["metadata"])
+    metadata = {name: value for name, value in new["metadata"].items() if name != "selfLink"}
     metadata["uid"] = metadata.get("uid") or before["uid"]
     metadata["creationTimestamp"] = before["creationTimestamp"]
     if "deletionTimestamp" in before:

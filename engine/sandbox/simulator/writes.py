@@ -178,6 +178,13 @@ class Writes:
 
     def _create(self, write: Write, obj: Json) -> Steps:
         self._state.check_create(write.rtype, write.name)
+        try:
+            return (yield from self._admit_new(write, obj))
+        except ApiError as error:
+            error.warnings = tuple(write.warnings)
+            raise
+
+    def _admit_new(self, write: Write, obj: Json) -> Steps:
         obj = yield from self._mutated(write, "CREATE", obj, None)
         obj = write_rules.without_duplicate_owners(obj, write.warnings, write_rules.AFTER_ADMISSION)
         metadata = obj["metadata"]
@@ -223,9 +230,15 @@ class Writes:
             if live is None:
                 if not creates or write.options.subresource:
                     raise not_found(write.rtype, write.name)
-                obj = write_rules.with_metadata(transform(None, write.warnings), resourceVersion=None)
+                obj = transform(None, write.warnings)
+                if not write.options.dry_run:
+                    obj = write_rules.with_metadata(obj, resourceVersion=None)
                 return (yield from self._create(write, obj))
-            answer = yield from self._update_once(write, live, transform)
+            try:
+                answer = yield from self._update_once(write, live, transform)
+            except ApiError as error:
+                error.warnings = tuple(write.warnings)
+                raise
             if answer is not None:
                 return answer
 

@@ -6,7 +6,6 @@ In: a value and the path of its field. Out: causes, none if it is right. All of 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -97,12 +96,9 @@ def _requirement(requirement: Json, path: str) -> list[Cause]:
     return causes
 
 
-def selector_matches(found: Json | None, wanted: Json) -> bool | None:
-    """Return whether a LabelSelector selects labels; None: it is no selector."""
-    try:
-        compiled = label_selector(found)
-    except KeyError:  # an unknown operator
-        return None
+def selector_matches(found: Json | None, wanted: Json) -> bool:
+    """Return whether a LabelSelector that is right selects labels; None selects nothing."""
+    compiled = label_selector(found)
     return compiled is not None and compiled.matches(wanted)
 
 
@@ -198,29 +194,22 @@ def choice(value: str | None, choices: Sequence[str], path: str) -> list[Cause]:
     return [] if value in choices else [not_supported(path, value, choices)]
 
 
-def ip_address(value: str, path: str) -> list[Cause]:
-    """Check an IP address as older fields take it."""
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return [invalid(path, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
-    return []
-
-
-def cidr(value: str, path: str) -> list[Cause]:
-    """Check a block of addresses as older fields take it."""
-    try:
-        network = ipaddress.ip_interface(value) if "/" in value else None
-    except ValueError:
-        network = None
-    if network is None:
-        return [invalid(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")]
-    return []
-
-
 def immutable(new: Any, old: Any, path: str) -> list[Cause]:
     """Check a field that may not change."""
     return [] if new == old else [invalid(path, new, "field is immutable")]
+
+
+def go_struct(value: Json | None, *fields: str) -> Json | None:
+    """Return what a message shows of a struct of the server's own: its Go names, in its order."""
+    return None if value is None else {name[0].upper() + name[1:]: value.get(name) for name in fields}
+
+
+def number_or_percent(value: Any) -> int:
+    """Return a number of pods or a percentage, whichever it is; other texts are 0."""
+    share = percentage(value)
+    if share is not None:
+        return share
+    return value if isinstance(value, int) else 0
 
 
 def count_or_percent(value: Any, path: str) -> list[Cause]:
@@ -304,4 +293,20 @@ def container_resource_name(name: str, path: str) -> list[Cause]:
             causes.append(invalid(path, name, "must be a standard resource for containers"))
     elif not is_native(name) and (name.startswith("requests.") or label_key_problems(f"requests.{name}")):
         causes.append(invalid(path, name, "doesn't follow extended resource name standard"))
+    return causes
+
+
+_HTTP_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", re.ASCII)
+
+
+def domain_prefixed_path(value: str, path: str) -> list[Cause]:
+    """Check a name such as `acme.io/foo`."""
+    host, _, rest = value.partition("/")
+    if not value:
+        return [required(path)]
+    if not host or not rest:
+        return [invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')]
+    causes = dns_subdomain(host, path)
+    if not _HTTP_PATH.fullmatch(rest):
+        causes.append(invalid(path, rest, f"Invalid path (regex used for validation is '{_HTTP_PATH.pattern}')"))
     return causes

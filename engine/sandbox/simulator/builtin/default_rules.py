@@ -251,6 +251,14 @@ def _volume(volume: Json) -> Json:
     return volume if any(key != "name" for key in volume) else {**volume, "emptyDir": {}}
 
 
+def _pod_spec(spec: Json) -> Json:
+    """Return a pod's spec with both names of its account: one is deprecated, and always what the other is."""
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if not account or spec.get("serviceAccountName") == spec.get("serviceAccount"):
+        return spec
+    return {**spec, "serviceAccountName": account, "serviceAccount": account}
+
+
 def _pod(pod: Json) -> Json:
     spec = {"enableServiceLinks": True, **(pod.get("spec") or {})}
     for kind in ("containers", "initContainers"):
@@ -404,6 +412,7 @@ def _crd(crd: Json) -> Json:
 _CRD = "apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"
 
 RULES: dict[str, Callable[[Json], Json]] = {
+    "api.core.v1.PodSpec": _pod_spec,
     "api.apps.v1.DaemonSet": _daemon_set,
     "api.apps.v1.DaemonSetUpdateStrategy": _daemon_set_strategy,
     "api.apps.v1.DeploymentStrategy": _deployment_strategy,

@@ -36,8 +36,10 @@ Json = dict[str, Any]
 Volumes = Mapping[str, Json]
 """The valid volumes of a pod, by name."""
 
-_ENV_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName")
-_ENV_FIELDS += ("status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs")
+_ENV_FIELDS = (
+    *("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName"),
+    *("status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"),
+)
 _RESOURCE_FIELDS = tuple(
     sorted(f"{kind}.{name}" for kind in ("limits", "requests") for name in ("cpu", "ephemeral-storage", "memory"))
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.sandbox.simulator.builtin.addresses import ip_address
 from engine.sandbox.simulator.builtin.checks import (
     LARGEST_INT32,
     annotation_keys,
@@ -17,7 +18,6 @@ from engine.sandbox.simulator.builtin.checks import (
     dns_label,
     dns_subdomain,
     in_range,
-    ip_address,
     labels,
     positive,
     qualified_name,
