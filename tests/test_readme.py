@@ -44,6 +44,16 @@ def test_every_block_is_executed_or_claimed_by_another_test() -> None:
         assert used in done, f"{path} is shown and not used"
 
 
+def test_every_link_within_the_repository_leads_somewhere() -> None:
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
 def unclaimed(block: Block) -> list[str]:
     """Return the commands of a block that the test or script which it names does not mention."""
     path, _, test = block.what.partition("::")
