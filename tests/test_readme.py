@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import os
 import re
 import shutil
@@ -52,6 +53,13 @@ def test_every_link_within_the_repository_leads_somewhere() -> None:
             assert target[1:] in anchors, target
         elif "://" not in target:
             assert (ROOT / target).exists(), target
+
+
+def test_the_picture_and_the_text_are_of_one_run() -> None:
+    (recorded,) = [block for block in BLOCKS if block.verb == "output of"]
+    (command,) = recorded.commands()
+    drawn = html.unescape(re.sub(r"<[^>]*>", " ", (ROOT / "docs/demo.svg").read_text())).split()
+    assert not {word for line in command.output for word in line.split()} - set(drawn)
 
 
 def unclaimed(block: Block) -> list[str]:
