@@ -109,8 +109,8 @@ class Writes:
         def transform(live: Revision | None, _: list[str]) -> Json:
             before = live.object if live is not None else None
             uid = sent["metadata"].get("uid")
-            if before is not None and uid and uid != before["metadata"]["uid"]:
-                raise write_rules.uid_mismatch(rtype, before, uid)
+            if uid and uid != (before["metadata"]["uid"] if before else ""):
+                raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=before, dry_run=options.dry_run)
             manager = rules.field_manager(options.subresource)
             managed = manager.updated(before, sent, manager=options.manager, now=self._state.now())
             return write_rules.with_metadata(sent, managedFields=managed or None)
@@ -219,7 +219,7 @@ class Writes:
         if taken is not None:
             raise write_rules.name_taken(rtype, taken.object, generated=bool(prefix))
         if write.options.dry_run:
-            return write.answer(obj, 201)
+            return write.answer(rules.to_storage(obj), 201)
         stored = self._stored(rules, key, obj)
         if rtype.key == CLAIMS:
             self._new_claims[key] = stored.rv
@@ -273,7 +273,7 @@ class Writes:
         if write_rules.unchanged(new, old) and not self._is_new_claim(live):
             return write.answer(old, 200, live)
         if write.options.dry_run:
-            return write.answer(new, 200)
+            return write.answer(rules.to_storage(new), 200)
         stored = self._stored(rules, live.key, new)
         return write.answer(stored.object, 200, stored)
 
