@@ -60,7 +60,7 @@ def decode_json(data: bytes, *, find_duplicates: bool) -> Body:
     """
     try:
         value = _decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _slowly(data)
     if find_duplicates and not _surely_unique(data, value):
         return Body(value, _duplicates(data))
@@ -76,7 +76,7 @@ def decode_yaml(data: bytes) -> Body:
     """
     loader = _Loader(data)
     try:
-        return Body(_as_json(loader.get_single_data()), tuple(loader.duplicates))
+        return Body(loader.get_single_data(), tuple(loader.duplicates))
     except yaml.YAMLError as error:
         raise Undecodable(f"yaml: {_line_of(error)}{getattr(error, 'problem', None) or error}") from error
     finally:
@@ -130,7 +130,7 @@ def _slowly(data: bytes) -> Body:
 
 
 def _go_message(text: str, error: json.JSONDecodeError) -> str:
-    position = error.pos
+    position = error.pos + error.msg.startswith("Invalid \\escape")  # which points at the backslash
     while position < len(text) and text[position] in " \t\r\n":
         position += 1
     if position >= len(text) or error.msg.startswith("Unterminated string"):
@@ -199,28 +199,21 @@ class _Loader(yaml.CSafeLoader):
         self.duplicates: list[str] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping; see the class."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
-                self.duplicates.append(f'line {key.start_mark.line + 1}: key "{key.value}" already set in map')
-            elif isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        """Construct a mapping with text as keys, as JSON has them; 1 and true are different then."""
+        self.flatten_mapping(node)
+        found: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = _key(self.construct_object(key_node, deep=True))
+            if key in found:
+                self.duplicates.append(f'line {key_node.start_mark.line + 1}: key "{key}" already set in map')
+            found[key] = self.construct_object(value_node, deep=deep)
+        return found
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_key(key): _as_json(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_as_json(child) for child in value]
-    return value
 
 
 def _key(key: Any) -> str:

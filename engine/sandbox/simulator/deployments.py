@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.sandbox.simulator.owned import Owned, template_hash, with_condition, without_zeros
+from engine.sandbox.simulator.owned import STATUS_WRITE, Owned, template_hash, with_condition, without_zeros
 from engine.sandbox.simulator.replica_sets import KEY as REPLICA_SETS
 from engine.sandbox.simulator.store import Json, Revision
 
@@ -58,7 +58,8 @@ class Deployments:
             if _revision(newest) < int(revision):
                 self._owned.change(REPLICA_SETS, newest, {"metadata": {"annotations": {REVISION: revision}}})
         if (live.object["metadata"].get("annotations") or {}).get(REVISION) != revision and newest is None:
-            self._owned.change(KEY, live.object, {"metadata": {"annotations": {REVISION: revision}}})
+            annotations = {"metadata": {"annotations": {REVISION: revision}}}
+            self._owned.change(KEY, live.object, annotations, STATUS_WRITE)  # by which it is no new generation
         if not recreate and newest is not None:
             available = (newest.get("status") or {}).get("availableReplicas", 0)
             if available >= wanted:

@@ -113,7 +113,10 @@ def _decode_configuration(data: bytes) -> Body:
         return Body({})
     if not isinstance(body.value, dict):
         what = bodies.go_type(body.value)
-        text = f"error decoding YAML: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"
+        text = (
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: "
+            f"json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"
+        )
         raise errors.bad_request(text)
     return body
 

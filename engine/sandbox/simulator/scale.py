@@ -13,7 +13,7 @@ from engine.sandbox.simulator import patches
 from engine.sandbox.simulator.builtin import definition
 from engine.sandbox.simulator.decoding import Mismatch, decode
 from engine.sandbox.simulator.decoding_problems import explained
-from engine.sandbox.simulator.errors import bad_request, internal_error, invalid, unknown_path
+from engine.sandbox.simulator.errors import ApiError, bad_request, invalid, unknown_path
 from engine.sandbox.simulator.field_errors import invalid as invalid_value
 from engine.sandbox.simulator.go_text import json_text, printed, quoted
 from engine.sandbox.simulator.objects import unpatchable
@@ -35,8 +35,13 @@ class _Kind:
     kind = "Scale"
 
 
-def scale_of(rtype: ResourceType, obj: Json) -> Json:
+def scale_of(rtype: ResourceType, obj: Json, *, patched: bool = False) -> Json:
     """Return the Scale of an object.
+
+    Args:
+        rtype: of the object.
+        obj: the object.
+        patched: a patch may say the number that a custom resource does not say yet.
 
     Raises:
         ApiError: 404 when the type does not scale; 500 when a custom resource does not say its replicas.
@@ -45,8 +50,8 @@ def scale_of(rtype: ResourceType, obj: Json) -> Json:
     paths = _paths(rtype)
     wanted = _at(obj, paths.spec_replicas)
     if wanted is None:
-        if rtype.custom:
-            raise internal_error(f'the spec replicas field "{paths.spec_replicas}" does not exist')
+        if rtype.custom and not patched:
+            raise ApiError(500, "", f'the spec replicas field "{paths.spec_replicas}" does not exist')
         wanted = 0
     metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
     status: Json = {"replicas": _at(obj, paths.status_replicas) or 0}
@@ -96,6 +101,13 @@ def sent_scale(body: Json, name: str) -> Json:
     return _checked(scale)
 
 
+def not_applicable() -> ApiError:
+    """Return the 500 for a server-side apply of a custom resource's Scale, with which the real server cannot cope."""
+    why = "request to convert CR to an invalid group/version: autoscaling/v1"
+    live = "failed to convert live object (/; autoscaling/v1, Kind=Scale) to proper version"
+    return ApiError(500, "", f"failed to create manager for existing fields: {live}: {why}")
+
+
 def patched_scale(rtype: ResourceType, obj: Json, patch: Any, patch_type: str, name: str) -> Json:
     """Return the Scale of an object after a patch.
 
@@ -103,7 +115,7 @@ def patched_scale(rtype: ResourceType, obj: Json, patch: Any, patch_type: str, n
         ApiError: what the patch raises; 422 when the result is no Scale.
 
     """
-    result = patches.patched(rtype, patch_type, scale_of(rtype, obj), patch)
+    result = patches.patched(rtype, patch_type, scale_of(rtype, obj, patched=True), patch)
     shown = printed(patch) if patch_type == patches.STRATEGIC_MERGE_PATCH else json_text(result)
     try:
         scale = _decoded(result)

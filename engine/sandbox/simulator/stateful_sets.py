@@ -52,9 +52,10 @@ class StatefulSets:
                 self._owned.delete(PODS, pods[name])
         if spare or (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
             return
-        old = [name for name in wanted if (pods[name]["metadata"].get("labels") or {}).get(HASH_LABEL) != revision]
-        if old and all(is_ready(pods[name]) and is_active(pods[name]) for name in wanted):
-            self._owned.delete(PODS, pods[old[-1]])
+        there = [pods[name] for name in wanted if name in pods]
+        old = [one for one in there if (one["metadata"].get("labels") or {}).get(HASH_LABEL) != revision]
+        if old and len(there) == len(wanted) and all(is_ready(one) and is_active(one) for one in there):
+            self._owned.delete(PODS, old[-1])
 
     def _write_status(self, live: Revision, revision: str) -> None:
         pods = [one for one in self._owned.of(live, PODS) if is_active(one)]

@@ -107,7 +107,8 @@ class WriteSteps:
             sent = wanted(live.object)
             uid = sent["metadata"].get("uid")
             if uid and uid != live.object["metadata"]["uid"]:
-                raise write_rules.uid_mismatch(rtype, live.object, uid)
+                dry_run = options.dry_run
+                raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=live.object, dry_run=dry_run)
             obj = scale.with_scale(rtype, live.object, sent)
             if rtype.custom:  # the real server attributes nothing here
                 return obj
@@ -125,6 +126,8 @@ class WriteSteps:
         manager = self._rules.of(rtype).field_manager("scale")
 
         def transform(live: Revision, _: list[str]) -> Json:
+            if rtype.custom:
+                raise scale.not_applicable()
             identity = {"apiVersion": rtype.group_version, "kind": rtype.kind, "metadata": {"name": name}}
             part = scale.with_scale(rtype, {**identity, "metadata": {"name": name, "resourceVersion": ""}}, wanted)
             part["metadata"] = {"name": name}

@@ -19,6 +19,7 @@ CollectionPolicy = Literal["background", "unsupported"]
 CRD = ("apiextensions.k8s.io", "customresourcedefinitions")
 NAMESPACES = ("", "namespaces")
 PODS = ("", "pods")
+CLAIMS = ("", "persistentvolumeclaims")
 _DAEMON_SETS = ("apps", "daemonsets")
 JOBS = ("batch", "jobs")
 _CONTROLLER_UID, _JOB_NAME = "controller-uid", "job-name"
@@ -293,7 +294,7 @@ _ON_CREATE: dict[TypeKey, Callable[[Json, Json, str], Json]] = {
     CRD: _new_custom_resource_definition,
     ("", "nodes"): _new_node,
     ("", "persistentvolumes"): _new_persistent_volume,
-    ("", "persistentvolumeclaims"): _new_persistent_volume_claim,
+    CLAIMS: _new_persistent_volume_claim,
     _DAEMON_SETS: _new_daemon_set,
     JOBS: _new_job,
 }

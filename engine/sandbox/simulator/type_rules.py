@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.sandbox.simulator import objects, patches
+from engine.sandbox.simulator.builtin.warnings import object_warnings
 from engine.sandbox.simulator.conversion_problems import conversion_problem
 from engine.sandbox.simulator.decoding_problems import WrongType
-from engine.sandbox.simulator.errors import ApiError, bad_request, invalid
+from engine.sandbox.simulator.errors import ApiError, Cause, bad_request, invalid
 from engine.sandbox.simulator.field_errors import invalid as invalid_value
 from engine.sandbox.simulator.go_text import json_text, printed, quoted
 from engine.sandbox.simulator.managed_fields import FieldManager, described, with_group
@@ -26,11 +27,12 @@ from engine.sandbox.simulator.names import (
     dns_subdomain_problems,
     path_segment_problems,
 )
-from engine.sandbox.simulator.object_meta import metadata_causes, metadata_update_causes
+from engine.sandbox.simulator.object_meta import metadata_causes, metadata_update_causes, plain_finalizer_causes
 from engine.sandbox.simulator.options import WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json
+from engine.sandbox.simulator.strategies import JOBS
 
 _NAME_RULES: dict[TypeKey, NameRule] = {
     ("", "namespaces"): dns_label_problems,
@@ -44,6 +46,42 @@ _NAME_RULES: dict[TypeKey, NameRule] = {
 
 _META_KINDS = frozenset(("CreateOptions", "DeleteOptions", "ListOptions", "PatchOptions", "Status", "UpdateOptions"))
 """Kinds that every version of every group knows."""
+
+_METADATA_UNLOOKED: frozenset[TypeKey] = frozenset(
+    {("policy", "poddisruptionbudgets"), ("discovery.k8s.io", "endpointslices")}
+)
+"""Types whose own validation of an update does not compare the metadata with the old one."""
+
+_METADATA_AS_NEW: frozenset[TypeKey] = frozenset(
+    {
+        ("", "configmaps"),
+        ("", "namespaces"),
+        ("", "persistentvolumeclaims"),
+        ("", "pods"),
+        ("", "secrets"),
+        ("", "serviceaccounts"),
+        ("batch", "jobs"),
+        ("discovery.k8s.io", "endpointslices"),
+        ("networking.k8s.io", "ingresses"),
+        ("rbac.authorization.k8s.io", "clusterrolebindings"),
+        ("rbac.authorization.k8s.io", "clusterroles"),
+        ("rbac.authorization.k8s.io", "rolebindings"),
+        ("rbac.authorization.k8s.io", "roles"),
+    }
+)
+"""Types whose own validation looks at a changed object as at a new one, besides."""
+
+_PLAIN_FINALIZERS_PASS = frozenset(
+    (
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "coordination.k8s.io",
+        "node.k8s.io",
+        "policy",
+    )
+)
+"""Groups whose types take finalizers which do not say whose they are, as custom resources and core Events do."""
 
 _PLAIN_FINALIZER = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
 _SUMMARY_LENGTH = 30
@@ -166,12 +204,16 @@ class TypeRules:
             kind = obj.get("kind", "")
             cause = invalid_value("kind", kind, f"must be {self.rtype.kind}")
             raise invalid(_Kind(self.rtype.group, kind), obj["metadata"].get("name", ""), [cause])
-        causes = metadata_causes(obj["metadata"], namespaced=self.rtype.namespaced, name_rule=self._name_rule)
+        metadata = obj["metadata"]
+        causes = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
+        causes += self._plain_finalizers(metadata)
         causes += objects.causes(self.rtype, obj)
         if causes:
             raise invalid(self.rtype, obj["metadata"].get("name", ""), causes)
         if self.rtype.custom:
             warnings += _finalizer_warnings(obj, ())
+        else:
+            warnings += object_warnings(self.rtype.key, obj)
 
     def check_update(self, new: Json, old: Json, subresource: str, warnings: list[str]) -> None:
         """Refuse an update that is not valid, and warn of what is only unwise.
@@ -183,12 +225,29 @@ class TypeRules:
         metadata = new["metadata"]
         common = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=path_segment_problems)
         changes = metadata_update_causes(metadata, old["metadata"])
-        causes = common + changes + changes  # the type's own validation finds the same problems once more
+        causes = common + changes
+        # The type's own validation finds the same problems once more, or twice.
+        key = self.rtype.key
+        compared = [] if key in _METADATA_UNLOOKED else changes + self._plain_finalizers(metadata)
+        if key != JOBS:
+            causes += compared
+        if key in _METADATA_AS_NEW and not subresource:
+            causes += metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
+            causes += self._plain_finalizers(metadata)
         causes += objects.causes(self.rtype, new, old, subresource)
+        if key == JOBS:
+            causes += compared
         if causes:
             raise invalid(self.rtype, metadata.get("name", ""), causes)
         if self.rtype.custom and subresource != "status":
             warnings += _finalizer_warnings(new, old["metadata"].get("finalizers") or ())
+        if not self.rtype.custom and not subresource:
+            warnings += object_warnings(self.rtype.key, new)
+
+    def _plain_finalizers(self, metadata: Json) -> list[Cause]:
+        rtype = self.rtype
+        pass_plain = rtype.custom or rtype.group in _PLAIN_FINALIZERS_PASS or rtype.key == ("", "events")
+        return [] if pass_plain else plain_finalizer_causes(metadata)
 
     def to_storage(self, obj: Json) -> Json:
         """Return an object in the version in which it is stored."""

@@ -22,7 +22,7 @@ from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.services import SERVICES, ServiceAllocator
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json, Revision, object_key
-from engine.sandbox.simulator.strategies import NAMESPACES, prepared_for_create, prepared_for_update
+from engine.sandbox.simulator.strategies import CLAIMS, NAMESPACES, prepared_for_create, prepared_for_update
 from engine.sandbox.simulator.type_rules import TypeRules, TypeRulesCache
 
 Steps = Generator[AdmissionRequest, AdmissionVerdict, Answer]
@@ -80,6 +80,9 @@ class Writes:
         self._state = state
         self._rules = rules
         self._services = ServiceAllocator(state)
+        self._new_claims: dict[str, int] = {}
+        """By key: the version in which a claim was created. It is stored without its phase, so that the next write,
+        even one that changes nothing, is one."""
 
     def create(self, rtype: ResourceType, namespace: str, name: str, body: Json, options: WriteOptions) -> Steps:
         """Create an object; see `SimulatedCluster.create`."""
@@ -106,8 +109,8 @@ class Writes:
         def transform(live: Revision | None, _: list[str]) -> Json:
             before = live.object if live is not None else None
             uid = sent["metadata"].get("uid")
-            if before is not None and uid and uid != before["metadata"]["uid"]:
-                raise write_rules.uid_mismatch(rtype, before, uid)
+            if uid and uid != (before["metadata"]["uid"] if before else ""):
+                raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=before, dry_run=options.dry_run)
             manager = rules.field_manager(options.subresource)
             managed = manager.updated(before, sent, manager=options.manager, now=self._state.now())
             return write_rules.with_metadata(sent, managedFields=managed or None)
@@ -216,8 +219,10 @@ class Writes:
         if taken is not None:
             raise write_rules.name_taken(rtype, taken.object, generated=bool(prefix))
         if write.options.dry_run:
-            return write.answer(obj, 201)
+            return write.answer(rules.to_storage(obj), 201)
         stored = self._stored(rules, key, obj)
+        if rtype.key == CLAIMS:
+            self._new_claims[key] = stored.rv
         return write.answer(stored.object, 201, stored)
 
     # What all updates have in common
@@ -265,12 +270,15 @@ class Writes:
             if not write.options.dry_run:
                 store.remove(rtype.key, live.key)
             return write.answer(new, 200)
-        if write_rules.unchanged(new, old):
+        if write_rules.unchanged(new, old) and not self._is_new_claim(live):
             return write.answer(old, 200, live)
         if write.options.dry_run:
-            return write.answer(new, 200)
+            return write.answer(rules.to_storage(new), 200)
         stored = self._stored(rules, live.key, new)
         return write.answer(stored.object, 200, stored)
+
+    def _is_new_claim(self, live: Revision) -> bool:
+        return live.rtype.key == CLAIMS and self._new_claims.get(live.key) == live.rv
 
     def _stored(self, rules: TypeRules, key: str, obj: Json) -> Revision:
         revision = self._state.store.put(rules.storage, key, rules.to_storage(obj))

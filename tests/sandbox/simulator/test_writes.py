@@ -12,7 +12,7 @@ from engine.sandbox.simulator.deletion import Steps
 from engine.sandbox.simulator.errors import ApiError
 from engine.sandbox.simulator.options import AdmissionRequest, AdmissionVerdict, Answer, WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType
-from tests.sandbox.simulator.clusters import NO_CONTROLLERS, Cluster, Json, define, definition, refusal, version
+from tests.sandbox.simulator.clusters import NO_CONTROLLERS, Cluster, Json, define, refusal
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 DEPLOYMENT: Json = {
@@ -225,6 +225,14 @@ def test_an_update_that_changes_nothing_keeps_its_version(cluster: Cluster) -> N
     assert cluster.store.rv == int(before["metadata"]["resourceVersion"])
 
 
+def test_the_first_write_to_a_claim_is_one_even_if_it_changes_nothing(cluster: Cluster) -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    made = cluster.make("persistentvolumeclaims", "a", spec=spec)
+    first, second = (cluster.merge("persistentvolumeclaims", "a", {}) for _ in range(2))
+    assert made["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]
+    assert first == second
+
+
 def test_the_system_fields_survive_an_update_that_leaves_them_out(cluster: Cluster) -> None:
     before = cluster.make("configmaps", "a")["metadata"]
     body = {"metadata": {"name": "a", "creationTimestamp": "2001-01-01T00:00:00Z"}, "data": {"x": "1"}}
@@ -259,7 +267,7 @@ def test_a_custom_resource_is_not_replaced_without_saying_which_version() -> Non
     assert (error.code, error.message) == (422, f'foos.example.com "a" is invalid: {text}')
 
 
-# Generation and status
+# Generation
 
 
 @pytest.mark.parametrize(
@@ -303,63 +311,6 @@ def test_the_generation_follows_what_the_type_says(
         else:
             assert after == generation + step
         generation = after
-
-
-def test_spec_and_status_of_a_custom_resource_are_written_apart() -> None:
-    cluster = Cluster()
-    define(cluster)
-    made = cluster.make("foos", "a", "example.com", spec={"a": "1"}, status={"s": "no"})
-    assert "status" not in made
-    rtype = cluster.type("foos", "example.com")
-    status = WriteOptions(subresource="status")
-    patch = {"spec": {"a": "2"}, "status": {"s": "yes"}, "metadata": {"labels": {"x": "y"}}}
-    after = cluster.patch(rtype, "default", "a", patch, status).object
-    assert (after["spec"], after["status"]) == ({"a": "1"}, {"s": "yes"})
-    assert "labels" not in after["metadata"]
-    assert after["metadata"]["generation"] == 1
-    after = cluster.merge("foos", "a", {"status": {"s": "no"}, "spec": {"a": "3"}}, "example.com")
-    assert (after["spec"], after["status"]) == ({"a": "3"}, {"s": "yes"})
-    assert after["metadata"]["generation"] == 2
-    assert "status" not in cluster.patch(rtype, "default", "a", {"status": None}, status).object
-    missing = {"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "b"}, "status": {"s": "x"}}
-    error = refusal(
-        lambda: cluster.apply(rtype, "default", "b", missing, WriteOptions(subresource="status", field_manager="m"))
-    )
-    assert error.code == 404, "a status is never created"
-
-
-def test_without_a_status_subresource_the_status_is_like_any_field() -> None:
-    cluster = Cluster()
-    define(cluster, definition("foos", "Foo", "example.com", {**version("v1"), "subresources": {}}))
-    made = cluster.make("foos", "a", "example.com", status={"s": "1"})
-    assert made["status"] == {"s": "1"}
-    assert cluster.merge("foos", "a", {"status": {"s": "2"}}, "example.com")["metadata"]["generation"] == 2
-
-
-def test_the_status_of_a_built_in_type_keeps_the_spec(cluster: Cluster) -> None:
-    cluster.make("deployments", "a", "apps", "default", **DEPLOYMENT)
-    patch = {
-        "spec": {"replicas": 9},
-        "status": {"replicas": 1},
-        "metadata": {"labels": {"x": "y"}, "annotations": {"x": "y"}},
-    }
-    options = WriteOptions(subresource="status")
-    after = cluster.patch(cluster.type("deployments", "apps"), "default", "a", patch, options).object
-    assert after["spec"]["replicas"] == 1
-    assert after["status"]["replicas"] == 1
-    assert "labels" not in after["metadata"]
-    assert after["metadata"]["annotations"] == {"x": "y"}, "only labels are kept, as the real server has it"
-    assert after["metadata"]["generation"] == 1
-
-
-def test_a_pod_is_changed_only_where_its_subresource_allows(cluster: Cluster) -> None:
-    cluster.make("pods", "a", spec={"containers": [{"name": "c", "image": "i"}]})
-    debug = {"spec": {"ephemeralContainers": [{"name": "d", "image": "i"}]}, "metadata": {"labels": {"x": "y"}}}
-    options = WriteOptions(subresource="ephemeralcontainers")
-    after = cluster.patch(cluster.type("pods"), "default", "a", debug, options).object
-    assert after["spec"]["ephemeralContainers"][0]["name"] == "d"
-    assert "labels" not in after["metadata"]
-    assert after["metadata"]["generation"] == 2
 
 
 # Apply

@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.sandbox.simulator import quantities
 from engine.sandbox.simulator.errors import Cause
-from engine.sandbox.simulator.field_errors import forbidden, invalid, not_supported, required
+from engine.sandbox.simulator.field_errors import GoStruct, forbidden, invalid, not_supported, required
 from engine.sandbox.simulator.names import (
     dns_label_problems,
     dns_subdomain_problems,
@@ -149,7 +149,7 @@ def config_map_key_problems(key: str) -> list[str]:
     """Return what is wrong with a key of a ConfigMap or Secret."""
     problems = []
     if len(key) > 253:
-        problems.append("must be no more than 253 bytes")
+        problems.append("must be no more than 253 characters")
     if not _CONFIG_MAP_KEY.fullmatch(key):
         problems.append(
             "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
@@ -199,9 +199,23 @@ def immutable(new: Any, old: Any, path: str) -> list[Cause]:
     return [] if new == old else [invalid(path, new, "field is immutable")]
 
 
-def go_struct(value: Json | None, *fields: str) -> Json | None:
-    """Return what a message shows of a struct of the server's own: its Go names, in its order."""
-    return None if value is None else {name[0].upper() + name[1:]: value.get(name) for name in fields}
+def go_struct(value: Json | None, /, **fields: Any) -> GoStruct | None:
+    """Return what a message shows of a struct of the server's own: its Go names, in its order.
+
+    Args:
+        value: the struct; None: there is none.
+        fields: names in its order, with what stands for a missing value.
+
+    """
+    if value is None:
+        return None
+    return GoStruct({name[0].upper() + name[1:]: value.get(name, missing) for name, missing in fields.items()})
+
+
+def shown_selector(found: Json | None) -> GoStruct | None:
+    """Return what a message shows of a LabelSelector."""
+    names = ("matchLabels", "matchExpressions")
+    return None if found is None else GoStruct({name: found[name] for name in names if name in found})
 
 
 def number_or_percent(value: Any) -> int:

@@ -70,7 +70,7 @@ def is_time_zone(name: str) -> bool:
         return True
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):  # a name that is no path, or a file that is not there
+    except (KeyError, ValueError, OSError):  # no such name, no path, or a file that is not there
         return False
     return True
 

@@ -19,6 +19,7 @@ from engine.sandbox.simulator.builtin.checks import (
     non_negative,
     positive,
     selector,
+    shown_selector,
 )
 from engine.sandbox.simulator.errors import Cause
 from engine.sandbox.simulator.field_errors import forbidden, invalid, not_supported, required
@@ -48,7 +49,12 @@ def autoscaler_causes(new: Json, old: Json | None) -> list[Cause]:
         causes.append(invalid("spec.maxReplicas", most, "must be greater than or equal to 1"))
     if least is not None and most < least:
         causes.append(invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`"))
-    causes += _reference_causes(spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef")
+    target = spec.get("scaleTargetRef") or {}
+    causes += _reference_causes(target, "spec.scaleTargetRef")
+    known = ((old or {}).get("spec") or {}).get("scaleTargetRef") or {}
+    if "/" not in target.get("apiVersion", "") and (old is None or "/" in known.get("apiVersion", "")):
+        why = "apiVersion must specify API group"
+        causes.append(invalid("spec.scaleTargetRef.apiVersion", target.get("apiVersion", ""), why))
     for index, metric in enumerate(spec.get("metrics") or ()):
         causes += _metric_causes(metric, f"spec.metrics[{index}]")
     if least == 0 and not any(one.get("type") in {"Object", "External"} for one in spec.get("metrics") or ()):
@@ -236,7 +242,13 @@ def budget_causes(new: Json, old: Json | None) -> list[Cause]:
         return []
     causes = []
     if "minAvailable" in spec and "maxUnavailable" in spec:
-        shown = go_struct(spec, "minAvailable", "selector", "maxUnavailable", "unhealthyPodEvictionPolicy")
+        shown = go_struct(
+            {**spec, "selector": shown_selector(spec.get("selector"))},
+            minAvailable=None,
+            selector=None,
+            maxUnavailable=None,
+            unhealthyPodEvictionPolicy=None,
+        )
         causes.append(invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set"))
     for name in ("minAvailable", "maxUnavailable"):
         if name in spec:

@@ -11,6 +11,7 @@ from typing import Any
 from engine.sandbox.simulator.builtin.addresses import cidr, is_version
 from engine.sandbox.simulator.builtin.checks import (
     choice,
+    go_struct,
     named,
     qualified_name,
     resource_quantity,
@@ -79,8 +80,7 @@ def node_change_causes(new: Json, old: Json) -> list[Cause]:
     addresses = (new.get("status") or {}).get("addresses") or []
     for index, one in enumerate(addresses):
         if one in addresses[:index]:
-            shown = {"Type": one.get("type", ""), "Address": one.get("address", "")}
-            causes.append(duplicate(f"status.addresses[{index}]", shown))
+            causes.append(duplicate(f"status.addresses[{index}]", go_struct(one, type="", address="")))
     if before.get("podCIDRs") and before["podCIDRs"] != spec.get("podCIDRs"):
         why = 'node updates may not change podCIDR except from "" to valid'
         causes.append(forbidden("spec.podCIDRs", why))
@@ -113,8 +113,7 @@ def _taint_causes(taints: Sequence[Json], path: str) -> list[Cause]:
         causes += choice(effect, _EFFECTS, f"{here}.effect")
         identity = (taint.get("key", ""), effect)
         if identity in seen:
-            shown = {name.capitalize(): taint.get(name, "") for name in ("key", "value", "effect")}
-            cause = duplicate(here, {**shown, "TimeAdded": taint.get("timeAdded")})
+            cause = duplicate(here, go_struct(taint, key="", value="", effect="", timeAdded=None))
             why = f"{cause.message}: taints must be unique by key and effect pair"
             causes.append(Cause(cause.reason, why, cause.field))
         seen.add(identity)

@@ -49,7 +49,7 @@ def config_map_causes(new: Json, old: Json | None) -> list[Cause]:
     for key in binary:
         causes += _key_causes(key, "binaryData")
     size = sum(len(value.encode()) for value in data.values()) + sum(_decoded_size(value) for value in binary.values())
-    return [*causes, too_long("", _LARGEST)] if size > _LARGEST else causes
+    return [*causes, too_long("[]", _LARGEST)] if size > _LARGEST else causes
 
 
 def secret_causes(new: Json, old: Json | None) -> list[Cause]:

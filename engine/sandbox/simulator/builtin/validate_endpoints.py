@@ -15,7 +15,6 @@ from engine.sandbox.simulator.builtin.checks import (
     dns_label,
     dns_subdomain,
     immutable,
-    labels,
     port_number,
     qualified_name,
 )
@@ -29,7 +28,6 @@ _MOST_ADDRESSES = 100
 _MOST_ENDPOINTS = 1000
 _MOST_PORTS = 20000
 _MOST_HINTS = 8
-_MOST_TOPOLOGY = 16
 
 
 def endpoints_causes(new: Json, old: Json | None) -> list[Cause]:
@@ -115,10 +113,6 @@ def _slice_endpoint_causes(endpoint: Json, kind: str, path: str) -> list[Cause]:
         causes += _slice_address_causes(address, kind, where, index)
     if "nodeName" in endpoint:
         causes += dns_subdomain(endpoint["nodeName"], f"{path}.nodeName")
-    topology = endpoint.get("deprecatedTopology") or {}
-    if len(topology) > _MOST_TOPOLOGY:
-        causes.append(too_many(f"{path}.deprecatedTopology", len(topology), _MOST_TOPOLOGY))
-    causes += labels(topology, f"{path}.deprecatedTopology")
     if "hostname" in endpoint:
         causes += dns_label(endpoint["hostname"], f"{path}.hostname")
     return causes + _hint_causes(endpoint.get("hints") or {}, f"{path}.hints")

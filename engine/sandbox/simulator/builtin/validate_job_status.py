@@ -109,7 +109,7 @@ def _finished_causes(job: _Job, before: _Job) -> Iterator[Cause]:
         yield required("status.startTime", "startTime is required for finished job")
     counted = not (uncounted.get("succeeded") or uncounted.get("failed"))
     if (ended or _changed(job, before, "uncountedTerminatedPods")) and job.finished and not counted:
-        shown = go_struct(uncounted, "succeeded", "failed")
+        shown = go_struct(uncounted, succeeded=None, failed=None)
         yield invalid("status.uncountedTerminatedPods", shown, "must be empty for finished job")
 
 

@@ -13,11 +13,13 @@ from typing import Any
 from engine.sandbox.simulator.builtin.checks import (
     choice,
     domain_prefixed_path,
+    go_struct,
     immutable,
     non_negative,
     qualified_name,
     selector,
     selector_matches,
+    shown_selector,
 )
 from engine.sandbox.simulator.builtin.cron import is_time_zone, schedule_problem
 from engine.sandbox.simulator.builtin.job_indexes import index_count
@@ -73,7 +75,8 @@ def job_causes(new: Json, old: Json | None) -> list[Cause]:
         return causes
     causes += _whole_job_causes(spec, before)
     causes += _completions_change_causes(spec, before)
-    causes += immutable(spec.get("selector"), before.get("selector"), "spec.selector")
+    if spec.get("selector") != before.get("selector"):
+        causes.append(invalid("spec.selector", shown_selector(spec.get("selector")), "field is immutable"))
     causes += _template_causes(spec, before, (old or {}).get("status") or {})
     for name in _FIXED:
         causes += immutable(spec.get(name), before.get(name), f"spec.{name}")
@@ -94,7 +97,7 @@ def cron_job_causes(new: Json, old: Json | None) -> list[Cause]:
     before_job = None if before is None else (before.get("jobTemplate") or {}).get("spec") or {}
     causes += _job_spec_causes(job, before_job, path)
     if "selector" in job:
-        causes.append(invalid(f"{path}.selector", job["selector"], "`selector` will be auto-generated"))
+        causes.append(invalid(f"{path}.selector", shown_selector(job["selector"]), "`selector` will be auto-generated"))
     if job.get("manualSelector"):
         causes.append(not_supported(f"{path}.manualSelector", value=True, supported=("nil", "false")))
     for name in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
@@ -128,7 +131,7 @@ def _generated_selector_causes(job: Json, before: Json | None) -> list[Cause]:
             causes.append(invalid(where, found, f"must be '{value}'"))
     wanted = spec["selector"]
     if not selector(wanted, "") and not selector_matches(wanted, expected):
-        causes.append(invalid("spec.selector", wanted, "`selector` not auto-generated"))
+        causes.append(invalid("spec.selector", shown_selector(wanted), "`selector` not auto-generated"))
     return causes
 
 
@@ -311,7 +314,8 @@ def _condition_causes(conditions: Sequence[Json], path: str) -> list[Cause]:
 
 def _success_policy_causes(spec: Json, path: str) -> list[Cause]:
     if spec.get("completionMode") != "Indexed":
-        return [invalid(path, spec["successPolicy"], "requires indexed completion mode")]
+        shown = go_struct(spec["successPolicy"], rules=None)
+        return [invalid(path, shown, "requires indexed completion mode")]
     rules, where = spec["successPolicy"].get("rules") or (), f"{path}.rules"
     causes = []
     if not rules:

@@ -133,7 +133,7 @@ def _backend_causes(backend: Json, path: str) -> list[Cause]:
 
 
 def _reference_causes(reference: Json, path: str) -> list[Cause]:
-    causes = dns_subdomain(reference["apiGroup"], f"{path}.apiGroup") if "apiGroup" in reference else []
+    causes = dns_subdomain(reference["apiGroup"], f"{path}.apiGroup") if reference.get("apiGroup") is not None else []
     for name in ("kind", "name"):
         value, where = reference.get(name, ""), f"{path}.{name}"
         causes += named(value, where, path_segment_problems) if value else [required(where)]

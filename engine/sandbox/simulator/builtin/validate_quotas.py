@@ -14,6 +14,7 @@ from engine.sandbox.simulator import quantities
 from engine.sandbox.simulator.builtin.checks import (
     STANDARD_RESOURCES,
     container_resource_name,
+    go_struct,
     is_huge_page,
     is_native,
     named,
@@ -100,7 +101,7 @@ def _scope_selector_causes(spec: Json, hard: Json, path: str) -> list[Cause]:
         scope, operator, values = one.get("scopeName", ""), one.get("operator", ""), one.get("values")
         if scope not in _SCOPES:
             causes.append(invalid(f"{path}.scopeName", scope, "unsupported scope"))
-        shown = {"MatchExpressions": [_shown_scope(each) for each in found]}
+        shown = {"MatchExpressions": [go_struct(each, scopeName="", operator="", values=None) for each in found]}
         unfit = [name for name in sorted(hard) if _is_quota(name) and not _limits(scope, name)]
         causes += [invalid(path, shown, "unsupported scope applied to resource") for _ in unfit]
         if scope in _EXISTING_SCOPES and operator != "Exists":
@@ -116,14 +117,6 @@ def _scope_selector_causes(spec: Json, hard: Json, path: str) -> list[Cause]:
             causes.append(invalid(f"{path}.values", values, why))
     names = {one.get("scopeName") for one in found}
     return causes + [invalid(path, spec.get("scopes"), "conflicting scopes") for pair in _OPPOSITES if pair <= names]
-
-
-def _shown_scope(one: Json) -> Json:
-    return {
-        "ScopeName": one.get("scopeName", ""),
-        "Operator": one.get("operator", ""),
-        "Values": one.get("values"),
-    }
 
 
 # Limit ranges
@@ -178,8 +171,8 @@ _COMPARISONS = (
     ("default", "max", "default", "default value", "max value"),
 )
 """What must not be greater than what; the field that is complained of; and what both are called."""
-_SHOWN_FIRST = {("min", "default")}
-"""Comparisons whose message shows the lesser side, wherever the complaint is."""
+_SHOWN_OTHERWISE = {("min", "default"), ("default", "max")}
+"""Comparisons whose message shows the value of the other field than the one that is complained of."""
 
 
 def _comparison_causes(limit: Json, name: str, path: str) -> list[Cause]:
@@ -192,7 +185,7 @@ def _comparison_causes(limit: Json, name: str, path: str) -> list[Cause]:
         low, high = at(least), at(most)
         if low is None or high is None or low[1] <= high[1]:
             continue
-        shown = high[0] if field == most and (least, most) not in _SHOWN_FIRST else low[0]
+        shown = high[0] if (field == most) != ((least, most) in _SHOWN_OTHERWISE) else low[0]
         why = f"{lesser} {low[0]} is greater than {greater} {high[0]}"
         causes.append(invalid(f"{path}.{field}[{name}]", shown, why))
     ratio, low, high = at("maxLimitRequestRatio"), at("min"), at("max")

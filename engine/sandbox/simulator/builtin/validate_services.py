@@ -21,6 +21,7 @@ from engine.sandbox.simulator.builtin.checks import (
     choice,
     dns_label,
     dns_subdomain,
+    go_struct,
     labels,
     port,
     port_number,
@@ -212,14 +213,7 @@ def _taken_port_causes(spec: Json) -> list[Cause]:
     for index, one in enumerate(ports):
         taken = (one.get("protocol", ""), one.get("port", 0))
         if taken in seen:
-            shown = {
-                "Name": "",
-                "Protocol": taken[0],
-                "AppProtocol": None,
-                "Port": taken[1],
-                "TargetPort": 0,
-                "NodePort": 0,
-            }
+            shown = go_struct({}, name="", protocol=taken[0], appProtocol=None, port=taken[1], targetPort=0, nodePort=0)
             causes.append(duplicate(f"spec.ports[{index}]", shown))
         seen.add(taken)
     return causes

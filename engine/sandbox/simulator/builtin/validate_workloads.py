@@ -13,16 +13,16 @@ from engine.sandbox.simulator.builtin.checks import (
     count_or_percent,
     dns_label,
     go_struct,
-    immutable,
     non_negative,
     number_or_percent,
     selector,
     selector_matches,
+    shown_selector,
 )
 from engine.sandbox.simulator.builtin.validate_claims import claim_spec_causes
 from engine.sandbox.simulator.builtin.validate_pods import template_causes
 from engine.sandbox.simulator.errors import Cause
-from engine.sandbox.simulator.field_errors import forbidden, invalid, not_supported, required
+from engine.sandbox.simulator.field_errors import GoStruct, forbidden, invalid, not_supported, required
 
 Json = dict[str, Any]
 
@@ -105,7 +105,7 @@ def daemon_set_causes(new: Json, old: Json | None) -> list[Cause]:
     if not problems and not selector_matches(wanted, labels_of(template) or {}):
         causes.append(invalid("spec.template.metadata.labels", labels_of(template), _MISMATCH))
     if wanted is not None and _is_empty(wanted):
-        causes.append(invalid("spec.selector", wanted, "empty selector is invalid for daemonset"))
+        causes.append(invalid("spec.selector", {}, "empty selector is invalid for daemonset"))
     causes += template_change_causes(spec, before, "spec.template")
     causes += _lasting_pod_causes(template, "DaemonSet")
     causes += non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
@@ -195,9 +195,9 @@ def _selected_template_causes(spec: Json, before: Json | None, owner: str, kind:
     problems = selector(wanted, "spec.selector")
     causes = [required("spec.selector")] if wanted is None else list(problems)
     if wanted is not None and _is_empty(wanted):
-        causes.append(invalid("spec.selector", wanted, f"empty selector is invalid for {kind}"))
+        causes.append(invalid("spec.selector", {}, f"empty selector is invalid for {kind}"))
     if problems:
-        return [*causes, invalid("spec.selector", wanted, unfit)]
+        return [*causes, invalid("spec.selector", shown_selector(wanted), unfit)]
     found = labels_of(template)
     if not selector_matches(wanted, found or {}):
         causes.append(invalid("spec.template.metadata.labels", found, _MISMATCH))
@@ -217,7 +217,9 @@ def _lasting_pod_causes(template: Json, owner: str) -> list[Cause]:
 
 
 def _same_selector_causes(spec: Json, before: Json | None) -> list[Cause]:
-    return [] if before is None else immutable(spec.get("selector"), before.get("selector"), "spec.selector")
+    if before is None or spec.get("selector") == before.get("selector"):
+        return []
+    return [invalid("spec.selector", shown_selector(spec.get("selector")), "field is immutable")]
 
 
 # Strategies
@@ -229,8 +231,7 @@ def _deployment_strategy_causes(strategy: Json, path: str) -> list[Cause]:
         why = "may not be specified when strategy `type` is 'Recreate'"
         return [] if rolling is None else [forbidden(where, why)]
     if kind != "RollingUpdate":
-        shown = {**_shown(strategy), "RollingUpdate": go_struct(rolling, "maxUnavailable", "maxSurge")}
-        return [not_supported(path, shown, ("Recreate", "RollingUpdate"))]
+        return [not_supported(path, _shown(kind, rolling), ("Recreate", "RollingUpdate"))]
     if rolling is None:
         return [required(where, "this should be defaulted and never be nil")]
     down, up = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
@@ -240,8 +241,8 @@ def _deployment_strategy_causes(strategy: Json, path: str) -> list[Cause]:
     return causes + at_most_everything(down, f"{where}.maxUnavailable")
 
 
-def _shown(strategy: Json) -> Json:
-    return {"Type": strategy.get("type", ""), "RollingUpdate": None}
+def _shown(kind: str, rolling: Json | None) -> GoStruct:
+    return GoStruct(Type=kind, RollingUpdate=go_struct(rolling, maxUnavailable=0, maxSurge=0))
 
 
 def _daemon_strategy_causes(strategy: Json, path: str) -> list[Cause]:
@@ -249,8 +250,7 @@ def _daemon_strategy_causes(strategy: Json, path: str) -> list[Cause]:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        shown = {**_shown(strategy), "RollingUpdate": go_struct(rolling, "maxUnavailable", "maxSurge")}
-        return [not_supported(path, shown, ("RollingUpdate", "OnDelete"))]
+        return [not_supported(path, _shown(kind, rolling), ("RollingUpdate", "OnDelete"))]
     if rolling is None:
         return [required(where)]
     down, up = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
@@ -265,24 +265,17 @@ def _daemon_strategy_causes(strategy: Json, path: str) -> list[Cause]:
 
 def _stateful_strategy_causes(strategy: Json, path: str) -> list[Cause]:
     kind, rolling, where = strategy.get("type", ""), strategy.get("rollingUpdate"), f"{path}.rollingUpdate"
-    shown = go_struct(rolling, "partition", "maxUnavailable")
+    shown = go_struct(rolling, partition=0, maxUnavailable=None)
     if not kind:
         return [required(path)]
     if kind == "OnDelete":
         why = "only allowed for updateStrategy 'RollingUpdate'"
         return [] if rolling is None else [invalid(where, shown, why)]
     if kind != "RollingUpdate":
-        return [invalid(path, {"Type": kind, "RollingUpdate": shown}, "must be 'RollingUpdate' or 'OnDelete'")]
+        return [invalid(path, GoStruct(Type=kind, RollingUpdate=shown), "must be 'RollingUpdate' or 'OnDelete'")]
     if rolling is None:
         return []
-    causes = non_negative(rolling.get("partition"), f"{where}.partition")
-    down = rolling.get("maxUnavailable")
-    if down is not None:
-        causes += count_or_percent(down, f"{where}.maxUnavailable")
-        if number_or_percent(down) == 0:
-            causes.append(invalid(f"{where}.maxUnavailable", down, "cannot be 0"))
-        causes += at_most_everything(down, f"{where}.maxUnavailable")
-    return causes
+    return non_negative(rolling.get("partition"), f"{where}.partition")
 
 
 def _pod_management_causes(policy: str) -> list[Cause]:
