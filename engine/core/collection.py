@@ -120,7 +120,7 @@ def decide(dependent: Dependent, ownerships: Sequence[Ownership]) -> Fate:
     for ownership in ownerships:
         by[ownership.standing].append(ownership.reference)
     if dependent.deleting:
-        return _keep("Deleting", "it is being deleted already")  # a one-way trip (G12)
+        return _already_deleting(dependent, by)
     if by[Standing.UNKNOWN]:
         unknown = next(one for one in ownerships if one.standing is Standing.UNKNOWN)
         return _keep("OwnerUnknown", f"{unknown.reference}: {unknown.message}")
@@ -145,6 +145,14 @@ def policy(finalizers: Sequence[str]) -> Propagation:
     if ORPHAN_FINALIZER in finalizers:
         return Propagation.ORPHAN
     return Propagation.FOREGROUND if FOREGROUND_FINALIZER in finalizers else Propagation.BACKGROUND
+
+
+def _already_deleting(dependent: Dependent, by: dict[Standing, list[OwnerReference]]) -> Fate:
+    """Leave it to its deletion, a one-way trip (G12), unless it holds up a cycle that was not seen to be one before."""
+    holding = tuple(one for one in by[Standing.WAITING] if one.block_owner_deletion)
+    if dependent.closes_cycle and holding:
+        return Fate(verdict=Verdict.PART, reason="Unblocked", unblocked=holding)
+    return _keep("Deleting", "it is being deleted already")
 
 
 def _ineffective(by: dict[Standing, list[OwnerReference]]) -> Fate:

@@ -24,7 +24,7 @@ import msgspec
 
 from engine.core.api_errors import Status
 from engine.core.live_object import Metadata
-from engine.core.ownership import PROPAGATION_ANNOTATION, OwnerReference
+from engine.core.ownership import HOLDING_FINALIZERS, PROPAGATION_ANNOTATION, OwnerReference
 from schemas.actions import Propagation
 from schemas.names import ClusterId, ResourceVersion, Uid
 
@@ -80,6 +80,8 @@ class Found(msgspec.Struct, frozen=True):
     deleting: bool = False
     propagation: str = ""
     """How it is being deleted, as the collector noted on it; empty where that is not known."""
+    held: bool = False
+    """Whether a finalizer keeps it until its dependents in other clusters have been seen to."""
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -132,6 +134,7 @@ class Present(msgspec.Struct, frozen=True):
     version: ResourceVersion
     deleting: bool = False
     propagation: str = ""
+    held: bool = False
 
 
 class Absent(msgspec.Struct, frozen=True):
@@ -208,7 +211,7 @@ def step(examination: Examination, answer: Answer | None, *, now: float, wall: f
         case Question.SERVED, Served():
             return _served(examination, answer)
         case Question.OBJECT, Found() if answer.uid == examination.owner.uid:
-            return examination, Present(answer.uid, answer.version, answer.deleting, answer.propagation)
+            return examination, Present(*msgspec.structs.astuple(answer))
         case Question.OBJECT, Found():
             return _looked(examination, Look(wall, answer.uid, answer.version), now)
         case Question.OBJECT | Question.DEFINITION, Missing():
@@ -258,7 +261,8 @@ def answer_to_get(answer: Metadata | Status, name: str, plural: str) -> Found | 
         annotations = answer.annotations or {}
         propagation = annotations.get(PROPAGATION_ANNOTATION, "")
         known = propagation if propagation in set(Propagation) else ""
-        return Found(answer.uid, answer.resource_version, answer.deleting, known)
+        held = not HOLDING_FINALIZERS.isdisjoint(answer.finalizers or ())
+        return Found(answer.uid, answer.resource_version, answer.deleting, known, held)
     if answer.absent(name, plural) and answer.kind == plural:
         return Missing()
     return NoAnswer(answer.reason or f"HTTP{answer.code}", answer.message)

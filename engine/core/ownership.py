@@ -27,6 +27,8 @@ PROPAGATION_ANNOTATION = "crosscurrent.dev/propagation"
 ADMIRALTY_ANNOTATION = "multicluster.admiralty.io/controller-reference"
 ADMIRALTY_LABEL = "multicluster.admiralty.io/parent-uid"
 ADMIRALTY_FINALIZER = "multicluster.admiralty.io/multiclusterForegroundDeletion"
+HOLDING_FINALIZERS = frozenset({DEPENDENTS_FINALIZER, CASCADE_FINALIZER, ADMIRALTY_FINALIZER})
+"""Any of these keeps an owner until its dependents in other clusters have been seen to."""
 ADMIRALTY_ENGINE = "multicluster-controller"
 ENGINE = "crosscurrent"
 """The default engine's id; engines that share clusters have one each and leave each other's references alone (XGC-37)."""
@@ -149,6 +151,14 @@ def owner_label(uid: Uid) -> str:
 def can_be_label(uid: str) -> bool:
     """Return whether a uid, which anybody may have written, can be part of a label."""
     return bool(_UID.fullmatch(uid)) and len(uid) <= 63
+
+
+def plural_of(kind: str) -> str:
+    """Guess the plural of a kind as Kubernetes' clients do; used to wake keys, never to prove anything."""
+    singular = kind.lower()
+    if singular.endswith("s"):
+        return f"{singular}es"
+    return f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
 
 
 def without(

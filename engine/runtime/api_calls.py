@@ -279,6 +279,35 @@ async def serves(api: ClusterApi, resource: Resource, *, timeout: float) -> list
     return found
 
 
+async def type_of(api: ClusterApi, group: str, version: str, kind: str, *, timeout: float) -> Resource | Status | None:
+    """Return the type that a kind means, by discovery: in this version, else in another; None proves that none is served.
+
+    Args:
+        api: the cluster.
+        group: of the kind, empty for core.
+        version: preferred.
+        kind: as in `kind: ConfigMap`.
+        timeout: seconds for each of the requests, one and one for each version of the group.
+
+    """
+    versions = [version]
+    if group:
+        groups = await call(api, "GET", "/apis", _groups, timeout=timeout)
+        if isinstance(groups, Status):
+            return groups
+        served = [one.version for found in groups.groups if found.name == group for one in found.versions]
+        versions = sorted(served, key=lambda one: one != version)
+    for one in versions:
+        path = f"/apis/{_escape(group)}/{_escape(one)}" if group else f"/api/{_escape(one)}"
+        listed = await call(api, "GET", path, _resources, timeout=timeout)
+        if isinstance(listed, Status):
+            return listed
+        for found in listed.resources:
+            if found.kind == kind and "/" not in found.name:
+                return Resource(group, one, found.name)
+    return None
+
+
 async def _write(
     api: ClusterApi,
     method: str,
@@ -333,6 +362,7 @@ class _Groups(msgspec.Struct, frozen=True, tag_field="kind", tag="APIGroupList")
 
 class _Resource(msgspec.Struct, frozen=True):
     name: str
+    kind: str = ""
 
 
 class _Resources(msgspec.Struct, frozen=True, tag_field="kind", tag="APIResourceList"):

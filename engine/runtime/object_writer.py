@@ -32,6 +32,7 @@ from schemas.actions import (
     Action,
     AddFinalizer,
     Apply,
+    Collect,
     Create,
     Delete,
     Json,
@@ -96,6 +97,8 @@ class ObjectWriter:
                 return await self._status(action, seen)
             case RecordEvent():
                 return await self._event(action)
+            case Collect():
+                return conflict(action, "NotHere", "only the collector settles dependents")
             case _:
                 assert_never(action)
 

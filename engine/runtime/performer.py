@@ -29,6 +29,7 @@ from schemas.actions import (
     Action,
     AddFinalizer,
     Apply,
+    Collect,
     Create,
     Delete,
     Outcome,
@@ -47,6 +48,7 @@ PHASES: dict[type, int] = {
     Apply: 1,
     Create: 1,
     Patch: 1,
+    Collect: 2,
     Delete: 2,
     PatchStatus: 3,
     RecordEvent: 3,
@@ -103,14 +105,15 @@ class Performer:
             What became of each action, in their order. Trouble is an outcome, never an exception.
 
         """
-        task = _Task(self._leased(deadline), self._clock, manager, self._timeout, first_apply, dict(expect or {}))
+        task = _Task(self.leased(deadline), self._clock, manager, self._timeout, first_apply, dict(expect or {}))
         return await task.run(actions)
 
     def budget(self, cluster: ClusterName) -> Budget:
         """Return the budget of a cluster."""
         return self._budgets.setdefault(cluster, Budget())
 
-    def _leased(self, deadline: float) -> dict[ClusterName, ClusterApi | None]:
+    def leased(self, deadline: float) -> dict[ClusterName, ClusterApi | None]:
+        """Return the clusters, bounded by their budgets and by a lease that ends at this monotonic time."""
         leased: dict[ClusterName, ClusterApi | None] = {}
         for name, api in self._apis.items():
             leased[name] = None if api is None else LeasedApi(api, self.budget(name), self._clock, deadline)

@@ -20,7 +20,7 @@ from engine.core.fence import ACK_WAIT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECO
 from engine.core.plan import Plan, failures_changed, make_plan, remember
 from engine.core.view import Known
 from engine.runtime.mapper import Mapper
-from engine.runtime.ports import Clock, Delivery, EventLog, Message, WrongLastSequence
+from engine.runtime.ports import Clock, Delivery, EventLog, Message, Record, WrongLastSequence
 from engine.runtime.time_limit import cpu_limit
 from engine.runtime.view_loader import Loaded, ViewLoader
 from engine.runtime.worker_metrics import WorkerMetrics
@@ -66,6 +66,16 @@ class Performer(Protocol):
         """Return what became of each action, in order."""
 
 
+class Maps(Protocol):
+    """Turns facts into requests; see `engine.runtime.mapper`."""
+
+    async def run(self, ack_wait: float) -> None:
+        """Map until cancelled."""
+
+    async def request_all(self, cause: Record | None = None) -> None:
+        """Request everything."""
+
+
 class Worker:
     """One worker for one reconciler."""
 
@@ -80,6 +90,8 @@ class Worker:
         name: str,
         metrics: WorkerMetrics | None = None,
         concurrency: int = 64,
+        mapper: Maps | None = None,
+        loader: ViewLoader | None = None,
     ) -> None:
         """Take everything from outside.
 
@@ -92,16 +104,18 @@ class Worker:
             name: of this worker, unique, for the entries that it makes.
             metrics: where to count.
             concurrency: requests in flight; each mostly waits for the broker or an API server.
+            mapper: if it takes another than the usual one to find what to ask for.
+            loader: the same for what to show.
 
         """
         self.reconciler = reconciler
-        self.mapper = Mapper(log, reconciler, tuple(clusters))
+        self.mapper: Maps = mapper or Mapper(log, reconciler, tuple(clusters))
         self.metrics = metrics or WorkerMetrics()
         self._event_log = log
         self._performer = performer
         self._clock = clock
         self._clusters = frozenset(clusters)
-        self._loader = ViewLoader(log, clock, clusters)
+        self._loader = loader or ViewLoader(log, clock, clusters)
         self._name = name
         self._concurrency = concurrency
         self._types = tuple(dict.fromkeys((reconciler.watches, *reconciler.owns)))

@@ -72,7 +72,7 @@ def test_only_references_to_owners_that_are_gone_or_going_are_taken_away(
     fate = decide(dependent, ownerships)
     by = {one.reference: one.standing for one in ownerships}
     assert {by[reference] for reference in fate.parted} <= {Standing.DANGLING, Standing.WAITING, Standing.ORPHANING}
-    assert bool(fate.parted) is (fate.verdict is Verdict.PART)
+    assert bool(fate.parted) is (fate.verdict is Verdict.PART and fate.reason != "Unblocked")
 
 
 @pytest.mark.parametrize("keeper", [Standing.SOLID, Standing.FOREIGN])
@@ -118,6 +118,16 @@ def test_a_cycle_is_unblocked_first() -> None:
     fate = decide(closing, owned_by(Standing.WAITING, Standing.DANGLING))
     assert fate.verdict is Verdict.DELETE
     assert [one.uid for one in fate.unblocked] == ["u1", "u0"]
+
+
+def test_what_is_being_deleted_is_left_alone_unless_it_holds_up_a_cycle() -> None:
+    deleting = msgspec.structs.replace(DEPENDENT, deleting=True, has_dependents=True)
+    blocking = Ownership(msgspec.structs.replace(owner(), block_owner_deletion=True), Standing.WAITING)
+    assert decide(deleting, [blocking]).verdict is Verdict.KEEP
+    closing = msgspec.structs.replace(deleting, closes_cycle=True)
+    fate = decide(closing, [blocking, *owned_by(Standing.DANGLING)])
+    assert (fate.verdict, fate.parted, fate.unblocked) == (Verdict.PART, (), (blocking.reference,))
+    assert decide(closing, owned_by(Standing.WAITING)).verdict is Verdict.KEEP
 
 
 @pytest.mark.parametrize(

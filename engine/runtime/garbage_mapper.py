@@ -1,0 +1,206 @@
+"""Maps facts of any type to the collector's keys, and keeps its index of who refers to what (docs/garbage-collection.md).
+
+A dependent wakes itself; an owner wakes when it is replaced, is being deleted or is gone, and when a dependent leaves it.
+A type that has been read and a cluster that is live again wake the owners there whose dependents may have waited for that.
+INDEX is written before the request, so that the view finds the dependent that woke it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from engine.core.authoring import Reconciler
+from engine.core.cascade import Held, place_of
+from engine.core.ownership import HOLDING_FINALIZERS, OwnerReference, all_references
+from engine.runtime.fleet_directory import FleetDirectory
+from engine.runtime.mapper import ABSENT, ABSENT_TTL_SECONDS, MAPPERS_IN_FLIGHT
+from engine.runtime.ports import Clock, Delivery, EventLog, Message, Record, WrongLastSequence
+from schemas import subjects
+from schemas.actions import Json
+from schemas.clusters import CLUSTERS, ClusterRecord, ClusterState
+from schemas.facts import Fact, SyncType, decode_fact, decode_sync
+from schemas.names import ClusterName, ObjectRef, Uid
+
+KINDS_LEARNT = 10_000
+OURS = "crosscurrent.dev"
+"""Group of the engine's own records, which own nothing and are owned by nothing."""
+
+_log = structlog.get_logger(__name__)
+
+
+class _Object(msgspec.Struct):
+    """As much of an object as says who owns it; the rest is skipped over."""
+
+    apiVersion: str = ""  # noqa: N815 - Kubernetes' spelling
+    kind: str = ""
+    metadata: Json = {}
+
+
+_object = msgspec.json.Decoder(_Object | None)
+_held = msgspec.json.Decoder(Held)
+_encoder = msgspec.json.Encoder()
+
+
+class GarbageMapper:
+    """Maps for the collector."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        reconciler: Reconciler,
+        clusters: Sequence[ClusterName],
+        clock: Clock,
+        directory: FleetDirectory,
+    ) -> None:
+        """Map for `reconciler`, whose objects live in `clusters`."""
+        self._event_log, self._reconciler, self._clusters = log, reconciler, frozenset(clusters)
+        self._clock, self._directory = clock, directory
+        self._plurals: dict[tuple[str, str], str] = {}
+        """Plural of each kind, learnt from the facts that pass by."""
+
+    @property
+    def durable(self) -> str:
+        """Name of its consumer."""
+        return f"map-{self._reconciler.name}-{self._reconciler.code}"
+
+    async def run(self, ack_wait: float) -> None:
+        """Map until cancelled."""
+        filters = [f"{subjects.FACTS}.>", f"{subjects.SYNC}.>"]
+        await self._event_log.consume(
+            "STATE", self.durable, filters, self.handle, concurrency=MAPPERS_IN_FLIGHT, ack_wait=ack_wait
+        )
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Map one record of STATE and acknowledge it."""
+        record = delivery.record
+        if record.subject.startswith(f"{subjects.SYNC}."):
+            sync = decode_sync(record.body)
+            if sync.type is SyncType.COMPLETED:
+                cluster, group, resource = subjects.parse_sync(record.subject)
+                await self._request_owners(cluster, subjects.dependents_in(sync.identity, group, resource), record)
+        else:
+            await self._fact(record, subjects.parse_fact(record.subject))
+        await delivery.ack()
+
+    async def request_all(self, cause: Record | None = None) -> None:
+        """Request every owner and every dependent."""
+        named = await self._directory.named()
+        refs = []
+        async for entry in self._event_log.scan("INDEX", [f"{subjects.DEPENDENTS}.>"], headers_only=True):
+            identity, owner, dependent = subjects.parse_dependent(entry.subject)
+            refs.append(dependent)
+            if identity in named:
+                refs.append(owner.on(named[identity]))
+        await self._request(refs, cause)
+
+    async def _fact(self, record: Record, ref: ObjectRef) -> None:
+        fact = decode_fact(record.body)
+        if (ref.group, ref.resource) == (CLUSTERS.group, CLUSTERS.plural):
+            status = msgspec.json.decode(fact.data, type=ClusterRecord).status
+            if status.state is ClusterState.LIVE and status.identity:
+                await self._request_owners(ref.cluster, subjects.dependents_in(status.identity), record)
+            return
+        if ref.group == OURS:
+            return
+        seen = _object.decode(fact.data) or _Object()
+        if seen.kind and len(self._plurals) < KINDS_LEARNT:
+            self._plurals[ref.group, seen.kind] = ref.resource
+        wake = await self._as_dependent(record, ref, fact, seen)
+        if await self._is_owner(ref, fact, seen):
+            wake.append(ref)
+        await self._request(wake, record)
+
+    async def _as_dependent(self, record: Record, ref: ObjectRef, fact: Fact, seen: _Object) -> list[ObjectRef]:
+        """Bring INDEX up to date with whom an object refers to, and return what to wake: itself, and owners that lost it."""
+        clusters = await self._directory.clusters()
+        identities = {name: status.identity for name, status in clusters.items()}
+        references = () if fact.deleted else all_references(seen.metadata, identities)
+        wanted = self._entries(ref, fact, seen, references)
+        indexed = await self._event_log.last("INDEX", [subjects.owners_of(ref)])
+        named = await self._directory.named()
+        wake = [ref] if references else []
+        for subject, stored in indexed.items():
+            if stored.body == ABSENT or subject in wanted:
+                continue
+            await self._index(subject, ABSENT, stored.seq, record)
+            identity, owner, _ = subjects.parse_dependent(subject)
+            if identity in named:
+                wake.append(owner.on(named[identity]))
+        for subject, entry in wanted.items():
+            before = indexed.get(subject)
+            kept = _held.decode(before.body) if before is not None and before.body != ABSENT else None
+            identity, owner, _ = subjects.parse_dependent(subject)
+            name = named.get(identity)
+            if kept is not None and kept.owners == entry.owners:
+                epoch = kept.epoch
+            else:
+                epoch = clusters[name].epoch if name is not None else 0
+            written = msgspec.structs.replace(entry, epoch=epoch)
+            if kept == written:
+                continue
+            await self._index(subject, _encoder.encode(written), before.seq if before else 0, record)
+            if kept is not None and name is not None:
+                wake.append(owner.on(name))  # it blocks no more, or refers to another uid
+        return wake
+
+    def _entries(
+        self, ref: ObjectRef, fact: Fact, seen: _Object, references: Sequence[OwnerReference]
+    ) -> dict[str, Held]:
+        entries: dict[str, Held] = {}
+        for reference in references:
+            if not reference.cluster_id or not reference.name or not reference.kind:
+                continue
+            place = place_of(reference, ClusterName(""))
+            if not reference.resource and (reference.group, reference.kind) in self._plurals:
+                plural = self._plurals[reference.group, reference.kind]
+                place = ObjectRef(place.cluster, place.group, plural, place.namespace, place.name)
+            subject = subjects.dependent(reference.cluster_id, place, ref)
+            before = entries.get(subject)
+            uids = {*before.owners, reference.uid} if before else {reference.uid}
+            blocking = reference.block_owner_deletion or (before is not None and before.blocking)
+            entries[subject] = Held(fact.uid, seen.apiVersion, seen.kind, tuple(sorted(uids)), blocking)
+        return entries
+
+    async def _is_owner(self, ref: ObjectRef, fact: Fact, seen: _Object) -> bool:
+        """Return whether an object's own key must look at it as an owner."""
+        metadata = seen.metadata
+        if not fact.deleted and not HOLDING_FINALIZERS.isdisjoint(metadata.get("finalizers") or ()):
+            return "deletionTimestamp" in metadata or await self._has_others(ref, fact)
+        return await self._has_others(ref, fact)
+
+    async def _has_others(self, ref: ObjectRef, fact: Fact) -> bool:
+        """Return whether some dependent means another object than the one that is there now."""
+        found = await self._event_log.last("INDEX", [subjects.dependents_of(fact.identity, ref)])
+        live = {fact.uid} if not fact.deleted else set[Uid]()
+        return any(not live.issuperset(_held.decode(one.body).owners) for one in found.values() if one.body != ABSENT)
+
+    async def _index(self, subject: str, body: bytes, expect: int, cause: Record) -> None:
+        """Write an entry, unless another mapper did; the fact is then mapped again, from what STATE holds by now."""
+        ttl = ABSENT_TTL_SECONDS if body == ABSENT else 0.0
+        try:
+            await self._event_log.append("INDEX", Message(subject=subject, body=body, ttl=ttl), expect_last=expect)
+        except WrongLastSequence:
+            _log.debug("index entry written by another mapper", subject=subject)
+        latest = (await self._event_log.last("STATE", [cause.subject])).get(cause.subject)
+        if latest is not None and latest.seq > cause.seq:
+            await self._fact(latest, subjects.parse_fact(latest.subject))
+
+    async def _request_owners(self, cluster: ClusterName, pattern: str, cause: Record) -> None:
+        owners: dict[ObjectRef, None] = {}
+        async for entry in self._event_log.scan("INDEX", [pattern], headers_only=True):
+            _, owner, _ = subjects.parse_dependent(entry.subject)
+            owners[owner.on(cluster)] = None
+        await self._request(list(owners), cause)
+
+    async def _request(self, refs: Sequence[ObjectRef], cause: Record | None) -> None:
+        body = f"{cause.subject}@{cause.seq}".encode() if cause else b""
+        messages = [
+            Message(subject=subjects.keyed(subjects.REQUESTS, self._reconciler.name, ref), body=body)
+            for ref in dict.fromkeys(refs)
+            if ref.cluster in self._clusters
+        ]
+        if messages:
+            await self._event_log.publish_many("REQUESTS", messages)
