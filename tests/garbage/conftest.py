@@ -13,7 +13,7 @@ import pytest
 
 from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.fleet import Fleet
-from tests.e2e.system import ROOT, System, namespace
+from tests.e2e.system import ROOT, System, namespace, until
 from tests.garbage.audit import AuditLog
 from tests.garbage.proxy import Proxy
 from tests.garbage.scene import Scene
@@ -113,6 +113,30 @@ def gc_system(gc_fleet: Fleet, proxies: dict[str, Proxy], tmp_path_factory: pyte
         running.ready()
 
 
+def calm_down(system: System, proxies: dict[str, Proxy]) -> None:
+    """Wait until every watch that the case before has cut is back, which may take as long as its back-off."""
+    until(system.ready, seconds=90, what=system.tail())
+    canary = f"canary-{next(_numbers)}"
+    seen: set[tuple[str, str]] = set()
+    for cluster in system.clusters.values():
+        for path, version, kind in (
+            ("/api/v1/namespaces/default/configmaps", "v1", "ConfigMap"),
+            ("/apis/xgc.dev/v1/namespaces/default/gadgets", "xgc.dev/v1", "Gadget"),
+        ):
+            body = {"apiVersion": version, "kind": kind, "metadata": {"name": canary}}
+            assert cluster.client.request("POST", path, body)[0] == 201
+
+    def all_seen() -> bool:
+        for plural in ("configmaps", "gadgets"):
+            for line in system.cli("get", plural, canary, "-n", "default", "-o", "name", check=False).stdout.split():
+                seen.add((line.split("/")[0], plural))
+        return len(seen) == 2 * len(system.clusters)
+
+    until(all_seen, seconds=90, what=f"{seen}")
+    for proxy in proxies.values():
+        proxy.disturbed = False
+
+
 @pytest.fixture
 def scene(
     gc_fleet: Fleet,
@@ -123,6 +147,8 @@ def scene(
 ) -> Iterator[Scene]:
     """A namespace of this case's own; the invariants are checked at its end, from the audit logs."""
     clusters = list(gc_fleet)
+    if any(proxy.disturbed for proxy in proxies.values()):
+        calm_down(gc_system, proxies)
     name = request.node.name.removeprefix("test_").replace("_", "-")[:40].strip("-")
     ns = namespace(clusters, re.sub(r"[^a-z0-9-]", "", f"{name}-{next(_numbers)}"))
     for cluster in clusters:

@@ -21,8 +21,8 @@ from engine.sandbox.api_servers import ApiServer
 
 ENGINE = "crosscurrent-engine"
 """User name of the engine in every audit log."""
-Fault = Callable[[web.Request], "web.Response | str | None"]
-"""What to do with a request: answer it, `hang`, `reset`, or None: pass it on."""
+Fault = Callable[[web.Request], "web.Response | str | float | None"]
+"""What to do with a request: answer it, `hang`, `stall`, `reset`, delay it for seconds, or pass it on; it may act itself first."""
 
 
 class Proxy:
@@ -45,6 +45,8 @@ class Proxy:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"proxy of {cluster.name}", daemon=True)
         self.port = 0
+        self.disturbed = False
+        """Whether its streams were cut since somebody last looked."""
 
     @property
     def kubeconfig(self) -> dict[str, Any]:
@@ -66,7 +68,10 @@ class Proxy:
         self._thread.join(20)
 
     def set(self, fault: Fault | None) -> None:
-        """Change the fault, and cut what streams."""
+        """Change the fault, and cut what streams, as it may concern that too."""
+        if fault is None and self._fault is None:
+            return
+        self.disturbed = True
 
         def change() -> None:
             self._fault = fault
@@ -75,10 +80,24 @@ class Proxy:
 
         self._loop.call_soon_threadsafe(change)
 
+    def listen(self, *, on: bool) -> None:
+        """Refuse connections, or take them again, on the same port."""
+
+        async def change() -> None:
+            if on:
+                self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+                await self._site.start()
+            else:
+                await self._site.stop()
+            for connection in list(self._runner.server.connections if self._runner.server else ()):
+                connection.force_close()
+
+        asyncio.run_coroutine_threadsafe(change(), self._loop).result(10)
+
     def lead_to(self, cluster: ApiServer) -> None:
         """Lead to another cluster from now on."""
         self.cluster = cluster
-        self.set(self._fault)
+        self.set(lambda _: None)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -92,8 +111,9 @@ class Proxy:
         application.router.add_route("*", "/{tail:.*}", self._handle)
         runner = web.AppRunner(application, shutdown_timeout=0.2, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
+        self._runner = runner
+        self._site = web.TCPSite(runner, "127.0.0.1", 0)
+        await self._site.start()
         self.port = runner.addresses[0][1]
         self._ready.set()
         await self._stopping.wait()
@@ -108,17 +128,17 @@ class Proxy:
         verdict = self._fault(request) if self._fault else None
         if isinstance(verdict, web.Response):
             return verdict
-        if verdict == "hang":
-            await asyncio.sleep(3600)
         if verdict == "reset":
             return self._cut(request)
+        if isinstance(verdict, float):
+            await asyncio.sleep(verdict)
         task = asyncio.current_task()
         assert task is not None
-        streams = "watch=true" in request.query_string or "watch=1" in request.query_string
+        streams = "watch" in request.query or verdict in ("hang", "stall")
         if streams:
             self._streams.add(task)
         try:
-            return await self._pass_on(request)
+            return await (self._hang(request, verdict) if verdict in ("hang", "stall") else self._pass_on(request))
         except aiohttp.ClientError:
             return self._cut(request)
         except asyncio.CancelledError:
@@ -133,6 +153,14 @@ class Proxy:
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=500)
+
+    async def _hang(self, request: web.Request, verdict: object) -> web.StreamResponse:
+        """Say nothing, or say 200 and then nothing."""
+        response = web.StreamResponse(status=200, headers={"Content-Type": "application/json"})
+        if verdict == "stall":
+            await response.prepare(request)
+        await asyncio.sleep(3600)
+        return response
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         headers = {

@@ -1,4 +1,4 @@
-"""What the forty cases are written in: owners, dependents and deletes on real clusters, and the checks that all of them share.
+"""What the forty cases are written in: owners, dependents and deletes on real clusters, and the checks that all share.
 
 Clusters are `a`, `b` and `c`. Every wait is in units of BOUND, the time in which garbage must be gone.
 """
@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from engine.sandbox.api_servers import ApiServer
@@ -18,7 +19,9 @@ from tests.garbage.audit import CHANGES, AuditLog, Request
 from tests.garbage.proxy import Proxy
 
 BOUND = float(os.environ.get("CROSSCURRENT_GC_BOUND", "6"))
-"""Seconds within which a delete's consequences are done; what must stay is watched for twice as long [reliability.md §1.4]."""
+"""Seconds within which the consequences of a delete are done; what must stay is watched for twice as long."""
+SETUP = 30.0
+"""Seconds within which a case's beginnings are there: watches may still be coming back from the case before."""
 OWNERS = "crosscurrent.dev/owners"
 CASCADE = "crosscurrent.dev/cascade"
 MERGE = "application/merge-patch+json"
@@ -83,6 +86,7 @@ class Scene:
     system: System
     audits: dict[str, AuditLog]
     made: list[Object] = field(default_factory=list)
+    vanished: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.a, self.b, self.c = self.clusters
@@ -141,6 +145,7 @@ class Scene:
         for owner in owners:
             until(
                 lambda owner=owner: CASCADE in (self.get(owner) or {}).get("metadata", {}).get("finalizers", []),
+                seconds=SETUP,
                 what=lambda owner=owner: f"{owner} is not held\n{self.system.tail()}",
             )
 
@@ -152,6 +157,7 @@ class Scene:
                     key.startswith("owner.crosscurrent.dev/")
                     for key in (self.get(d) or {}).get("metadata", {}).get("labels", {})
                 ),
+                seconds=SETUP,
                 what=lambda d=dependent: f"{d} is not labelled\n{self.system.tail()}",
             )
 
@@ -160,7 +166,7 @@ class Scene:
     def get(self, made: Object) -> Json | None:
         """Read an object; None only for a proper 404."""
         status, body = made.cluster.client.request("GET", made.path)
-        if status == 404 and body.get("reason") == "NotFound":
+        if status == 404 and (body.get("reason") == "NotFound" or made.kind == "Fleeting"):
             return None
         assert status == 200, body
         return body
@@ -169,6 +175,11 @@ class Scene:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy}
         status, answer = made.cluster.client.request("DELETE", made.path, body)
         assert status in (200, 202, 404), answer
+
+    def vanishes(self, *objects: Object) -> None:
+        """Say that objects disappear from now on without a request that an audit log could show."""
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        self.vanished |= {one.uid: now for one in objects}
 
     def patch(self, made: Object, body: Json) -> Json:
         status, answer = made.cluster.client.request("PATCH", made.path, body, content_type=MERGE)
@@ -264,14 +275,14 @@ class Scene:
             assert len(writes) <= 12, f"I5: {len(writes)} writes to {one}"
 
     def removed_at(self, made: Object) -> str:
-        """Return when an object was finally removed: its last successful change in the audit log, for objects that are gone."""
+        """Return when an object that is gone was finally removed: its last successful change in the audit log."""
         assert self.get(made) is None
         changes = [request for request in self._requests(made) if request.succeeded and request.verb in CHANGES]
         return changes[-1].at
 
     def _removals(self) -> dict[str, str]:
         """Return since when each object's deletion has been asked for, by uid."""
-        found: dict[str, str] = {}
+        found = dict(self.vanished)
         for one in self.made:
             deletes = [r for r in self._requests(one) if r.verb in ("delete", "deletecollection") and r.succeeded]
             if deletes:
