@@ -22,7 +22,7 @@ from engine.sandbox.api_servers import ApiServer
 ENGINE = "crosscurrent-engine"
 """User name of the engine in every audit log."""
 Fault = Callable[[web.Request], "web.Response | str | float | None"]
-"""What to do with a request: answer it, `hang`, `stall`, `reset`, delay it for seconds, or pass it on; it may act itself first."""
+"""What to do with a request: answer it, `hang`, `stall`, `reset`, delay it for seconds, or pass it on (None)."""
 
 
 class Proxy:
