@@ -2,7 +2,8 @@
 
 Maps from STATE, never from FACTS: what woke a key is readable by then. Each reconciler has its own durable consumer, whose
 name carries the digest of the reconciler's code: new code reads everything again and so evaluates everything again.
-INDEX is written before the request, so that the view finds the dependent that woke it.
+INDEX is written before the request, so that the view finds the dependent that woke it. A fact that a key has foreseen, the
+echo of its own write, does not wake it (`engine.core.foresight`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import msgspec
 import structlog
 
 from engine.core.authoring import Reconciler
+from engine.core.foresight import is_foreseen
 from engine.core.ownership import owner_references
 from engine.runtime.ports import Delivery, EventLog, Message, Record, WrongLastSequence
 from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
+from schemas.decisions import decode_entry
 from schemas.facts import SyncType, decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
 
@@ -89,7 +92,7 @@ class Mapper:
         owners = await self._owners(record, ref) if self._is_owned(ref) else []
         if self._is_watched(ref.group, ref.resource):
             owners.append(ref)
-        await self._request([owner for owner in owners if owner.cluster in self._clusters], record)
+        await self._request(await self._unforeseen(record, owners), record)
 
     def _is_owned(self, ref: ObjectRef) -> bool:
         return any((ref.group, ref.resource) == (kind.group, kind.plural) for kind in self._reconciler.owns)
@@ -118,6 +121,21 @@ class Mapper:
             if before is None or before.body == ABSENT:
                 await self._index(subject, subjects.fact(parent).encode(), before.seq if before else 0, record)
         return found + [parent for parent in stale if self._is_watched(parent.group, parent.resource)]
+
+    async def _unforeseen(self, record: Record, keys: list[ObjectRef]) -> list[ObjectRef]:
+        """Return the keys, of declared clusters, that have not decided with this very fact in view."""
+        places = {
+            subjects.keyed(subjects.DECISIONS, self._reconciler.name, key): key
+            for key in keys
+            if key.cluster in self._clusters
+        }
+        entries = await self._event_log.last("DECISIONS", list(places))
+        return [
+            key
+            for place, key in places.items()
+            if place not in entries
+            or not is_foreseen(decode_entry(entries[place].body), record.id, self._reconciler.code)
+        ]
 
     def _is_watched(self, group: str, resource: str) -> bool:
         watched = self._reconciler.watches
