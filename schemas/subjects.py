@@ -14,6 +14,7 @@ from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 FACTS = "facts"
 SYNC = "sync"
 OWNERS = "owners"
+OWNED = "owned"
 REQUESTS = "requests"
 DECISIONS = "decisions"
 TIMERS = "timers"
@@ -157,7 +158,7 @@ def parse_owner(subject: str) -> tuple[ClusterId, Uid, ObjectRef]:
 
 
 def keyed(stream: str, reconciler: str, ref: ObjectRef) -> str:
-    """Subject of a key (one reconciler, one object) in REQUESTS, DECISIONS, TIMERS or DUE."""
+    """Subject of a key (one reconciler, one object) in REQUESTS, DECISIONS, TIMERS or DUE; of a dependent in OWNED."""
     return f"{stream}.{escape(reconciler)}.{object_tokens(ref)}"
 
 
