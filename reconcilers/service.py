@@ -138,6 +138,6 @@ def _collecting(
         name=name,
         metrics=metrics,
         concurrency=COLLECTING,
-        mapper=GarbageMapper(log, garbage, tuple(apis), clock, directory),
+        mapper=GarbageMapper(log, garbage, tuple(apis), directory),
         loader=GarbageLoader(log, clock, apis, watched=settings.watched, engine=config.engine),
     )

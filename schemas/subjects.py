@@ -16,6 +16,7 @@ SYNC = "sync"
 OWNERS = "owners"
 DEPENDENTS = "dependents"
 SUSPECTS = "suspects"
+OWNED = "owned"
 REQUESTS = "requests"
 DECISIONS = "decisions"
 TIMERS = "timers"
@@ -174,11 +175,6 @@ def dependents_in(identity: ClusterId, group: str | None = None, resource: str |
     return f"{DEPENDENTS}.{escape(identity)}.{kind}>"
 
 
-def owners_of(dependent: ObjectRef) -> str:
-    """INDEX filter for every owner of a dependent."""
-    return f"{DEPENDENTS}.*.*.*.*.*.{object_tokens(dependent)}"
-
-
 def parse_dependent(subject: str) -> tuple[ClusterId, ObjectRef, ObjectRef]:
     """Return (owner's cluster identity, owner, whose cluster is empty, dependent) of an INDEX subject.
 
@@ -220,7 +216,7 @@ def _place(identity: ClusterId, ref: ObjectRef) -> str:
 
 
 def keyed(stream: str, reconciler: str, ref: ObjectRef) -> str:
-    """Subject of a key (one reconciler, one object) in REQUESTS, DECISIONS, TIMERS or DUE."""
+    """Subject of a key (one reconciler, one object) in REQUESTS, DECISIONS, TIMERS or DUE; of a dependent in OWNED."""
     return f"{stream}.{escape(reconciler)}.{object_tokens(ref)}"
 
 

@@ -3,8 +3,8 @@
 The rules are those of Kubernetes' own collector (G8 to G13), with three differences that other clusters make necessary:
 
     * One owner that is UNKNOWN keeps the dependent as it is, references included.
-    * A reference that is not granted, or belongs to another engine, is left alone; another engine's owner, and any native
-      ownerReference, keep the dependent, since their own collectors look after them.
+    * A reference that is not granted, or belongs to another engine, is left alone and keeps the dependent, as any native
+      ownerReference does: their own collectors look after those.
     * Dependents of an owner that was orphaned lose the reference, whenever they turn up; those in a cluster that was given
       up stay and are reported.
 """
@@ -128,12 +128,15 @@ def decide(dependent: Dependent, ownerships: Sequence[Ownership]) -> Fate:
     going = (*by[Standing.DANGLING], *by[Standing.WAITING], *by[Standing.ORPHANING])
     if by[Standing.SOLID] or by[Standing.FOREIGN] or dependent.native_owners:
         return _part(going, "OtherOwners") if going else _keep("Owned")
+    if by[Standing.UNGRANTED] or by[Standing.MISPLACED]:
+        # Such a reference does nothing, and that includes making its bearer garbage: who knows what it was meant to say.
+        return _part(going, "OtherOwners") if going else _ineffective(by)
     if by[Standing.ORPHANING]:
         return _part(tuple(by[Standing.ORPHANING]), "Orphaned")
     if by[Standing.ABANDONED]:
         return _keep("Abandoned", f"its cluster was given up when {by[Standing.ABANDONED][0]} was deleted")
     if not going:
-        return _ineffective(by)
+        return _keep("Unowned")
     if by[Standing.WAITING] and dependent.has_dependents:
         freed = going if dependent.closes_cycle else ()
         return _delete(Propagation.FOREGROUND, "OwnerWaiting", unblocked=freed)
@@ -158,10 +161,8 @@ def _already_deleting(dependent: Dependent, by: dict[Standing, list[OwnerReferen
 def _ineffective(by: dict[Standing, list[OwnerReference]]) -> Fate:
     if by[Standing.MISPLACED]:
         return _keep("OwnerRefInvalidScope", f"it is cluster-scoped, {by[Standing.MISPLACED][0]} is not: left alone")
-    if by[Standing.UNGRANTED]:
-        # The same words whether that owner exists or not: whoever wrote the reference must not learn it (SEC-05).
-        return _keep("OwnerRefNotGranted", "no OwnerGrant in the owner's cluster allows this reference: it is ignored")
-    return _keep("Unowned")
+    # The same words whether that owner exists or not: whoever wrote the reference must not learn it (SEC-05).
+    return _keep("OwnerRefNotGranted", "no OwnerGrant in the owner's cluster allows this reference: it is ignored")
 
 
 def _keep(reason: str, message: str = "") -> Fate:

@@ -29,7 +29,7 @@ from engine.core.live_object import Metadata, reference_of
 from engine.core.outcomes import absent, conflict, gone, outcome_of, refusal, skipped
 from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, can_be_label, owner_label, without
 from engine.runtime import api_calls
-from engine.runtime.api_calls import resource_of
+from engine.runtime.api_calls import Written, resource_of
 from engine.runtime.brakes import Brakes, Hold
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.object_writer import ObjectWriter
@@ -234,9 +234,9 @@ class Collector:
             manager=MANAGER,
             timeout=self._timeout,
         )
-        if isinstance(answer, Metadata):
-            case.live = answer
-            return outcome_of(action, Result.DONE, answer, code=200, reason=reason)
+        if isinstance(answer, Written):
+            case.live = answer.metadata
+            return outcome_of(action, Result.DONE, answer.metadata, code=200, reason=reason)
         return gone(action) if absent(answer, action) else refusal(action, answer)
 
     async def _delete(self, case: _Case, fate: Fate, ownerships: Sequence[Ownership]) -> Outcome | None:

@@ -13,6 +13,7 @@ import msgspec
 from engine.core.cascade import BATCH, GarbageView, Held, place_of, tombstone
 from engine.core.ownership import all_references
 from engine.core.view import Cluster, KubeObject, Row
+from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.ports import Clock, EventLog, Record
 from engine.runtime.view_loader import Loaded, ViewLoader
 from schemas import subjects
@@ -56,7 +57,7 @@ class GarbageLoader(ViewLoader):
         names = tuple(clusters)
         super().__init__(log, clock, names)
         self._event_log, self._now, self._names = log, clock, names
-        self._engine = engine
+        self._engine, self._index = engine, DependentsIndex(log)
         self._declared = watched
         self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
 
@@ -109,7 +110,7 @@ class GarbageLoader(ViewLoader):
         wanted = [target.ref for target in view.targets.values()]
         if found is not None:
             wanted += self._owners(view, found)
-            view.since = await self._since(found.ref)
+            view.since = await self._index.since(found.ref)
         row = view.rows.get(ref)
         going = found is not None and found.deleting
         if row is not None and (going or (row.fact.deleted and view.held)):
@@ -135,15 +136,6 @@ class GarbageLoader(ViewLoader):
             if len(found) >= HELD_READ:
                 break
         return tuple(found)
-
-    async def _since(self, ref: ObjectRef) -> dict[tuple[ClusterId, ObjectRef], int]:
-        entries = await self._event_log.last("INDEX", [subjects.owners_of(ref)])
-        found = {}
-        for record in entries.values():
-            if record.body:
-                identity, owner, _ = subjects.parse_dependent(record.subject)
-                found[identity, owner] = _held.decode(record.body).epoch
-        return found
 
     async def _history(self, ref: ObjectRef) -> tuple[Fact, ...]:
         """Return the recorded facts of an object, oldest first."""

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-import structlog
 
 from engine.core.authoring import Reconciler
 from engine.core.cascade import Held, place_of
 from engine.core.ownership import HOLDING_FINALIZERS, OwnerReference, all_references
+from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.fleet_directory import FleetDirectory
-from engine.runtime.mapper import ABSENT, ABSENT_TTL_SECONDS, MAPPERS_IN_FLIGHT
-from engine.runtime.ports import Clock, Delivery, EventLog, Message, Record, WrongLastSequence
+from engine.runtime.mapper import MAPPERS_IN_FLIGHT
+from engine.runtime.owner_index import ABSENT
+from engine.runtime.ports import Delivery, EventLog, Message, Record
 from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, ClusterState
@@ -27,8 +28,6 @@ from schemas.names import ClusterName, ObjectRef, Uid
 KINDS_LEARNT = 10_000
 OURS = "crosscurrent.dev"
 """Group of the engine's own records, which own nothing and are owned by nothing."""
-
-_log = structlog.get_logger(__name__)
 
 
 class _Object(msgspec.Struct):
@@ -41,7 +40,6 @@ class _Object(msgspec.Struct):
 
 _object = msgspec.json.Decoder(_Object | None)
 _held = msgspec.json.Decoder(Held)
-_encoder = msgspec.json.Encoder()
 
 
 class GarbageMapper:
@@ -52,12 +50,12 @@ class GarbageMapper:
         log: EventLog,
         reconciler: Reconciler,
         clusters: Sequence[ClusterName],
-        clock: Clock,
         directory: FleetDirectory,
     ) -> None:
         """Map for `reconciler`, whose objects live in `clusters`."""
         self._event_log, self._reconciler, self._clusters = log, reconciler, frozenset(clusters)
-        self._clock, self._directory = clock, directory
+        self._directory = directory
+        self._index = DependentsIndex(log)
         self._plurals: dict[tuple[str, str], str] = {}
         """Plural of each kind, learnt from the facts that pass by."""
 
@@ -108,43 +106,40 @@ class GarbageMapper:
         seen = _object.decode(fact.data) or _Object()
         if seen.kind and len(self._plurals) < KINDS_LEARNT:
             self._plurals[ref.group, seen.kind] = ref.resource
-        wake = await self._as_dependent(record, ref, fact, seen)
-        if await self._is_owner(ref, fact, seen):
-            wake.append(ref)
-        await self._request(wake, record)
-
-    async def _as_dependent(self, record: Record, ref: ObjectRef, fact: Fact, seen: _Object) -> list[ObjectRef]:
-        """Bring INDEX up to date with whom an object refers to, and return what to wake: itself, and owners that lost it."""
-        clusters = await self._directory.clusters()
-        identities = {name: status.identity for name, status in clusters.items()}
-        references = () if fact.deleted else all_references(seen.metadata, identities)
-        wanted = self._entries(ref, fact, seen, references)
-        indexed = await self._event_log.last("INDEX", [subjects.owners_of(ref)])
+        wanted, references = await self._wanted(ref, fact, seen)
+        changed = await self._index.update(ref, wanted)
         named = await self._directory.named()
         wake = [ref] if references else []
-        for subject, stored in indexed.items():
-            if stored.body == ABSENT or subject in wanted:
-                continue
-            await self._index(subject, ABSENT, stored.seq, record)
+        for subject in (*changed.former, *changed.rewritten):
             identity, owner, _ = subjects.parse_dependent(subject)
             if identity in named:
                 wake.append(owner.on(named[identity]))
-        for subject, entry in wanted.items():
-            before = indexed.get(subject)
-            kept = _held.decode(before.body) if before is not None and before.body != ABSENT else None
-            identity, owner, _ = subjects.parse_dependent(subject)
-            name = named.get(identity)
-            if kept is not None and kept.owners == entry.owners:
-                epoch = kept.epoch
-            else:
-                epoch = clusters[name].epoch if name is not None else 0
-            written = msgspec.structs.replace(entry, epoch=epoch)
-            if kept == written:
-                continue
-            await self._index(subject, _encoder.encode(written), before.seq if before else 0, record)
-            if kept is not None and name is not None:
-                wake.append(owner.on(name))  # it blocks no more, or refers to another uid
-        return wake
+        if await self._is_owner(ref, fact, seen):
+            wake.append(ref)
+        await self._request(wake, record)
+        if changed.former:
+            await self._index.forget(ref, wanted, changed)
+        if changed.changed:
+            await self._catch_up(record)
+
+    async def _catch_up(self, record: Record) -> None:
+        """Map the latest fact of an object if another has come since this one: an entry may have been written out of turn."""
+        latest = (await self._event_log.last("STATE", [record.subject])).get(record.subject)
+        if latest is not None and latest.seq > record.seq:
+            await self._fact(latest, subjects.parse_fact(latest.subject))
+
+    async def _wanted(self, ref: ObjectRef, fact: Fact, seen: _Object) -> tuple[dict[str, Held], bool]:
+        """Return the entries that an object should have, and whether it names owners at all."""
+        if fact.deleted or not seen.metadata.get("annotations"):
+            return {}, False
+        clusters = await self._directory.clusters()
+        references = all_references(seen.metadata, {name: status.identity for name, status in clusters.items()})
+        epochs = {status.identity: status.epoch for status in clusters.values()}
+        entries = self._entries(ref, fact, seen, references)
+        for subject, entry in entries.items():
+            identity, _, _ = subjects.parse_dependent(subject)
+            entries[subject] = msgspec.structs.replace(entry, epoch=epochs.get(identity, 0))
+        return entries, bool(references)
 
     def _entries(
         self, ref: ObjectRef, fact: Fact, seen: _Object, references: Sequence[OwnerReference]
@@ -176,17 +171,6 @@ class GarbageMapper:
         found = await self._event_log.last("INDEX", [subjects.dependents_of(fact.identity, ref)])
         live = {fact.uid} if not fact.deleted else set[Uid]()
         return any(not live.issuperset(_held.decode(one.body).owners) for one in found.values() if one.body != ABSENT)
-
-    async def _index(self, subject: str, body: bytes, expect: int, cause: Record) -> None:
-        """Write an entry, unless another mapper did; the fact is then mapped again, from what STATE holds by now."""
-        ttl = ABSENT_TTL_SECONDS if body == ABSENT else 0.0
-        try:
-            await self._event_log.append("INDEX", Message(subject=subject, body=body, ttl=ttl), expect_last=expect)
-        except WrongLastSequence:
-            _log.debug("index entry written by another mapper", subject=subject)
-        latest = (await self._event_log.last("STATE", [cause.subject])).get(cause.subject)
-        if latest is not None and latest.seq > cause.seq:
-            await self._fact(latest, subjects.parse_fact(latest.subject))
 
     async def _request_owners(self, cluster: ClusterName, pattern: str, cause: Record) -> None:
         owners: dict[ObjectRef, None] = {}

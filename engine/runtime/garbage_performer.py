@@ -9,7 +9,7 @@ from engine.core.outcomes import outcome_of, skipped
 from engine.runtime.collector import Collector
 from engine.runtime.leased_api import LeaseOver
 from engine.runtime.performer import Performer
-from engine.runtime.ports import EventLogError
+from engine.runtime.ports import EventLogError, Performed
 from engine.runtime.release import Barrier
 from schemas.actions import Action, Collect, Outcome, RecordEvent, RemoveFinalizer, Result
 from schemas.names import ObjectRef, ResourceVersion, Uid
@@ -30,7 +30,7 @@ class GarbagePerformer:
         deadline: float,
         first_apply: Collection[ObjectRef],
         expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
-    ) -> tuple[Outcome, ...]:
+    ) -> Performed:
         """Carry actions out; see `Performer.perform`.
 
         Dependents are settled first, all at once; a finalizer goes only if each of them was, and through the barrier.
@@ -62,8 +62,8 @@ class GarbagePerformer:
         done = await self._performer.perform(
             list(ready.values()), manager=manager, deadline=deadline, first_apply=first_apply, expect=expect
         )
-        outcomes |= dict(zip(ready, done, strict=True))
-        return tuple(outcomes[index] for index in range(len(actions)))
+        outcomes |= dict(zip(ready, done.outcomes, strict=True))
+        return Performed(tuple(outcomes[index] for index in range(len(actions))))
 
     async def _closed(self, action: RemoveFinalizer, deadline: float) -> Outcome | None:
         if not action.dependents:
@@ -87,7 +87,7 @@ class GarbagePerformer:
             uid=action.uid,
             type="Warning",
             reason=closed.reason,
-            message=f"{closed.message} ({action.remaining} dependents known)",
+            message=f"{closed.message} (dependents: {action.remaining} known)",
         )
         await self._performer.perform([told], manager="crosscurrent/garbage", deadline=deadline)
 

@@ -14,8 +14,8 @@ from engine.core.grants import SIGNATURE_ANNOTATION, sign
 from engine.core.ownership import OWNERS_ANNOTATION
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.performer import Performer
-from engine.runtime.ports import EventLogError
-from schemas.actions import Action, Apply, Create, Outcome
+from engine.runtime.ports import EventLogError, Performed
+from schemas.actions import Action, Apply, Create
 from schemas.names import ClusterId, ObjectRef, ResourceVersion, Uid
 
 
@@ -34,7 +34,7 @@ class SigningPerformer:
         deadline: float,
         first_apply: Collection[ObjectRef],
         expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
-    ) -> tuple[Outcome, ...]:
+    ) -> Performed:
         """Carry actions out; see `Performer.perform`."""
         try:
             identities = {name: status.identity for name, status in (await self._directory.clusters()).items()}

@@ -108,7 +108,12 @@ def stream_specs(*, fact_days: float) -> dict[str, StreamSpec]:
         StreamSpec(name=STATE, source=FACTS, per_subject=1),
         StreamSpec(
             name=INDEX,
-            subjects=(f"{subjects.OWNERS}.>", f"{subjects.DEPENDENTS}.>", f"{subjects.SUSPECTS}.>"),
+            subjects=(
+                f"{subjects.OWNERS}.>",
+                f"{subjects.OWNED}.>",
+                f"{subjects.DEPENDENTS}.>",
+                f"{subjects.SUSPECTS}.>",
+            ),
             per_subject=1,
         ),
         StreamSpec(name=REQUESTS, subjects=(f"{subjects.REQUESTS}.>",), per_subject=1, work_queue=True),

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -176,6 +176,10 @@ class Scene:
         status, answer = made.cluster.client.request("DELETE", made.path, body)
         assert status in (200, 202, 404), answer
 
+    def means_nobody(self, made: Object) -> None:
+        """Say that an object's references mean nobody, for the oracle, which looks owners up by uid alone."""
+        self.made = [replace(one, owners=({"uid": "nobody"},)) if one is made else one for one in self.made]
+
     def vanishes(self, *objects: Object) -> None:
         """Say that objects disappear from now on without a request that an audit log could show."""
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -234,14 +238,15 @@ class Scene:
             assert "deletionTimestamp" not in body["metadata"], one
         assert self.deletes(*objects) == []
 
-    def event(self, made: Object, reason: str, *, seconds: float = BOUND) -> Json:
+    def event(self, made: Object, reason: str, *, seconds: float = BOUND, saying: str = "") -> Json:
         """Wait for an Event on an object."""
         namespace = made.namespace or "default"
 
         def find() -> Json | None:
             _, listed = made.cluster.client.request("GET", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
             for item in listed.get("items", []):
-                if item.get("reason") == reason and item["regarding"].get("uid") == made.uid:
+                mine = item.get("reason") == reason and item["regarding"].get("uid") == made.uid
+                if mine and saying in item["note"]:
                     return dict(item)
             return None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from engine.sandbox.api_servers import ApiServer
 from tests.garbage.conftest import grant_all
 from tests.garbage.scene import BOUND, CASCADE, MERGE, Object, Scene, until
 
@@ -89,18 +92,32 @@ def test_xgc_30_scope_rules(scene: Scene) -> None:
 
 def test_xgc_31_right_uid_wrong_coordinates(scene: Scene) -> None:
     owner = scene.make(scene.a, "owner")
-    unknown = [scene.ref(owner, apiVersion="nowhere.dev/v1", kind=f"Kind{i}", uid=f"uid-{i}") for i in range(25)]
+    kinds = [f"Kind{i}" for i in range(25)]
+    grant_kinds(scene.a, scene.ns, "nowhere.dev", kinds)
+    unknown = [scene.ref(owner, apiVersion="nowhere.dev/v1", kind=kind, uid=f"uid-{kind.lower()}") for kind in kinds]
+    wrong = scene.ref(owner, kind="Gadget", apiVersion="xgc.dev/v1")
     good = [scene.make(scene.b, f"good{i}", scene.ref(owner)) for i in range(10)]
-    # The right uid under another kind is nobody; 25 owners of kinds that nobody serves cannot be judged.
-    wrong_kind = scene.make(scene.b, "wrong-kind", scene.ref(owner, kind="Gadget", apiVersion="xgc.dev/v1"))
-    unjudged = scene.make(scene.b, "unjudged", *unknown, scene.ref(owner, kind="Gadget", apiVersion="xgc.dev/v1"))
+    # The right uid under another kind is nobody; owners of kinds that nobody serves cannot be judged.
+    wrong_kind = scene.make(scene.b, "wrong-kind", wrong)
+    unjudged = scene.make(scene.b, "unjudged", *unknown, wrong)
+    ungranted = scene.make(scene.b, "ungranted", scene.ref(owner, apiVersion="elsewhere.dev/v1"), wrong)
     scene.known(*good)
-    scene.made = [
-        Object(**{**one.__dict__, "owners": ({"uid": "nobody"},)}) if one == wrong_kind else one for one in scene.made
-    ]
+    scene.means_nobody(wrong_kind)
     scene.gone(wrong_kind, seconds=30)
-    scene.kept(*good, unjudged)
+    for pid in scene.system.children("reconcile"):
+        os.kill(pid, signal.SIGKILL)
+    scene.kept(*good, unjudged, ungranted)
     assert len(scene.refs(unjudged)) == 26
+
+
+def grant_kinds(cluster: ApiServer, ns: str, group: str, kinds: list[str]) -> None:
+    """Let everything refer to objects of these kinds."""
+    to = [{"group": group, "kind": kind} for kind in kinds]
+    spec = {"from": [{"cluster": "*", "namespace": "*"}], "to": to}
+    metadata = {"name": "kinds", "namespace": ns}
+    cluster.client.apply(
+        {"apiVersion": "crosscurrent.dev/v1alpha1", "kind": "OwnerGrant", "metadata": metadata, "spec": spec}
+    )
 
 
 def without_grants(scene: Scene) -> None:
