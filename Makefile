@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: test check envtest bench demo unit e2e clean
+.PHONY: test check envtest bench demo unit e2e mutants clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ check: $(STAMP)  ## lint, format, types
 
 envtest: $(STAMP)  ## build kube-apiserver, kube-controller-manager and etcd once; the last line is their directory
 	@$(BIN)/python -m engine.sandbox.assets
+
+mutants: $(STAMP)  ## take each guard of the collector away and see that a test notices: minutes
+	$(BIN)/python -m tests.mutants
 
 bench: $(STAMP)  ## print the benchmark table (ratios from one run)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
