@@ -83,13 +83,14 @@ def find_cluster(settings: Settings, name: str) -> ClusterConfig:
 
 def watched_types(settings: Settings, reconcilers: list[Reconciler]) -> list[Resource]:
     """Return the types that the reconcilers need and those that the configuration adds; `*/*` is left to the watcher."""
-    from engine.core.cascade import OWNER_TOMBSTONES  # noqa: PLC0415
+    from engine.core.cascade import OWNER_TOMBSTONES, UNREGISTRATIONS  # noqa: PLC0415
     from schemas.names import Resource  # noqa: PLC0415
 
     wanted = [kind for one in reconcilers for kind in (one.watches, *one.owns) if kind.plural != "*"]
     wanted += [Resource.parse(text) for text in settings.config.resources if text != "*/*"]
     if any(one.name == "garbage" for one in reconcilers):
-        wanted.append(OWNER_TOMBSTONES)  # it must be known whether one is there before one is written
+        # Whether a tombstone is there must be known before one is written; an unregistration wakes whom it concerns.
+        wanted += [OWNER_TOMBSTONES, UNREGISTRATIONS]
     return list(dict.fromkeys(wanted))
 
 

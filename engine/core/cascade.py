@@ -34,10 +34,13 @@ from schemas.facts import Cause, Fact
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
 
 OWNER_TOMBSTONES = Resource("crosscurrent.dev", "v1alpha1", "ownertombstones")
+UNREGISTRATIONS = Resource("crosscurrent.dev", "v1alpha1", "unregistrations")
 BATCH = 400
 """Dependents collected in one decision: at two requests each that is about a second, within the lease."""
 UNWATCHED_SECONDS = 600.0
 """How often an owner is asked for whose type nobody watches."""
+UNREGISTERED_SECONDS = 1.0
+"""A dependent of an owner in an unknown cluster is looked at again when something wakes it, but not more often."""
 
 
 class Held(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -282,10 +285,8 @@ def _collect(
     for reference in references:
         home = view.home(reference.cluster_id)
         told = hint(view, reference)
-        if told is Hint.UNWATCHED:
-            hints.append(f"{told}:{int(view.now // UNWATCHED_SECONDS)}")
-        else:
-            hints.append(told.value)
+        every = {Hint.UNWATCHED: UNWATCHED_SECONDS, Hint.UNREGISTERED: UNREGISTERED_SECONDS}.get(told)
+        hints.append(f"{told}:{int(view.now // every)}" if every else told.value)
         if home is None:
             continue
         place = place_of(reference, home.name)

@@ -297,8 +297,11 @@ class Collector:
         for one in ownerships:
             if one.standing is not Standing.DANGLING or one.reference.uid in case.action.observed:
                 continue
+            home = named.get(one.reference.cluster_id)
+            if home is None:
+                continue  # an administrator said of its whole cluster that it is gone
             hold = await self._brakes.hold(
-                place_of(one.reference, named[one.reference.cluster_id]),
+                place_of(one.reference, home),
                 restored=one.reference.uid in case.action.restored,
                 identities=named,
             )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.core.authoring import Reconciler
-from engine.core.cascade import Held, place_of
+from engine.core.cascade import UNREGISTRATIONS, Held, place_of
 from engine.core.ownership import HOLDING_FINALIZERS, OwnerReference, all_references
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.fleet_directory import FleetDirectory
@@ -23,7 +23,7 @@ from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, ClusterState
 from schemas.facts import Fact, SyncType, decode_fact, decode_sync
-from schemas.names import ClusterName, ObjectRef, Uid
+from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 KINDS_LEARNT = 10_000
 OURS = "crosscurrent.dev"
@@ -102,6 +102,8 @@ class GarbageMapper:
                 await self._request_owners(ref.cluster, subjects.dependents_in(status.identity), record)
             return
         if ref.group == OURS:
+            if ref.resource == UNREGISTRATIONS.plural and not fact.deleted:
+                await self._request_dependents(ref.cluster, fact, record)
             return
         seen = _object.decode(fact.data) or _Object()
         if seen.kind and len(self._plurals) < KINDS_LEARNT:
@@ -171,6 +173,16 @@ class GarbageMapper:
         found = await self._event_log.last("INDEX", [subjects.dependents_of(fact.identity, ref)])
         live = {fact.uid} if not fact.deleted else set[Uid]()
         return any(not live.issuperset(_held.decode(one.body).owners) for one in found.values() if one.body != ABSENT)
+
+    async def _request_dependents(self, cluster: ClusterName, fact: Fact, cause: Record) -> None:
+        """Wake the dependents in a cluster whose owners were in one that is not configured any more."""
+        spec = (msgspec.json.decode(fact.data) or {}).get("spec") or {}
+        identity = spec.get("clusterID")
+        if not isinstance(identity, str) or not identity:
+            return
+        found = self._event_log.scan("INDEX", [subjects.dependents_in(ClusterId(identity))], headers_only=True)
+        refs = [subjects.parse_dependent(entry.subject)[2] async for entry in found]
+        await self._request([ref for ref in refs if ref.cluster == cluster], cause)
 
     async def _request_owners(self, cluster: ClusterName, pattern: str, cause: Record) -> None:
         owners: dict[ObjectRef, None] = {}

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from engine.core.api_errors import Status
+from engine.core.cascade import UNREGISTRATIONS
 from engine.core.collection import Dependent, Ownership, Standing, standing_of
 from engine.core.evidence import Unknown
 from engine.core.grants import (
@@ -43,6 +44,21 @@ class _Grants(msgspec.Struct, frozen=True):
 
 
 _grants = msgspec.json.Decoder(_Grants)
+
+
+class _Unregistration(msgspec.Struct, frozen=True):
+    class Spec(msgspec.Struct, frozen=True, rename="camel"):
+        cluster_id: str = msgspec.field(name="clusterID")
+        policy: str = "Orphan"
+
+    spec: Spec
+
+
+class _Unregistrations(msgspec.Struct, frozen=True):
+    items: list[_Unregistration]
+
+
+_unregistrations = msgspec.json.Decoder(_Unregistrations)
 
 
 class References:
@@ -119,8 +135,7 @@ class References:
             return Ownership(reference, Standing.FOREIGN)
         home = (await self._directory.named()).get(reference.cluster_id)
         if home is None:
-            message = "its cluster is not one of the configured ones, or two of them claim its identity"
-            return Ownership(reference, Standing.UNKNOWN, Unknown("OwnerClusterUnknown", message), message)
+            return await self._unregistered(reference, ref.cluster)
         verbs = await self.verbs(reference, home, live, ref, dependent.cluster)
         if isinstance(verbs, Status):
             message = f"the grants in {home} cannot be read: {verbs.message}"
@@ -132,6 +147,23 @@ class References:
         evidence = await self._prover.examine(reference, home, observed=reference.uid in observed)
         message = f"{evidence.reason}: {evidence.message}" if isinstance(evidence, Unknown) else ""
         return Ownership(reference, standing_of(reference, evidence, dependent), evidence, message)
+
+    async def _unregistered(self, reference: OwnerReference, cluster: ClusterName) -> Ownership:
+        """Return what a reference to an unknown cluster means: nothing, until an administrator of the dependent's says so."""
+        message = "its cluster is not one of the configured ones, or two of them claim its identity"
+        unknown = Ownership(reference, Standing.UNKNOWN, Unknown("OwnerClusterUnknown", message), message)
+        known = {status.identity for status in (await self._directory.clusters()).values()}
+        api = self._apis.get(cluster)
+        if reference.cluster_id in known or api is None:
+            return unknown
+        path = api_calls.collection_path(UNREGISTRATIONS)
+        answer = await api_calls.call(api, "GET", path, _unregistrations, timeout=TIMEOUT_SECONDS)
+        if isinstance(answer, Status):
+            return unknown
+        policies = {one.spec.policy for one in answer.items if one.spec.cluster_id == reference.cluster_id}
+        if policies == {"Orphan"}:
+            return Ownership(reference, Standing.ORPHANING)
+        return Ownership(reference, Standing.DANGLING) if policies == {"Delete"} else unknown
 
     async def _granted(self, home: ClusterName, namespace: str) -> list[Grant] | Status:
         at, found = self._read.get((home, namespace), (float("-inf"), []))

@@ -104,6 +104,39 @@ def test_xgc_36_brake_and_unregister_trips(scene: Scene) -> None:
         scene.a.client.request("DELETE", f"{BRAKES}/{brake['metadata']['name']}")
 
 
+@pytest.mark.parametrize("policy", ["default", "Retain", "Delete"])
+def test_xgc_36_brake_and_unregister_by_choice(scene: Scene, policy: str) -> None:
+    """Owners in a cluster that is no longer configured: orphaned by default, retained or deleted by explicit choice."""
+    identity = f"{scene.ns}-was-a-cluster"
+    owner = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "namespace": scene.ns,
+        "name": "o",
+        "uid": f"uid-{policy.lower()}",
+    }
+    dep = scene.make(scene.b, "dep", {"clusterID": identity, **owner})
+    scene.event(dep, "OwnerClusterUnknown", seconds=30)
+    time.sleep(1.5)
+    spec = {"clusterID": identity} | ({} if policy == "default" else {"policy": policy})
+    body = {
+        "apiVersion": "crosscurrent.dev/v1alpha1",
+        "kind": "Unregistration",
+        "metadata": {"name": scene.ns},
+        "spec": spec,
+    }
+    assert scene.b.client.request("POST", "/apis/crosscurrent.dev/v1alpha1/unregistrations", body)[0] == 201
+    if policy == "Delete":
+        scene.gone(dep, seconds=30)
+    elif policy == "default":
+        until(lambda: scene.refs(dep) == [], seconds=30, what=scene.system.tail())
+        scene.kept(dep)
+    else:
+        scene.kept(dep)
+        assert len(scene.refs(dep)) == 1
+    scene.b.client.request("DELETE", f"/apis/crosscurrent.dev/v1alpha1/unregistrations/{scene.ns}")
+
+
 def test_xgc_38_replay_and_shuffle(scene: Scene) -> None:
     owners = [scene.make(scene.a, f"owner{i}") for i in range(5)]
     deps = [scene.make(c, f"dep{i}", scene.ref(o)) for i, o in enumerate(owners) for c in (scene.b, scene.c)]

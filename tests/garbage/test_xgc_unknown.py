@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.e2e.system import listed, until
 from tests.garbage.conftest import definition
 from tests.garbage.proxy import Fault, status
-from tests.garbage.scene import BOUND, Object, Scene
+from tests.garbage.scene import BOUND, MERGE, Object, Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -180,6 +180,26 @@ def test_xgc_10_endpoint_now_other_cluster(scene: Scene) -> None:
     until(lambda: listed(scene.system)[scene.a.name]["identity"] == scene.a.identity, seconds=90)
     settled(scene)
     scene.kept(dep, late, seconds=BOUND)
+
+
+def test_xgc_12_equal_uid_two_clusters(scene: Scene) -> None:
+    """Cluster c becomes a clone of a, uids and identity included; what happens to the clone's copy says nothing of a's."""
+    owner, dep = owner_and_dependent(scene)
+    time.sleep(1)
+    of_a, of_c = scene.a.snapshot(f"{scene.ns}-a"), scene.c.snapshot(f"{scene.ns}-c")
+    scene.c.restore(of_a)
+    try:
+        until(lambda: listed(scene.system)[scene.c.name]["identity"] == scene.a.identity, seconds=120)
+        scene.c.client.request("DELETE", owner.path)
+        scene.c.client.request("PATCH", owner.path, {"metadata": {"finalizers": None}}, content_type=MERGE)
+        assert scene.c.client.request("GET", owner.path)[0] == 404
+        late = scene.make(scene.b, "late", scene.ref(owner))
+        scene.kept(owner, dep, late)
+    finally:
+        scene.c.restore(of_c)
+    until(lambda: listed(scene.system)[scene.c.name]["identity"] == scene.c.identity, seconds=120)
+    settled(scene)
+    scene.kept(owner, dep, late)
 
 
 def test_xgc_13_etcd_restore_goes_back(scene: Scene) -> None:
