@@ -53,6 +53,8 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
     blocking: bool = False
     epoch: int = 0
     """Of the owner's cluster when the reference was first seen."""
+    findable: bool = False
+    """Whether a live LIST finds it by these uids."""
     ref: ObjectRef = ObjectRef(ClusterName(""), "", "", "", "")
     """From the subject."""
 
@@ -160,8 +162,10 @@ def collect_held(view: GarbageView, place: ObjectRef) -> list[Action]:
     present = view.get(place)
     if present is None and view.known(place) is Known.PRESENT:
         return []  # it is there, though its body is not published
-    lost = [held for held in view.held if present is None or any(uid != present.uid for uid in held.owners)]
-    return [_collect_held(view, place, held, home, present) for held in lost[:BATCH]]
+    here = {present.uid} if present is not None else set[Uid]()
+    # Those that are not findable waited for this owner's cluster or type when they were looked at themselves.
+    wanted = [held for held in view.held if not here.issuperset(held.owners) or not held.findable]
+    return [_collect_held(view, place, held, home, present) for held in wanted[:BATCH]]
 
 
 def let_go(view: GarbageView, owner: KubeObject) -> list[Action]:
@@ -308,7 +312,12 @@ def _collect(
 def _collect_held(
     view: GarbageView, place: ObjectRef, held: Held, home: Cluster, present: KubeObject | None
 ) -> Collect:
-    told = Hint.ABSENT if present is None else Hint.GOING if present.deleting else Hint.REPLACED
+    if present is None:
+        told = Hint.ABSENT
+    elif present.uid not in held.owners:
+        told = Hint.REPLACED
+    else:
+        told = Hint.GOING if present.deleting else Hint.SOLID
     seen = tuple(uid for uid in held.owners if _was_seen_to_go(view, place, uid))
     return Collect(
         ref=held.ref,

@@ -102,7 +102,7 @@ class DependentsIndex:
             old = await self._event_log.last(INDEX, former)
             for subject in former:
                 await self._write(subject, ABSENT, _seq(old.get(subject)))
-        rewritten = tuple(subject for subject in differing if subject in before)
+        rewritten = tuple(one for one in differing if one in before and _matters(before[one], written[one]))
         return Changed(former, rewritten, changed=True, listed=seq)
 
     async def _list(self, dependent: ObjectRef, entries: Iterable[str], expect: int) -> int:
@@ -117,6 +117,11 @@ class DependentsIndex:
 def _kept(before: Held | None, now: Held) -> Held:
     same = before is not None and before.owners == now.owners
     return msgspec.structs.replace(now, epoch=before.epoch) if same and before is not None else now
+
+
+def _matters(before: Held, now: Held) -> bool:
+    """Return whether an owner would decide otherwise now."""
+    return (before.owners, before.blocking) != (now.owners, now.blocking)
 
 
 def _place(dependent: ObjectRef) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.core.authoring import Reconciler
-from engine.core.cascade import UNREGISTRATIONS, Held, place_of
+from engine.core.cascade import UNREGISTRATIONS, Held, is_labelled, place_of
 from engine.core.ownership import HOLDING_FINALIZERS, OwnerReference, all_references
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.fleet_directory import FleetDirectory
@@ -158,7 +158,11 @@ class GarbageMapper:
             before = entries.get(subject)
             uids = {*before.owners, reference.uid} if before else {reference.uid}
             blocking = reference.block_owner_deletion or (before is not None and before.blocking)
-            entries[subject] = Held(fact.uid, seen.apiVersion, seen.kind, tuple(sorted(uids)), blocking)
+            labels = seen.metadata.get("labels") or {}
+            findable = all(is_labelled(labels, uid) for uid in uids)
+            entries[subject] = Held(
+                fact.uid, seen.apiVersion, seen.kind, tuple(sorted(uids)), blocking, findable=findable
+            )
         return entries
 
     async def _is_owner(self, ref: ObjectRef, fact: Fact, seen: _Object) -> bool:

@@ -109,7 +109,7 @@ def dependent(*, labelled: bool = True) -> Json:
     return whole
 
 
-HELD = Held(Uid("d1"), "v1", "ConfigMap", (Uid("u1"),), blocking=True, epoch=1, ref=DEP)
+HELD = Held(Uid("d1"), "v1", "ConfigMap", (Uid("u1"),), blocking=True, epoch=1, findable=True, ref=DEP)
 LIVE = (OWNER, fact(OWNER, body("owner", "u1")))
 GONE = (OWNER, fact(OWNER, body("owner", "u1"), gone=True))
 
@@ -194,6 +194,13 @@ def test_dependents_of_a_replaced_owner_are_looked_at_and_those_of_the_new_one_a
     both = (HELD, msgspec.structs.replace(HELD, owners=(Uid("u2"),), ref=DEP.on(A)))
     (action,) = collect_held(view((OWNER, new), held=both), OWNER)
     assert action.ref == DEP
+
+
+def test_a_dependent_that_waited_for_its_owners_cluster_is_looked_at_when_the_owner_is() -> None:
+    waited = msgspec.structs.replace(HELD, findable=False)
+    (action,) = collect_held(view(LIVE, held=(waited,)), OWNER)
+    assert action.ref == DEP
+    assert collect_held(view(LIVE, held=(HELD,)), OWNER) == []
 
 
 # --- letting go ---

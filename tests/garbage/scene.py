@@ -140,16 +140,16 @@ class Scene:
             reference["blockOwnerDeletion"] = block
         return reference | changes
 
-    def held(self, *owners: Object) -> None:
+    def held(self, *owners: Object, seconds: float = SETUP) -> None:
         """Wait until the collector holds these owners."""
         for owner in owners:
             until(
                 lambda owner=owner: CASCADE in (self.get(owner) or {}).get("metadata", {}).get("finalizers", []),
-                seconds=SETUP,
+                seconds=seconds,
                 what=lambda owner=owner: f"{owner} is not held\n{self.system.tail()}",
             )
 
-    def known(self, *dependents: Object) -> None:
+    def known(self, *dependents: Object, seconds: float = SETUP) -> None:
         """Wait until the collector has made these dependents findable."""
         for dependent in dependents:
             until(
@@ -157,7 +157,7 @@ class Scene:
                     key.startswith("owner.crosscurrent.dev/")
                     for key in (self.get(d) or {}).get("metadata", {}).get("labels", {})
                 ),
-                seconds=SETUP,
+                seconds=seconds,
                 what=lambda d=dependent: f"{d} is not labelled\n{self.system.tail()}",
             )
 

@@ -39,8 +39,8 @@ def test_xgc_35_stress_collections(scene: Scene) -> None:
                 for cluster in scene.clusters
                 for i in range(3)
             ]
-    scene.held(*owners.values())
-    scene.known(*(dep for found in deps.values() for dep in found))
+    scene.held(*owners.values(), seconds=120)
+    scene.known(*(dep for found in deps.values() for dep in found), seconds=120)
     stop = threading.Event()
 
     def kill() -> None:
@@ -74,8 +74,8 @@ def test_xgc_36_brake_and_unregister_trips(scene: Scene) -> None:
     """Owners that vanish while nobody watches: more than a few at once stop everything until somebody approves."""
     owners = [scene.make(scene.a, f"owner{i}") for i in range(24)]
     deps = [scene.make(scene.b, f"dep{i}", scene.ref(owner)) for i, owner in enumerate(owners)]
-    scene.held(*owners)
-    scene.known(*deps)
+    scene.held(*owners, seconds=60)
+    scene.known(*deps, seconds=60)
     proxy = scene.proxies[scene.a.name]
     # The watch is cut and its history expired, so that the deletions show only in a list that lacks the owners.
     proxy.set(lambda request: "reset" if "configmaps" in request.path else None)
