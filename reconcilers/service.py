@@ -15,6 +15,7 @@ from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.garbage_loader import GarbageLoader
 from engine.runtime.garbage_mapper import GarbageMapper
 from engine.runtime.garbage_performer import GarbagePerformer
+from engine.runtime.gated_api import GatedApi
 from engine.runtime.performer import REQUEST_SECONDS, Performer
 from engine.runtime.ports import Clock, ClusterApi, EventLog
 from engine.runtime.prover import Prover
@@ -27,7 +28,7 @@ from reconcilers.garbage import garbage
 from schemas.config import GarbageConfig
 from schemas.names import ClusterName, Resource
 
-COLLECTING = 128
+COLLECTING = 64
 """Keys of the collector at once: most of them wait out the second between the two looks of a proof."""
 
 
@@ -72,14 +73,15 @@ async def run_reconcilers(
     performer = Performer(apis, clock)
     directory = FleetDirectory(log, clock, apis)
     signing = SigningPerformer(performer, directory, settings.key)
-    prover = Prover((apis, settings.second or apis), clock)
+    first = {one: GatedApi(api, clock) for one, api in apis.items()}
+    prover = Prover((first, {one: GatedApi(api, clock) for one, api in (settings.second or apis).items()}), clock)
     try:
         async with asyncio.TaskGroup() as group:
             for one in reconcilers:
                 if one is garbage:
                     worker = _collecting(
                         log=log,
-                        apis=apis,
+                        apis=first,
                         clock=clock,
                         name=name,
                         metrics=metrics,

@@ -31,6 +31,7 @@ TYPES = (
     ("crosscurrent.dev", "v1alpha1", "ownertombstones", "OwnerTombstone", False),
     ("crosscurrent.dev", "v1alpha1", "deletionbrakes", "DeletionBrake", False),
     ("crosscurrent.dev", "v1alpha1", "abandonments", "Abandonment", False),
+    ("crosscurrent.dev", "v1alpha1", "unregistrations", "Unregistration", False),
     ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False),
 )
 KINDS = {(group, plural): kind for group, _, plural, kind, _ in TYPES}

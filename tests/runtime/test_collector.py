@@ -279,6 +279,31 @@ async def test_an_owner_in_a_cluster_that_nobody_configured_is_left_alone_and_sa
     assert [one.body["reason"] for one in bench.b.sent("POST")] == ["OwnerClusterUnknown"]
 
 
+@pytest.mark.parametrize(
+    ("spec", "reason", "deleted"),
+    [({}, "Orphaned", 0), ({"policy": "Retain"}, "OwnerClusterUnknown", 0), ({"policy": "Delete"}, "OwnersAbsent", 1)],
+)
+async def test_a_cluster_that_was_unregistered_is_what_an_administrator_chose(
+    bench: Bench, spec: Json, reason: str, deleted: int
+) -> None:
+    body = {"metadata": {"name": "it"}, "spec": {"clusterID": "elsewhere", **spec}}
+    bench.b.put("crosscurrent.dev", "unregistrations", body)
+    outcome = await bench.collect(bench.dependent(bench.reference(clusterID="elsewhere")))
+    assert outcome.reason == reason
+    assert len(bench.deletes()) == deleted
+
+
+async def test_a_configured_cluster_cannot_be_unregistered(bench: Bench) -> None:
+    owner = bench.owner()
+    body = {"metadata": {"name": "it"}, "spec": {"clusterID": bench.identity(bench.a), "policy": "Delete"}}
+    bench.b.put("crosscurrent.dev", "unregistrations", body)
+    await bench.collect(bench.dependent(bench.reference(owner["metadata"]["uid"])))
+    await bench.report(bench.c.name, bench.identity(bench.a), epoch=2)  # nor one whose identity is not clear
+    bench.clock.now += 2
+    await bench.collect(bench.dependent(bench.reference(), name="other"))
+    assert bench.deletes() == []
+
+
 async def test_two_clusters_with_one_identity_are_neither(bench: Bench) -> None:
     await bench.report(bench.c.name, bench.identity(bench.a), epoch=2)
     bench.clock.now += 2
