@@ -123,9 +123,10 @@ class Brakes:
 
     async def _judge(self, owner: ObjectRef, found: Sequence[Trip], standing: Sequence[_Brake]) -> Hold | None:
         by_scope = {brake.spec.scope: brake for brake in standing if brake.metadata.deletion_timestamp is None}
-        for trip in found:
-            if str(trip.scope) not in by_scope:
-                return await self._trip(owner.cluster, trip)
+        # All of them at once, so that whoever approves sees all that there is to approve.
+        new = [await self._trip(owner.cluster, trip) for trip in found if str(trip.scope) not in by_scope]
+        if new:
+            return new[0]
         mine = [str(scope) for scope in scopes_of(owner.cluster, _group_resource(owner))]
         held = [by_scope[scope] for scope in mine if scope in by_scope]
         for brake in held:
@@ -200,8 +201,10 @@ class Brakes:
                 "spec": {**spec, "trippedAt": at, "approved": False},
             }
             answer = await api_calls.create(api, DELETION_BRAKES, body, manager=MANAGER, timeout=TIMEOUT_SECONDS)
-            refused = isinstance(answer, Status) and answer.reason != "AlreadyExists"
-            _log.error("breaker tripped", scope=str(trip.scope), counted=trip.counted, limit=trip.limit, failed=refused)
+            if not isinstance(answer, Status):
+                _log.error("breaker tripped", scope=str(trip.scope), counted=trip.counted, limit=trip.limit)
+            elif answer.reason != "AlreadyExists":
+                _log.error("breaker tripped, which cannot be recorded", scope=str(trip.scope), error=answer.message)
         return _tripped(name, cluster)
 
     async def _rearm(self, cluster: ClusterName, brake: _Brake) -> None:

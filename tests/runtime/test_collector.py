@@ -494,6 +494,8 @@ async def test_owners_that_nobody_saw_go_trip_the_breaker_when_they_are_too_many
     assert [one.reason for one in outcomes[20:]] == ["BrakeTripped"] * 5
     assert len(bench.deletes()) == 20
     assert {brake["spec"]["approved"] for brake in brakes(bench)} == {False}
+    scopes = [brake["spec"]["scope"] for brake in brakes(bench)]
+    assert scopes == ["cluster.a", "fleet", "kind.a.configmaps"], "all of them at once"
 
 
 async def test_suspects_are_counted_before_the_first_delete(bench: Bench) -> None:
