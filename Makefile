@@ -7,7 +7,7 @@ USE    := $(VENV)/.installed
 STAMP  := $(VENV)/.installed-dev
 ARGS   ?=
 
-.PHONY: help demo demo-real record test unit e2e compose check envtest bench clean
+.PHONY: help demo demo-real record test unit e2e compose check mutants envtest bench clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,6 +51,9 @@ check: $(STAMP)  ## lint, format, types
 
 envtest: $(USE)  ## build kube-apiserver, kube-controller-manager and etcd once; the last line is their directory
 	@$(BIN)/python -m engine.sandbox.assets
+
+mutants: $(STAMP)  ## take each guard of the collector away and see that a test notices: minutes
+	$(BIN)/python -m tests.mutants
 
 bench: $(STAMP)  ## print the benchmark table (ratios from one run)
 	$(PIP) -e '.[bench]'

@@ -74,6 +74,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     actions: tuple[Action, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     targets: tuple[Target, ...] = ()
+    foreseen: tuple[str, ...] = ()
+    """Ids of the facts of our own writes under this lock that were in view before the watch showed them."""
     failures: int = 0
     """How often in a row the reconciler itself failed."""
     reason: str = ""
