@@ -175,6 +175,11 @@ def dependents_in(identity: ClusterId, group: str | None = None, resource: str |
     return f"{DEPENDENTS}.{escape(identity)}.{kind}>"
 
 
+def dependents_at(cluster: ClusterName) -> str:
+    """INDEX filter for every dependent that is in a cluster, wherever its owner is."""
+    return f"{DEPENDENTS}.*.*.*.*.*.{escape(cluster)}.>"
+
+
 def parse_dependent(subject: str) -> tuple[ClusterId, ObjectRef, ObjectRef]:
     """Return (owner's cluster identity, owner, whose cluster is empty, dependent) of an INDEX subject.
 

@@ -100,6 +100,7 @@ class GarbageMapper:
             status = msgspec.json.decode(fact.data, type=ClusterRecord).status
             if status.state is ClusterState.LIVE and status.identity:
                 await self._request_owners(ref.cluster, subjects.dependents_in(status.identity), record)
+                await self._request_owners_of(ref.cluster, record)
             return
         if ref.group == OURS:
             if ref.resource == UNREGISTRATIONS.plural and not fact.deleted:
@@ -193,6 +194,16 @@ class GarbageMapper:
         async for entry in self._event_log.scan("INDEX", [pattern], headers_only=True):
             _, owner, _ = subjects.parse_dependent(entry.subject)
             owners[owner.on(cluster)] = None
+        await self._request(list(owners), cause)
+
+    async def _request_owners_of(self, cluster: ClusterName, cause: Record) -> None:
+        """Wake the owners, wherever they are, of dependents in a cluster: what was to be done to those waited for it."""
+        named = await self._directory.named()
+        owners: dict[ObjectRef, None] = {}
+        async for entry in self._event_log.scan("INDEX", [subjects.dependents_at(cluster)], headers_only=True):
+            identity, owner, _ = subjects.parse_dependent(entry.subject)
+            if identity in named:
+                owners[owner.on(named[identity])] = None
         await self._request(list(owners), cause)
 
     async def _request(self, refs: Sequence[ObjectRef], cause: Record | None) -> None:

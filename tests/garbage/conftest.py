@@ -16,7 +16,7 @@ from engine.sandbox.fleet import Fleet
 from tests.e2e.system import ROOT, System, namespace, until
 from tests.garbage.audit import AuditLog
 from tests.garbage.proxy import Proxy
-from tests.garbage.scene import Scene
+from tests.garbage.scene import Scene, live
 
 RESOURCES = ["v1/configmaps", "xgc.dev/v1/gadgets", "xgc.dev/v1/widgets", "fleeting.dev/v1/fleetings"]
 GARBAGE = {"deletes_per_second": 500, "brake": {"settle_seconds": 0.5}}
@@ -115,7 +115,7 @@ def gc_system(gc_fleet: Fleet, proxies: dict[str, Proxy], tmp_path_factory: pyte
 
 def calm_down(system: System, proxies: dict[str, Proxy]) -> None:
     """Wait until every watch that the case before has cut is back, which may take as long as its back-off."""
-    until(system.ready, seconds=90, what=system.tail())
+    until(lambda: live(system), seconds=90, what=system.tail())
     canary = f"canary-{next(_numbers)}"
     seen: set[tuple[str, str]] = set()
     for cluster in system.clusters.values():

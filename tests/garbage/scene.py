@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.sandbox.api_servers import ApiServer
-from tests.e2e.system import System
+from tests.e2e.system import System, listed
 from tests.garbage.audit import CHANGES, AuditLog, Request
 from tests.garbage.proxy import Proxy
 
@@ -74,6 +74,12 @@ def until(condition: Callable[[], Any], *, seconds: float = BOUND, what: str | C
         if time.monotonic() > limit:
             raise AssertionError(what() if callable(what) else what or "it did not come true in time")
         time.sleep(0.03)
+
+
+def live(system: System) -> bool:
+    """Return whether every cluster answers and has been read; a type that was taken away stays unsynced for ever."""
+    found = listed(system)
+    return len(found) == len(system.clusters) and all(one["state"] == "live" for one in found.values())
 
 
 @dataclass

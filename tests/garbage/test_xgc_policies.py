@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.e2e.system import until
-from tests.garbage.scene import BOUND, CASCADE, Object, Scene
+from tests.garbage.scene import BOUND, CASCADE, Object, Scene, live
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -20,7 +20,7 @@ def deleting(scene: Scene, owner: Object) -> bool:
 
 
 def settled(scene: Scene) -> None:
-    until(scene.system.ready, seconds=60, what=scene.system.tail())
+    until(lambda: live(scene.system), seconds=60, what=scene.system.tail())
 
 
 def test_xgc_17_foreground_parent_waits_for_all(scene: Scene) -> None:

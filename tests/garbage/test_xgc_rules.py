@@ -14,7 +14,7 @@ from aiohttp import web
 
 from engine.sandbox.api_servers import ApiServer
 from tests.garbage.conftest import grant_all
-from tests.garbage.scene import BOUND, CASCADE, MERGE, Object, Scene, until
+from tests.garbage.scene import BOUND, CASCADE, MERGE, Object, Scene, live, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -185,7 +185,7 @@ def on_first_delete(scene: Scene, dep: Object, then: Any) -> None:
             then()
 
     scene.proxies[dep.cluster.name].set(fault)
-    until(scene.system.ready, seconds=60)
+    until(lambda: live(scene.system), seconds=60)
 
 
 def test_xgc_34_preconditions_hold_when_recreated(scene: Scene) -> None:

@@ -16,7 +16,7 @@ from aiohttp import web
 from tests.e2e.system import System, listed, until
 from tests.garbage.conftest import GARBAGE, RESOURCES, definition
 from tests.garbage.proxy import Fault, status
-from tests.garbage.scene import BOUND, MERGE, Object, Scene
+from tests.garbage.scene import BOUND, MERGE, Object, Scene, live
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -37,7 +37,7 @@ def remove_by_hand(scene: Scene, owner: Object) -> None:
 
 def settled(scene: Scene) -> None:
     """Wait until every cluster is live again."""
-    until(scene.system.ready, seconds=60, what=scene.system.tail())
+    until(lambda: live(scene.system), seconds=60, what=scene.system.tail())
 
 
 def test_xgc_04_owner_in_unregistered_cluster(scene: Scene) -> None:
