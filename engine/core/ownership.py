@@ -7,6 +7,7 @@ deletes and never blocks.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -47,8 +48,11 @@ class OwnerReference(msgspec.Struct, frozen=True, omit_defaults=True, rename="ca
 def owner_references(metadata: dict[str, Any]) -> tuple[OwnerReference, ...]:
     """Return the owners that an object's metadata names in `crosscurrent.dev/owners`; malformed entries are left out."""
     text = (metadata.get("annotations") or {}).get(OWNERS_ANNOTATION)
-    if not isinstance(text, str):
-        return ()
+    return _read(text) if isinstance(text, str) else ()
+
+
+@lru_cache(maxsize=4096)  # asked several times for each object of a view, and the text seldom changes
+def _read(text: str) -> tuple[OwnerReference, ...]:
     try:
         entries = msgspec.json.decode(text.encode(), type=list[Any])
     except msgspec.DecodeError:
