@@ -21,7 +21,7 @@ import msgspec
 
 from engine.core.objects import ObjectRefused, strip
 from engine.core.view import Row, View
-from schemas.decisions import Entry
+from schemas.decisions import Foresight
 from schemas.facts import Fact, FactId, FactType
 from schemas.names import ObjectRef, Resource, ResourceVersion, Uid
 
@@ -59,9 +59,9 @@ def foresee(view: View, answers: Mapping[ObjectRef, bytes], types: Collection[Re
     return tuple(found)
 
 
-def is_foreseen(entry: Entry | None, fact_id: str, code: str) -> bool:
+def is_foreseen(entry: Foresight, fact_id: str, code: str) -> bool:
     """Return whether a key's last decision was made with this very fact in view, by this very code."""
-    return entry is not None and entry.code == code and fact_id in entry.foreseen
+    return entry.code == code and fact_id in entry.foreseen
 
 
 def _fact(view: View, ref: ObjectRef, answer: bytes, api_version: str) -> Fact | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -33,6 +34,8 @@ ADMIRALTY_ENGINE = "multicluster-controller"
 ENGINE = "crosscurrent"
 """The default engine's id; engines that share clusters have one each and leave each other's references alone (XGC-37)."""
 MAX_REFERENCES = 128
+REMEMBERED_CHARACTERS = 2048
+"""Longer texts are read anew each time: an annotation may hold 256 KiB, and what is remembered must stay small."""
 """Per object. Each costs a proof, and an object with more of them than clusters and controllers is a mistake or an attack."""
 
 _UID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
@@ -89,6 +92,10 @@ def owner_references(metadata: dict[str, Any]) -> tuple[OwnerReference, ...]:
     text = (metadata.get("annotations") or {}).get(OWNERS_ANNOTATION)
     if not isinstance(text, str):
         return ()
+    return _read_once(text) if len(text) <= REMEMBERED_CHARACTERS else _read(text)
+
+
+def _read(text: str) -> tuple[OwnerReference, ...]:
     try:
         entries = msgspec.json.decode(text.encode(), type=list[Any])
     except (msgspec.DecodeError, RecursionError):
@@ -100,6 +107,10 @@ def owner_references(metadata: dict[str, Any]) -> tuple[OwnerReference, ...]:
         except msgspec.ValidationError:
             continue
     return tuple(found)
+
+
+_read_once = lru_cache(maxsize=4096)(_read)
+"""Asked several times for each object of a view, and the text seldom changes."""
 
 
 def controller_reference(metadata: dict[str, Any]) -> OwnerReference | None:

@@ -8,6 +8,8 @@ echo of its own write, does not wake it (`engine.core.foresight`).
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from engine.core.authoring import Reconciler
@@ -18,10 +20,12 @@ from engine.runtime.ports import Delivery, EventLog, Message, Record
 from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
-from schemas.decisions import decode_entry
+from schemas.decisions import EntryState, decode_foresight
 from schemas.facts import SyncType, decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
+LOOKS, LOOK_SECONDS = 3, 0.01
+"""At an open key that may be about to foresee a fact: most close within 20 ms."""
 MAPPERS_IN_FLIGHT = 256
 """Handlers at once: each waits for a round trip or two, so this many keep the broker busy."""
 
@@ -119,19 +123,24 @@ class Mapper:
         return found
 
     async def _unforeseen(self, record: Record, keys: list[ObjectRef]) -> list[ObjectRef]:
-        """Return the keys, of declared clusters, that have not decided with this very fact in view."""
-        places = {
-            subjects.keyed(subjects.DECISIONS, self._reconciler.name, key): key
-            for key in keys
-            if key.cluster in self._clusters
-        }
-        entries = await self._event_log.last("DECISIONS", list(places))
-        return [
-            key
-            for place, key in places.items()
-            if place not in entries
-            or not is_foreseen(decode_entry(entries[place].body), record.id, self._reconciler.code)
-        ]
+        """Return the keys, of declared clusters, that have not decided with this very fact in view.
+
+        While a key is open its worker may be about to say so. Nobody else can act on it until then, so a few milliseconds
+        are lost to no one.
+        """
+        name = self._reconciler.name
+        waiting = {subjects.keyed(subjects.DECISIONS, name, key): key for key in keys if key.cluster in self._clusters}
+        for look in range(LOOKS):
+            if look:
+                await asyncio.sleep(LOOK_SECONDS)
+            found = await self._event_log.last("DECISIONS", list(waiting))
+            entries = {place: decode_foresight(entry.body) for place, entry in found.items()}
+            for place, entry in entries.items():
+                if is_foreseen(entry, record.id, self._reconciler.code):
+                    del waiting[place]
+            if not any(place in entries and entries[place].state is EntryState.OPEN for place in waiting):
+                break
+        return list(waiting.values())
 
     def _is_watched(self, group: str, resource: str) -> bool:
         watched = self._reconciler.watches
