@@ -90,6 +90,7 @@ class ObjectRequests:
         handler = self._handlers.get(exchange.info.verb)
         if handler is None:
             raise not_allowed()
+        exchange.wanted()  # what cannot be answered is not even begun
         return await handler(exchange, rtype)
 
     async def _get(self, exchange: Exchange, rtype: ResourceType) -> web.Response:

@@ -101,7 +101,7 @@ class ApiHandler:
             return self._document(exchange)
         rtype = self._cluster.types.find(info.group, info.version, info.resource)
         if rtype is None:
-            if not self._discovery.serves(info.group, info.version):
+            if not self._discovery.serves(info.group, info.version) or self._is_custom(info.group):
                 return exchange.respond_text(_NOT_FOUND, code=404)
             raise errors.unknown_path()
         _check_path(rtype, info)
@@ -115,6 +115,10 @@ class ApiHandler:
         if self._reviews.concerns(rtype, info.subresource):
             return await self._reviews.answer(exchange, rtype)
         return await self._objects.answer(exchange, rtype)
+
+    def _is_custom(self, group: str) -> bool:
+        """Return whether a group is one of custom resources alone, of which the server tells nothing more than Go's library."""
+        return all(one.custom for one in self._cluster.types if one.group == group)
 
     def _user(self, request: web.BaseRequest) -> User:
         transport = request.transport

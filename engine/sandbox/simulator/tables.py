@@ -16,6 +16,7 @@ from engine.sandbox.simulator.pod_printer import pod_conditions
 from engine.sandbox.simulator.printers import PRINTERS, SCALE
 from engine.sandbox.simulator.printing import Cells, Column, Printer
 from engine.sandbox.simulator.resource_types import PrinterColumn, ResourceType
+from engine.sandbox.simulator.strategies import TEMPLATE_GENERATION
 
 INCLUDES: Final = ("", "Metadata", "Object", "None")
 _AGE: Final = PrinterColumn("Age", "date", ".metadata.creationTimestamp")
@@ -58,7 +59,14 @@ def _included(obj: Json, include: str, version: str) -> Json | None:
         return None
     if include == "Object":
         return obj
-    return {"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": obj["metadata"]}
+    metadata = obj["metadata"]
+    annotations = metadata.get("annotations") or {}
+    if TEMPLATE_GENERATION in annotations:  # rows are made of internal objects, in which it is no annotation
+        rest = {name: value for name, value in annotations.items() if name != TEMPLATE_GENERATION}
+        metadata = {**metadata, "annotations": rest}
+        if not rest:
+            del metadata["annotations"]
+    return {"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": metadata}
 
 
 def _printer(rtype: ResourceType, objects: Sequence[Json]) -> tuple[list[Json], Callable[[Json, float], Cells]]:
