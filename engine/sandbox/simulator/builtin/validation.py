@@ -54,6 +54,7 @@ from engine.sandbox.simulator.builtin.validate_workloads import (
     replica_set_causes,
     replica_set_status_causes,
     replication_controller_causes,
+    revision_causes,
     stateful_set_causes,
     stateful_set_status_causes,
 )
@@ -83,6 +84,7 @@ _CHECKS: dict[TypeKey, Callable[[Json, Json | None], list[Cause]]] = {
     ("", "services"): service_causes,
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): webhook_configuration_causes,
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): webhook_configuration_causes,
+    ("apps", "controllerrevisions"): revision_causes,
     ("apps", "daemonsets"): daemon_set_causes,
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): replica_set_causes,
