@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.sandbox.simulator.errors import ApiError
-from engine.sandbox.simulator.options import DeleteOptions
+from engine.sandbox.simulator.options import DeleteOptions, ListOptions, WatchOptions
 from tests.sandbox.simulator.clusters import (
     NO_CONTROLLERS,
     Cluster,
@@ -187,6 +187,28 @@ def test_a_version_that_is_served_no_longer_is_gone_and_its_watches_end(versions
     assert versions.get(versions.type("foos", GROUP), "default", "a").object["apiVersion"] == "example.com/v1"
 
 
+def test_a_change_of_the_definition_ends_watches_and_their_past(versions: Cluster) -> None:
+    versions.make("foos", "a", GROUP)
+    past = versions.store.rv
+    watches = [watch_from_now(versions, "foos", GROUP), watch_from_now(versions, "foos", GROUP)]
+    versions.merge("foos", "a", {"metadata": {"labels": {"x": "y"}}}, GROUP)
+    versions.merge(CRDS, "foos.example.com", {"metadata": {"labels": {"x": "y"}}}, EXTENSIONS)
+    versions.settle()
+    assert [kind for kind, *_ in watched(watches[0])] == ["MODIFIED"]
+    assert not watches[0].ended, "only a change of the spec makes a new storage"
+    versions.merge(CRDS, "foos.example.com", {"spec": {"names": {"shortNames": ["f"]}}}, EXTENSIONS)
+    versions.settle()
+    versions.merge("foos", "a", {"metadata": {"labels": {"x": "z"}}}, GROUP)
+    assert (watched(watches[0]), watches[0].ended) == ([], True)
+    assert [kind for kind, *_ in watched(watches[1])] == ["MODIFIED"], "what was before the end is still told"
+    assert watches[1].ended
+    rtype = versions.type("foos", GROUP)
+    late = versions.watch(rtype, "", WatchOptions(resource_version=str(past))).initial[0]
+    assert (late.type, late.object["code"], late.object["reason"]) == ("ERROR", 410, "Expired")
+    exact = ListOptions(resource_version=str(past), resource_version_match="Exact")
+    assert len(versions.list(rtype, "", exact).items) == 1, "what is stored has kept its past"
+
+
 def test_a_new_schema_holds_from_the_next_write_on(cluster: Cluster) -> None:
     define(cluster)
     assert cluster.make("foos", "a", GROUP, spec={"a": "1", "new": "x"})["spec"] == {"a": "1"}
@@ -221,7 +243,7 @@ def test_instances_go_before_their_definition(cluster: Cluster) -> None:
         ("DELETED", "held"),
         ("MODIFIED", "held"),
     ]
-    assert watch.closed
+    assert watch.ended
 
 
 def test_nothing_is_created_while_the_definition_ends(cluster: Cluster) -> None:
