@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from engine.sandbox.simulator import scale, write_rules
+from engine.sandbox.simulator import fields, scale, write_rules
 from engine.sandbox.simulator.admission import check_namespace
 from engine.sandbox.simulator.deletion import Deletion, ListSteps, Steps, with_condition
 from engine.sandbox.simulator.errors import ApiError, conflict, not_found, too_many_requests, unknown_path
 from engine.sandbox.simulator.go_text import quoted
+from engine.sandbox.simulator.managed_fields import decoded, encoded
 from engine.sandbox.simulator.options import Answer, DeleteOptions, ListOptions, WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.selectors import label_selector
@@ -25,6 +26,9 @@ from engine.sandbox.simulator.type_rules import TypeRulesCache
 from engine.sandbox.simulator.writes import APPLY_PATCH, Writes
 
 BUDGETS = ("policy", "poddisruptionbudgets")
+
+_REPLICAS_PATH = ("f:spec", "f:replicas")
+_REPLICAS = fields.from_paths([_REPLICAS_PATH])
 
 _SUCCESS: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 _NO_DISRUPTION = "Cannot evict pod as it would violate the pod's disruption budget."
@@ -62,7 +66,7 @@ class WriteSteps:
         """Replace an object or a part of it."""
         if options.subresource != "scale":
             return self._writes.replace(rtype, namespace, name, body, options)
-        sent = scale.sent_scale(body, name)
+        sent = scale.sent_scale(rtype, body, name)
         return self._scale(rtype, namespace, name, options, lambda _: sent)
 
     def patch(
@@ -112,9 +116,11 @@ class WriteSteps:
             obj = scale.with_scale(rtype, live.object, sent)
             if rtype.custom:  # the real server attributes nothing here
                 return obj
-            before, after = scale.as_scale_shows(rtype, live.object), scale.as_scale_shows(rtype, obj)
-            managed = manager.updated(before, after, manager=options.manager, now=self._state.now())
-            return write_rules.with_metadata(obj, managedFields=_timeless(managed))
+            managed = _known_managers(live.object)
+            if _own_replicas(managed):  # what nobody owns stays so
+                before, after = scale.as_scale_shows(rtype, live.object), scale.as_scale_shows(rtype, obj)
+                managed = manager.updated(before, after, manager=options.manager, now=self._state.now())
+            return write_rules.with_metadata(obj, managedFields=_seen_by_scale(managed))
 
         answer = yield from self._writes.change(rtype, namespace, name, options, transform)
         return replace(answer, object=scale.scale_of(rtype, answer.object), revision=None)
@@ -122,7 +128,7 @@ class WriteSteps:
     def _apply_scale(
         self, rtype: ResourceType, namespace: str, name: str, config: Json, options: WriteOptions
     ) -> Steps:
-        wanted = scale.sent_scale({**config, "metadata": {"name": name, **(config.get("metadata") or {})}}, name)
+        wanted = scale.sent_scale(rtype, {**config, "metadata": {"name": name, **(config.get("metadata") or {})}}, name)
         manager = self._rules.of(rtype).field_manager("scale")
 
         def transform(live: Revision, _: list[str]) -> Json:
@@ -138,7 +144,9 @@ class WriteSteps:
                 force=options.force,
                 now=self._state.now(),
             )
-            return write_rules.with_metadata(obj, managedFields=_timeless(obj["metadata"].get("managedFields") or []))
+            return write_rules.with_metadata(
+                obj, managedFields=_seen_by_scale(obj["metadata"].get("managedFields") or [])
+            )
 
         answer = yield from self._writes.change(rtype, namespace, name, options, transform)
         return replace(answer, object=scale.scale_of(rtype, answer.object), revision=None)
@@ -223,10 +231,29 @@ class _PodsBinding:
     resource = "pods/binding"
 
 
-def _timeless(managed: list[Json]) -> list[Json] | None:
-    """Return managedFields with no time in the entries of scale, and so these first, as the real server makes them."""
-    entries = [
-        {name: value for name, value in one.items() if name != "time" or one.get("subresource") != "scale"}
-        for one in managed
-    ]
+def _seen_by_scale(managed: list[Json]) -> list[Json] | None:
+    """Return managedFields as a write of a scale leaves them in the real server.
+
+    It keeps the owners of the replicas apart, without their times: what a manager owned of them by an update of the object
+    becomes an entry of its own, which the next write takes for the same manager's, and forgets.
+    """
+    entries: list[Json] = []
+    for one in managed:
+        timeless = {name: value for name, value in one.items() if name != "time"}
+        if one.get("subresource") == "scale":
+            entries.append(timeless)
+        elif one["operation"] == "Update" and fields.has(one["fieldsV1"], _REPLICAS_PATH):
+            entries.append({**timeless, "fieldsV1": _REPLICAS})
+            if rest := fields.difference(one["fieldsV1"], _REPLICAS):
+                entries.append({**one, "fieldsV1": rest})
+        else:
+            entries.append(one)
     return sorted(entries, key=lambda one: (one["operation"], one.get("time", ""))) or None
+
+
+def _known_managers(obj: Json) -> list[Json]:
+    return encoded(decoded(obj["metadata"].get("managedFields")))
+
+
+def _own_replicas(managed: list[Json]) -> bool:
+    return any(fields.has(one["fieldsV1"], _REPLICAS_PATH) for one in managed)
