@@ -104,6 +104,7 @@ class ApiHandler:
             if not self._discovery.serves(info.group, info.version) or self._is_custom(info.group):
                 return exchange.respond_text(_NOT_FOUND, code=404)
             raise errors.unknown_path()
+        exchange.is_custom = rtype.custom
         _check_path(rtype, info)
         if not rtype.namespaced and info.namespace:
             exchange.info = msgspec.structs.replace(info, namespace="")  # of a Namespace, the path tells its name twice
@@ -117,7 +118,7 @@ class ApiHandler:
         return await self._objects.answer(exchange, rtype)
 
     def _is_custom(self, group: str) -> bool:
-        """Return whether a group is one of custom resources alone, of which the server tells nothing more than Go's library."""
+        """Return whether a group is one of custom resources alone, of which Go's library tells the rest."""
         return all(one.custom for one in self._cluster.types if one.group == group)
 
     def _user(self, request: web.BaseRequest) -> User:
@@ -196,15 +197,18 @@ def _check_path(rtype: ResourceType, info: RequestInfo) -> None:
         name = info.subresource.partition("/")[0]
         verbs = subresource_verbs(rtype, name)
         if not verbs:
-            raise errors.unknown_path()
+            raise errors.not_found(rtype, info.name) if rtype.custom else errors.unknown_path()
         if name in NEED_A_NODE:
             raise errors.service_unavailable(
                 f"nothing runs in a simulated cluster: {rtype.resource}/{name} needs a node"
             )
     allowed = info.verb in verbs
-    if info.verb == "create":
+    if rtype.custom:
+        if info.verb in {"update", "patch"} and not info.name:
+            raise errors.bad_request("name must be provided")
+    elif info.verb == "create":
         allowed = allowed and bool(info.name) is bool(info.subresource)
-    if info.verb in {"update", "patch"}:
+    elif info.verb in {"update", "patch"}:
         allowed = allowed and bool(info.name)
     if info.verb in {"create", "deletecollection"} and rtype.namespaced and not in_namespace:
         allowed = False

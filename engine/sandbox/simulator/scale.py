@@ -98,7 +98,7 @@ def sent_scale(rtype: ResourceType, body: Json, name: str) -> Json:
     except ValueError as error:
         raise bad_request(f"{prefix}{error}") from error
     check_name(scale, name)
-    return _checked(rtype, scale)
+    return scale
 
 
 def not_applicable() -> ApiError:
@@ -122,7 +122,7 @@ def patched_scale(rtype: ResourceType, obj: Json, patch: Any, patch_type: str, n
     except ValueError as error:
         raise unpatchable(shown, str(error)) from error
     check_name(scale, name)
-    return _checked(rtype, scale)
+    return scale
 
 
 def _decoded(body: Any) -> Json:
@@ -134,9 +134,15 @@ def _decoded(body: Any) -> Json:
     return scale
 
 
-def _checked(rtype: ResourceType, scale: Json) -> Json:
+def checked(rtype: ResourceType, scale: Json) -> Json:
+    """Return a Scale whose number can be; of custom resources the schema says what that is.
+
+    Raises:
+        ApiError: 422.
+
+    """
     if rtype.custom:
-        return scale  # its schema says what the number may be
+        return scale
     replicas = (scale.get("spec") or {}).get("replicas", 0)
     if replicas < 0:
         cause = invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")

@@ -60,7 +60,7 @@ class ServiceAllocator:
             spec["clusterIPs"] = [spec["clusterIP"]]
         self._set_families(service, spec, None)
         self._allocate_addresses(service, spec, dry_run=dry_run)
-        self._allocate_ports(service, spec, {})
+        self._allocate_ports(service, spec, None)
         if _needs_health_port(spec) and not spec.get("healthCheckNodePort"):
             spec["healthCheckNodePort"] = self._free_port(spec)
         _drop_internal_policy(spec)
@@ -161,12 +161,16 @@ class ServiceAllocator:
 
     # Ports
 
-    def _allocate_ports(self, service: Json, spec: Json, held: set[int] | dict[int, int]) -> None:
+    def _allocate_ports(self, service: Json, spec: Json, held: set[int] | None) -> None:
+        """Give numbers to ports that want one; `held`: those of the stored Service, None: it is new."""
         ports: Sequence[Json] = spec.get("ports") or ()
         if _is_external_name(spec) or not ports:
             return
-        by_port = {port["port"]: port["nodePort"] for port in ports if port.get("nodePort") and "port" in port}
-        taken = self._ports() - set(held)
+        # A new Service has one number for both protocols of a port, a changed one has not.
+        by_port = {
+            port["port"]: port["nodePort"] for port in ports if held is None and port.get("nodePort") and "port" in port
+        }
+        taken = self._ports() - (held or set())
         allocates = _has_node_ports(spec) and spec.get("allocateLoadBalancerNodePorts", True)
         result = []
         for index, port in enumerate(ports):
@@ -176,7 +180,7 @@ class ServiceAllocator:
                 _refuse(service, [field_errors.invalid(field, number, "provided port is already allocated")])
             if not number and allocates:
                 number = by_port.get(port.get("port", 0)) or self._free_port({**spec, "ports": [*ports, *result]})
-                if "port" in port and not held:
+                if "port" in port and held is None:
                     by_port[port["port"]] = number
             result.append({**port, "nodePort": number} if number else port)
         spec["ports"] = result

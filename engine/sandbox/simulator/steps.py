@@ -113,7 +113,7 @@ class WriteSteps:
             if uid and uid != live.object["metadata"]["uid"]:
                 dry_run = options.dry_run
                 raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=live.object, dry_run=dry_run)
-            obj = scale.with_scale(rtype, live.object, sent)
+            obj = scale.with_scale(rtype, live.object, scale.checked(rtype, sent))
             if rtype.custom:  # the real server attributes nothing here
                 return obj
             managed = _known_managers(live.object)

@@ -50,7 +50,7 @@ def table(
         "apiVersion": version,
         "metadata": metadata,
         "columnDefinitions": columns,
-        "rows": rows,
+        "rows": rows if rows or columns != [_definition(one) for one in _DEFAULT.columns] else None,
     }
 
 
@@ -59,9 +59,14 @@ def _included(obj: Json, include: str, version: str) -> Json | None:
         return None
     if include == "Object":
         return obj
+    return metadata_only(obj, version)
+
+
+def metadata_only(obj: Json, version: str) -> Json:
+    """Return an object's PartialObjectMetadata, which is made of the internal object, as rows are."""
     metadata = obj["metadata"]
     annotations = metadata.get("annotations") or {}
-    if TEMPLATE_GENERATION in annotations:  # rows are made of internal objects, in which it is no annotation
+    if TEMPLATE_GENERATION in annotations:  # of the internal object it is a field
         rest = {name: value for name, value in annotations.items() if name != TEMPLATE_GENERATION}
         metadata = {**metadata, "annotations": rest}
         if not rest:

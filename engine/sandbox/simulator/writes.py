@@ -18,11 +18,11 @@ from engine.sandbox.simulator import write_rules
 from engine.sandbox.simulator.admission import builtin_admission
 from engine.sandbox.simulator.errors import ApiError, conflict, not_found
 from engine.sandbox.simulator.options import AdmissionRequest, AdmissionVerdict, Answer, WriteOptions
-from engine.sandbox.simulator.resource_types import ResourceType
+from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
 from engine.sandbox.simulator.services import SERVICES, ServiceAllocator
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json, Revision, object_key
-from engine.sandbox.simulator.strategies import CLAIMS, NAMESPACES, prepared_for_create, prepared_for_update
+from engine.sandbox.simulator.strategies import CLAIMS, JOBS, NAMESPACES, prepared_for_create, prepared_for_update
 from engine.sandbox.simulator.type_rules import TypeRules, TypeRulesCache
 
 Steps = Generator[AdmissionRequest, AdmissionVerdict, Answer]
@@ -48,6 +48,7 @@ class Write:
         name: as in the URL or the body; may be empty while it is generated.
         options: as the client gave them.
         warnings: collected for the answer.
+        keeps_times: a write that changes nothing but times of managedFields is none.
 
     """
 
@@ -56,6 +57,7 @@ class Write:
     name: str
     options: WriteOptions
     warnings: list[str] = field(default_factory=list)
+    keeps_times: bool = True
 
     @property
     def rtype(self) -> ResourceType:
@@ -80,9 +82,10 @@ class Writes:
         self._state = state
         self._rules = rules
         self._services = ServiceAllocator(state)
-        self._new_claims: dict[str, int] = {}
-        """By key: the version in which a claim was created. It is stored without its phase, so that the next write,
-        even one that changes nothing, is one."""
+        self._unsettled: dict[tuple[TypeKey, str], int] = {}
+        """By type and key: the version in which an object was stored without a default that reading fills in: a claim without
+        its phase, a job without its template's labels. The next write stores that, even one that changes nothing.
+        """
 
     def create(self, rtype: ResourceType, namespace: str, name: str, body: Json, options: WriteOptions) -> Steps:
         """Create an object; see `SimulatedCluster.create`."""
@@ -157,7 +160,7 @@ class Writes:
                 raise not_found(rtype, name)
             return transform(live, warnings)
 
-        write = Write(self._rules.of(rtype), namespace, name, options)
+        write = Write(self._rules.of(rtype), namespace, name, options, keeps_times=False)
         return (yield from self._update(write, update, creates=False))
 
     def _applied(
@@ -167,7 +170,7 @@ class Writes:
             before, config, manager=options.manager, force=options.force, now=self._state.now()
         )
         rules.check_applied(options, warnings)
-        return rules.completed(obj, known=before)
+        return rules.completed(obj, known=before, said_by=config)
 
     def _patched(
         self, rules: TypeRules, before: Json, patch: Any, patch_type: str, options: WriteOptions, warnings: list[str]
@@ -221,29 +224,36 @@ class Writes:
         if write.options.dry_run:
             return write.answer(rules.to_storage(obj), 201)
         stored = self._stored(rules, key, obj)
-        if rtype.key == CLAIMS:
-            self._new_claims[key] = stored.rv
+        if rtype.key == CLAIMS or (
+            rtype.key == JOBS and stored.object["metadata"].get("labels") != obj["metadata"].get("labels")
+        ):
+            self._unsettled[rtype.key, key] = stored.rv
         return write.answer(stored.object, 201, stored)
 
     # What all updates have in common
 
     def _update(self, write: Write, transform: Transform, *, creates: bool) -> Steps:
+        try:
+            return (yield from self._update_until_done(write, transform, creates=creates))
+        except ApiError as error:
+            error.warnings = tuple(write.warnings)
+            raise
+
+    def _update_until_done(self, write: Write, transform: Transform, *, creates: bool) -> Steps:
         known_warnings = len(write.warnings)
         while True:
             del write.warnings[known_warnings:]
             live = self._live(write.rules, write.namespace, write.name)
             if live is None:
-                if not creates or write.options.subresource:
+                # Services are made even by a write of their status.
+                by_status = write.rtype.create_on_update and write.options.subresource == "status"
+                if not creates or (write.options.subresource and not by_status):
                     raise not_found(write.rtype, write.name)
                 obj = transform(None, write.warnings)
                 if not write.options.dry_run:
                     obj = write_rules.with_metadata(obj, resourceVersion=None)
                 return (yield from self._create(write, obj))
-            try:
-                answer = yield from self._update_once(write, live, transform)
-            except ApiError as error:
-                error.warnings = tuple(write.warnings)
-                raise
+            answer = yield from self._update_once(write, live, transform)
             if answer is not None:
                 return answer
 
@@ -260,7 +270,8 @@ class Writes:
         new = prepared_for_update(rtype, new, old, write.options.subresource)
         new = write_rules.with_old_fields(new, old)
         rules.check_update(new, old, write.options.subresource, write.warnings)
-        new = write_rules.with_old_times(new, old)
+        if write.keeps_times:
+            new = write_rules.with_old_times(new, old)
         yield from self._validated(write, "UPDATE", write.name, new, old)
         store = self._state.store
         current = store.get(rtype.key, live.key)
@@ -270,15 +281,15 @@ class Writes:
             if not write.options.dry_run:
                 store.remove(rtype.key, live.key)
             return write.answer(new, 200)
-        if write_rules.unchanged(new, old) and not self._is_new_claim(live):
+        if write_rules.unchanged(rules.to_storage(new), old) and not self._is_unsettled(live):
             return write.answer(old, 200, live)
         if write.options.dry_run:
             return write.answer(rules.to_storage(new), 200)
         stored = self._stored(rules, live.key, new)
         return write.answer(stored.object, 200, stored)
 
-    def _is_new_claim(self, live: Revision) -> bool:
-        return live.rtype.key == CLAIMS and self._new_claims.get(live.key) == live.rv
+    def _is_unsettled(self, live: Revision) -> bool:
+        return self._unsettled.get((live.rtype.key, live.key)) == live.rv
 
     def _stored(self, rules: TypeRules, key: str, obj: Json) -> Revision:
         revision = self._state.store.put(rules.storage, key, rules.to_storage(obj))
