@@ -26,7 +26,10 @@ spec:
   names: {plural: things, singular: thing, kind: Thing, listKind: ThingList}
   scope: Namespaced
   versions:
-  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
 ---
 apiVersion: fleet.example.com/v1
 kind: Thing

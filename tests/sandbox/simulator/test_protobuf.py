@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,8 @@ def test_damaged_protobuf_never_breaks_the_decoder(sample: dict[str, Any], data:
     body = bytearray(base64.b64decode(sample["protobuf"]))
     for _ in range(data.draw(st.integers(1, 5))):
         body[data.draw(st.integers(4, len(body) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with suppress(protobuf.UnknownMessage):
         assert isinstance(protobuf.decode(bytes(body)), dict)
-    except protobuf.UnknownMessage:
-        pass
 
 
 async def test_a_server_takes_protobuf_and_answers_in_json(session: ApiSession, maps: str) -> None:
