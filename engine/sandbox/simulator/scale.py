@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.sandbox.simulator import patches
+from engine.sandbox.simulator import fields, patches
 from engine.sandbox.simulator.builtin import definition
 from engine.sandbox.simulator.decoding import Mismatch, decode
 from engine.sandbox.simulator.decoding_problems import explained
 from engine.sandbox.simulator.errors import ApiError, bad_request, internal_error, invalid, unknown_path
 from engine.sandbox.simulator.field_errors import invalid as invalid_value
 from engine.sandbox.simulator.go_text import json_text, printed, quoted
+from engine.sandbox.simulator.managed_fields import described
 from engine.sandbox.simulator.objects import unpatchable
 from engine.sandbox.simulator.resource_types import ResourceType, ScalePaths
 from engine.sandbox.simulator.selectors import LabelSelector, Requirement, label_selector
@@ -81,7 +82,7 @@ def as_scale_shows(rtype: ResourceType, obj: Json) -> Json:
     return obj if _at(obj, paths.spec_replicas) else _without(obj, keys)
 
 
-def sent_scale(rtype: ResourceType, body: Json, name: str) -> Json:
+def sent_scale(body: Json, name: str) -> Json:
     """Return the Scale that a replace sends.
 
     Raises:
@@ -101,11 +102,20 @@ def sent_scale(rtype: ResourceType, body: Json, name: str) -> Json:
     return scale
 
 
-def not_applicable() -> ApiError:
-    """Return the 500 for a server-side apply of a custom resource's Scale, with which the real server cannot cope."""
+def replicas_path(rtype: ResourceType) -> fields.Path:
+    """Return where an object says its number, as an element of field sets."""
+    return tuple(f"f:{key}" for key in _keys(_paths(rtype).spec_replicas))
+
+
+def number(rtype: ResourceType, obj: Json) -> Any:
+    """Return the number that an object says; None: none."""
+    return _at(obj, _paths(rtype).spec_replicas)
+
+
+def unconvertible(what: str, metadata: Json) -> ApiError:
+    """Return the 500 for applies of a custom resource's Scale with which the real server cannot cope."""
     why = "request to convert CR to an invalid group/version: autoscaling/v1"
-    live = "failed to convert live object (/; autoscaling/v1, Kind=Scale) to proper version"
-    return ApiError(500, "", f"failed to create manager for existing fields: {live}: {why}")
+    return ApiError(500, "", f"{what} ({described(API_VERSION, 'Scale', metadata)}) to proper version: {why}")
 
 
 def patched_scale(rtype: ResourceType, obj: Json, patch: Any, patch_type: str, name: str) -> Json:

@@ -27,9 +27,6 @@ from engine.sandbox.simulator.writes import APPLY_PATCH, Writes
 
 BUDGETS = ("policy", "poddisruptionbudgets")
 
-_REPLICAS_PATH = ("f:spec", "f:replicas")
-_REPLICAS = fields.from_paths([_REPLICAS_PATH])
-
 _SUCCESS: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 _NO_DISRUPTION = "Cannot evict pod as it would violate the pod's disruption budget."
 _EVICTION_RETRY_SECONDS = 10
@@ -66,7 +63,7 @@ class WriteSteps:
         """Replace an object or a part of it."""
         if options.subresource != "scale":
             return self._writes.replace(rtype, namespace, name, body, options)
-        sent = scale.sent_scale(rtype, body, name)
+        sent = scale.sent_scale(body, name)
         return self._scale(rtype, namespace, name, options, lambda _: sent)
 
     def patch(
@@ -106,6 +103,7 @@ class WriteSteps:
         wanted: Callable[[Json], Json],
     ) -> Steps:
         manager = self._rules.of(rtype).field_manager("scale")
+        replicas = scale.replicas_path(rtype)
 
         def transform(live: Revision, _: list[str]) -> Json:
             sent = wanted(live.object)
@@ -114,13 +112,11 @@ class WriteSteps:
                 dry_run = options.dry_run
                 raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=live.object, dry_run=dry_run)
             obj = scale.with_scale(rtype, live.object, scale.checked(rtype, sent))
-            if rtype.custom:  # the real server attributes nothing here
-                return obj
             managed = _known_managers(live.object)
-            if _own_replicas(managed):  # what nobody owns stays so
+            if _own(managed, replicas):  # what nobody owns stays so
                 before, after = scale.as_scale_shows(rtype, live.object), scale.as_scale_shows(rtype, obj)
                 managed = manager.updated(before, after, manager=options.manager, now=self._state.now())
-            return write_rules.with_metadata(obj, managedFields=_seen_by_scale(managed))
+            return write_rules.with_metadata(obj, managedFields=_seen_by_scale(managed, replicas))
 
         answer = yield from self._writes.change(rtype, namespace, name, options, transform)
         return replace(answer, object=scale.scale_of(rtype, answer.object), revision=None)
@@ -128,12 +124,15 @@ class WriteSteps:
     def _apply_scale(
         self, rtype: ResourceType, namespace: str, name: str, config: Json, options: WriteOptions
     ) -> Steps:
-        wanted = scale.sent_scale(rtype, {**config, "metadata": {"name": name, **(config.get("metadata") or {})}}, name)
+        wanted = scale.sent_scale({**config, "metadata": {"name": name, **(config.get("metadata") or {})}}, name)
         manager = self._rules.of(rtype).field_manager("scale")
+        replicas = scale.replicas_path(rtype)
 
         def transform(live: Revision, _: list[str]) -> Json:
-            if rtype.custom:
-                raise scale.not_applicable()
+            if rtype.custom and not _own(_known_managers(live.object), replicas):
+                raise scale.unconvertible(
+                    "failed to create manager for existing fields: failed to convert live object", {}
+                )
             identity = {"apiVersion": rtype.group_version, "kind": rtype.kind, "metadata": {"name": name}}
             part = scale.with_scale(rtype, {**identity, "metadata": {"name": name, "resourceVersion": ""}}, wanted)
             part["metadata"] = {"name": name}
@@ -144,9 +143,10 @@ class WriteSteps:
                 force=options.force,
                 now=self._state.now(),
             )
-            return write_rules.with_metadata(
-                obj, managedFields=_seen_by_scale(obj["metadata"].get("managedFields") or [])
-            )
+            if rtype.custom and scale.number(rtype, obj) != scale.number(rtype, live.object):
+                raise scale.unconvertible("failed to convert new object", config.get("metadata") or {})
+            managed = _seen_by_scale(obj["metadata"].get("managedFields") or [], replicas)
+            return write_rules.with_metadata(obj, managedFields=managed)
 
         answer = yield from self._writes.change(rtype, namespace, name, options, transform)
         return replace(answer, object=scale.scale_of(rtype, answer.object), revision=None)
@@ -231,20 +231,21 @@ class _PodsBinding:
     resource = "pods/binding"
 
 
-def _seen_by_scale(managed: list[Json]) -> list[Json] | None:
+def _seen_by_scale(managed: list[Json], replicas: fields.Path) -> list[Json] | None:
     """Return managedFields as a write of a scale leaves them in the real server.
 
     It keeps the owners of the replicas apart, without their times: what a manager owned of them by an update of the object
     becomes an entry of its own, which the next write takes for the same manager's, and forgets.
     """
+    path = fields.from_paths([replicas])
     entries: list[Json] = []
     for one in managed:
         timeless = {name: value for name, value in one.items() if name != "time"}
         if one.get("subresource") == "scale":
             entries.append(timeless)
-        elif one["operation"] == "Update" and fields.has(one["fieldsV1"], _REPLICAS_PATH):
-            entries.append({**timeless, "fieldsV1": _REPLICAS})
-            if rest := fields.difference(one["fieldsV1"], _REPLICAS):
+        elif one["operation"] == "Update" and fields.has(one["fieldsV1"], replicas):
+            entries.append({**timeless, "fieldsV1": path})
+            if rest := fields.difference(one["fieldsV1"], path):
                 entries.append({**one, "fieldsV1": rest})
         else:
             entries.append(one)
@@ -255,5 +256,5 @@ def _known_managers(obj: Json) -> list[Json]:
     return encoded(decoded(obj["metadata"].get("managedFields")))
 
 
-def _own_replicas(managed: list[Json]) -> bool:
-    return any(fields.has(one["fieldsV1"], _REPLICAS_PATH) for one in managed)
+def _own(managed: list[Json], path: fields.Path) -> bool:
+    return any(fields.has(one["fieldsV1"], path) for one in managed)

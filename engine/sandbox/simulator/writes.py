@@ -31,6 +31,9 @@ Operation = Literal["CREATE", "UPDATE"]
 
 APPLY_PATCH = "application/apply-patch+yaml"
 
+_UNSETTLED_LIMIT = 10_000
+"""Objects remembered that are stored otherwise than they are read; of forgotten ones a write that changes nothing is none."""
+
 _NAME_ATTEMPTS = 8
 """How often a generated name is tried: with it, a million names of one prefix collide once in a thousand cases."""
 
@@ -48,6 +51,7 @@ class Write:
         name: as in the URL or the body; may be empty while it is generated.
         options: as the client gave them.
         warnings: collected for the answer.
+        applies: this is a server-side apply.
         keeps_times: a write that changes nothing but times of managedFields is none.
 
     """
@@ -57,6 +61,7 @@ class Write:
     name: str
     options: WriteOptions
     warnings: list[str] = field(default_factory=list)
+    applies: bool = False
     keeps_times: bool = True
 
     @property
@@ -83,8 +88,8 @@ class Writes:
         self._rules = rules
         self._services = ServiceAllocator(state)
         self._unsettled: dict[tuple[TypeKey, str], int] = {}
-        """By type and key: the version in which an object was stored without a default that reading fills in: a claim without
-        its phase, a job without its template's labels. The next write stores that, even one that changes nothing.
+        """By type and key: the version in which an object was stored otherwise than it is read: a claim without its phase, a
+        job without its template's labels, a custom resource with empty labels. The next write changes that, if nothing else.
         """
 
     def create(self, rtype: ResourceType, namespace: str, name: str, body: Json, options: WriteOptions) -> Steps:
@@ -143,7 +148,8 @@ class Writes:
             return obj
 
         creates = patch_type == APPLY_PATCH or rtype.create_on_update
-        return (yield from self._update(Write(rules, namespace, name, options), transform, creates=creates))
+        write = Write(rules, namespace, name, options, applies=patch_type == APPLY_PATCH)
+        return (yield from self._update(write, transform, creates=creates))
 
     def change(
         self,
@@ -209,7 +215,7 @@ class Writes:
         if prefix and not name:
             name = self._state.generated_name(prefix)
         obj = write_rules.with_metadata(obj, name=name or None, uid=self._state.new_uid(), creationTimestamp=now)
-        if rtype.key == SERVICES:
+        if rtype.key == SERVICES and not write.options.subresource:
             obj = self._services.created(obj, dry_run=write.options.dry_run)
         obj = prepared_for_create(rtype, obj, now)
         rules.check_new(obj, write.warnings)
@@ -223,11 +229,7 @@ class Writes:
             raise write_rules.name_taken(rtype, taken.object, generated=bool(prefix))
         if write.options.dry_run:
             return write.answer(rules.to_storage(obj), 201)
-        stored = self._stored(rules, key, obj)
-        if rtype.key == CLAIMS or (
-            rtype.key == JOBS and stored.object["metadata"].get("labels") != obj["metadata"].get("labels")
-        ):
-            self._unsettled[rtype.key, key] = stored.rv
+        stored = self._stored(write, key, obj, created=True)
         return write.answer(stored.object, 201, stored)
 
     # What all updates have in common
@@ -281,18 +283,23 @@ class Writes:
             if not write.options.dry_run:
                 store.remove(rtype.key, live.key)
             return write.answer(new, 200)
-        if write_rules.unchanged(rules.to_storage(new), old) and not self._is_unsettled(live):
+        lacks = self._unsettled.get((rtype.key, live.key)) == live.rv and not _leaves_empties(write, new)
+        if write_rules.unchanged(rules.to_storage(new), old) and not lacks:
             return write.answer(old, 200, live)
         if write.options.dry_run:
             return write.answer(rules.to_storage(new), 200)
-        stored = self._stored(rules, live.key, new)
+        stored = self._stored(write, live.key, new, created=False)
         return write.answer(stored.object, 200, stored)
 
-    def _is_unsettled(self, live: Revision) -> bool:
-        return self._unsettled.get((live.rtype.key, live.key)) == live.rv
-
-    def _stored(self, rules: TypeRules, key: str, obj: Json) -> Revision:
+    def _stored(self, write: Write, key: str, obj: Json, *, created: bool) -> Revision:
+        rules, rtype = write.rules, write.rtype
         revision = self._state.store.put(rules.storage, key, rules.to_storage(obj))
+        labels = revision.object["metadata"].get("labels")
+        is_job_without_labels = rtype.key == JOBS and labels != obj["metadata"].get("labels")
+        if (created and rtype.key == CLAIMS) or is_job_without_labels or _leaves_empties(write, obj):
+            self._unsettled[rtype.key, key] = revision.rv
+            if len(self._unsettled) > _UNSETTLED_LIMIT:
+                del self._unsettled[next(iter(self._unsettled))]
         return revision.view(rules.rtype, rules.convert)
 
     def _live(self, rules: TypeRules, namespace: str, name: str) -> Revision | None:
@@ -351,3 +358,18 @@ class Writes:
             dry_run=options.dry_run,
             user=options.user,
         )
+
+
+def _leaves_empties(write: Write, obj: Json) -> bool:
+    """Return whether the real server stores an empty map in metadata: an apply of a custom resource brings one that far."""
+    if not write.applies or not write.rtype.custom:
+        return False
+    metadata = obj["metadata"]
+    mine = [
+        entry["fieldsV1"].get("f:metadata", {})
+        for entry in metadata.get("managedFields") or ()
+        if entry["operation"] == "Apply" and entry.get("manager") == write.options.manager
+    ]
+    return any(
+        owned.get(f"f:{name}") == {} and name not in metadata for owned in mine for name in ("labels", "annotations")
+    )
