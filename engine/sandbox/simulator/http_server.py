@@ -24,7 +24,7 @@ from engine.sandbox.simulator.http_objects import ObjectRequests, Reviewer, not_
 from engine.sandbox.simulator.http_watch import WatchRequests
 from engine.sandbox.simulator.identity import ANONYMOUS, AUTHENTICATED, Authenticator
 from engine.sandbox.simulator.negotiation import JSON
-from engine.sandbox.simulator.openapi import OpenApi
+from engine.sandbox.simulator.openapi import OPENAPI_V2_TYPE, OpenApi, openapi_v2
 from engine.sandbox.simulator.options import User
 from engine.sandbox.simulator.request_info import RequestInfo, parse_request
 from engine.sandbox.simulator.resource_types import ResourceType
@@ -151,6 +151,8 @@ class ApiHandler:
                 return exchange.respond_json(_version(self._cluster.version))
             case [check] if check in _HEALTH:
                 return _health(exchange, check)
+            case ["openapi", "v2"]:
+                return exchange.respond_raw(openapi_v2(self._cluster.version), OPENAPI_V2_TYPE)
             case ["openapi", "v3", *rest]:
                 return self._openapi_document(exchange, "/".join(rest))
             case ["api" | "apis", *rest] if len(rest) <= 2:
