@@ -37,6 +37,7 @@ from engine.sandbox.simulator.strategies import JOBS
 _NAME_RULES: dict[TypeKey, NameRule] = {
     ("", "namespaces"): dns_label_problems,
     ("", "services"): dns_label_problems,
+    ("apps", "statefulsets"): dns_label_problems,
     ("rbac.authorization.k8s.io", "clusterrolebindings"): path_segment_problems,
     ("rbac.authorization.k8s.io", "clusterroles"): path_segment_problems,
     ("rbac.authorization.k8s.io", "rolebindings"): path_segment_problems,
@@ -155,19 +156,24 @@ class TypeRules:
         warnings += problems
         return _with_metadata(objects.defaulted(self.rtype, found.object))
 
-    def completed(self, obj: Json, known: Json | None) -> Json:
+    def completed(self, obj: Json, known: Json | None, said_by: Json | None = None) -> Json:
         """Return what an apply or webhooks have made in the form in which it is stored, with defaults.
+
+        Args:
+            obj: as made.
+            known: the object before, whose equal parts are shared; None: there is none.
+            said_by: the configuration that was applied, for the message; None: there is none.
 
         Raises:
             ApiError: 500.
 
         """
         try:
-            found = objects.decoded(self.rtype, obj, known)
+            found = objects.decoded(self.rtype, obj, known, applied=said_by is not None)
         except WrongType as error:
             why = conversion_problem(self.rtype.schema, obj) or str(error)
             version, kind = self.rtype.group_version, self.rtype.kind
-            target = described(version, kind, obj.get("metadata") or {})
+            target = described(version, kind, (said_by or obj).get("metadata") or {})
             made = f"unable to convert unstructured object to {with_group(version)}, Kind={kind}"
             raise ApiError(
                 500, "", f"failed to convert new object ({target}) to proper version: {made}: {why}"
@@ -200,10 +206,7 @@ class TypeRules:
             ApiError: 422.
 
         """
-        if obj.get("kind") != self.rtype.kind:
-            kind = obj.get("kind", "")
-            cause = invalid_value("kind", kind, f"must be {self.rtype.kind}")
-            raise invalid(_Kind(self.rtype.group, kind), obj["metadata"].get("name", ""), [cause])
+        self._check_kind(obj)
         metadata = obj["metadata"]
         causes = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
         causes += self._plain_finalizers(metadata)
@@ -222,6 +225,7 @@ class TypeRules:
             ApiError: 422.
 
         """
+        self._check_kind(new)
         metadata = new["metadata"]
         common = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=path_segment_problems)
         changes = metadata_update_causes(metadata, old["metadata"])
@@ -242,7 +246,13 @@ class TypeRules:
         if self.rtype.custom and subresource != "status":
             warnings += _finalizer_warnings(new, old["metadata"].get("finalizers") or ())
         if not self.rtype.custom and not subresource:
-            warnings += object_warnings(self.rtype.key, new)
+            warnings += object_warnings(self.rtype.key, new, old)
+
+    def _check_kind(self, obj: Json) -> None:
+        kind = obj.get("kind", "")
+        if kind != self.rtype.kind:
+            cause = invalid_value("kind", kind, f"must be {self.rtype.kind}")
+            raise invalid(_Kind(self.rtype.group, kind), obj["metadata"].get("name", ""), [cause])
 
     def _plain_finalizers(self, metadata: Json) -> list[Cause]:
         rtype = self.rtype

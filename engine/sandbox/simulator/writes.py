@@ -18,11 +18,11 @@ from engine.sandbox.simulator import write_rules
 from engine.sandbox.simulator.admission import builtin_admission
 from engine.sandbox.simulator.errors import ApiError, conflict, not_found
 from engine.sandbox.simulator.options import AdmissionRequest, AdmissionVerdict, Answer, WriteOptions
-from engine.sandbox.simulator.resource_types import ResourceType
+from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
 from engine.sandbox.simulator.services import SERVICES, ServiceAllocator
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json, Revision, object_key
-from engine.sandbox.simulator.strategies import CLAIMS, NAMESPACES, prepared_for_create, prepared_for_update
+from engine.sandbox.simulator.strategies import CLAIMS, JOBS, NAMESPACES, prepared_for_create, prepared_for_update
 from engine.sandbox.simulator.type_rules import TypeRules, TypeRulesCache
 
 Steps = Generator[AdmissionRequest, AdmissionVerdict, Answer]
@@ -30,6 +30,9 @@ Steps = Generator[AdmissionRequest, AdmissionVerdict, Answer]
 Operation = Literal["CREATE", "UPDATE"]
 
 APPLY_PATCH = "application/apply-patch+yaml"
+
+_UNSETTLED_LIMIT = 10_000
+"""Objects remembered that are stored otherwise than they are read; of forgotten ones a write that changes nothing is none."""
 
 _NAME_ATTEMPTS = 8
 """How often a generated name is tried: with it, a million names of one prefix collide once in a thousand cases."""
@@ -48,6 +51,8 @@ class Write:
         name: as in the URL or the body; may be empty while it is generated.
         options: as the client gave them.
         warnings: collected for the answer.
+        applies: this is a server-side apply.
+        keeps_times: a write that changes nothing but times of managedFields is none.
 
     """
 
@@ -56,6 +61,8 @@ class Write:
     name: str
     options: WriteOptions
     warnings: list[str] = field(default_factory=list)
+    applies: bool = False
+    keeps_times: bool = True
 
     @property
     def rtype(self) -> ResourceType:
@@ -80,9 +87,10 @@ class Writes:
         self._state = state
         self._rules = rules
         self._services = ServiceAllocator(state)
-        self._new_claims: dict[str, int] = {}
-        """By key: the version in which a claim was created. It is stored without its phase, so that the next write,
-        even one that changes nothing, is one."""
+        self._unsettled: dict[tuple[TypeKey, str], int] = {}
+        """By type and key: the version in which an object was stored otherwise than it is read: a claim without its phase, a
+        job without its template's labels, a custom resource with empty labels. The next write changes that, if nothing else.
+        """
 
     def create(self, rtype: ResourceType, namespace: str, name: str, body: Json, options: WriteOptions) -> Steps:
         """Create an object; see `SimulatedCluster.create`."""
@@ -140,7 +148,8 @@ class Writes:
             return obj
 
         creates = patch_type == APPLY_PATCH or rtype.create_on_update
-        return (yield from self._update(Write(rules, namespace, name, options), transform, creates=creates))
+        write = Write(rules, namespace, name, options, applies=patch_type == APPLY_PATCH)
+        return (yield from self._update(write, transform, creates=creates))
 
     def change(
         self,
@@ -157,7 +166,7 @@ class Writes:
                 raise not_found(rtype, name)
             return transform(live, warnings)
 
-        write = Write(self._rules.of(rtype), namespace, name, options)
+        write = Write(self._rules.of(rtype), namespace, name, options, keeps_times=False)
         return (yield from self._update(write, update, creates=False))
 
     def _applied(
@@ -167,7 +176,7 @@ class Writes:
             before, config, manager=options.manager, force=options.force, now=self._state.now()
         )
         rules.check_applied(options, warnings)
-        return rules.completed(obj, known=before)
+        return rules.completed(obj, known=before, said_by=config)
 
     def _patched(
         self, rules: TypeRules, before: Json, patch: Any, patch_type: str, options: WriteOptions, warnings: list[str]
@@ -206,7 +215,7 @@ class Writes:
         if prefix and not name:
             name = self._state.generated_name(prefix)
         obj = write_rules.with_metadata(obj, name=name or None, uid=self._state.new_uid(), creationTimestamp=now)
-        if rtype.key == SERVICES:
+        if rtype.key == SERVICES and not write.options.subresource:
             obj = self._services.created(obj, dry_run=write.options.dry_run)
         obj = prepared_for_create(rtype, obj, now)
         rules.check_new(obj, write.warnings)
@@ -220,30 +229,33 @@ class Writes:
             raise write_rules.name_taken(rtype, taken.object, generated=bool(prefix))
         if write.options.dry_run:
             return write.answer(rules.to_storage(obj), 201)
-        stored = self._stored(rules, key, obj)
-        if rtype.key == CLAIMS:
-            self._new_claims[key] = stored.rv
+        stored = self._stored(write, key, obj, created=True)
         return write.answer(stored.object, 201, stored)
 
     # What all updates have in common
 
     def _update(self, write: Write, transform: Transform, *, creates: bool) -> Steps:
+        try:
+            return (yield from self._update_until_done(write, transform, creates=creates))
+        except ApiError as error:
+            error.warnings = tuple(write.warnings)
+            raise
+
+    def _update_until_done(self, write: Write, transform: Transform, *, creates: bool) -> Steps:
         known_warnings = len(write.warnings)
         while True:
             del write.warnings[known_warnings:]
             live = self._live(write.rules, write.namespace, write.name)
             if live is None:
-                if not creates or write.options.subresource:
+                # Services are made even by a write of their status.
+                by_status = write.rtype.create_on_update and write.options.subresource == "status"
+                if not creates or (write.options.subresource and not by_status):
                     raise not_found(write.rtype, write.name)
                 obj = transform(None, write.warnings)
                 if not write.options.dry_run:
                     obj = write_rules.with_metadata(obj, resourceVersion=None)
                 return (yield from self._create(write, obj))
-            try:
-                answer = yield from self._update_once(write, live, transform)
-            except ApiError as error:
-                error.warnings = tuple(write.warnings)
-                raise
+            answer = yield from self._update_once(write, live, transform)
             if answer is not None:
                 return answer
 
@@ -260,7 +272,8 @@ class Writes:
         new = prepared_for_update(rtype, new, old, write.options.subresource)
         new = write_rules.with_old_fields(new, old)
         rules.check_update(new, old, write.options.subresource, write.warnings)
-        new = write_rules.with_old_times(new, old)
+        if write.keeps_times:
+            new = write_rules.with_old_times(new, old)
         yield from self._validated(write, "UPDATE", write.name, new, old)
         store = self._state.store
         current = store.get(rtype.key, live.key)
@@ -270,18 +283,23 @@ class Writes:
             if not write.options.dry_run:
                 store.remove(rtype.key, live.key)
             return write.answer(new, 200)
-        if write_rules.unchanged(new, old) and not self._is_new_claim(live):
+        lacks = self._unsettled.get((rtype.key, live.key)) == live.rv and not _leaves_empties(write, new)
+        if write_rules.unchanged(rules.to_storage(new), old) and not lacks:
             return write.answer(old, 200, live)
         if write.options.dry_run:
             return write.answer(rules.to_storage(new), 200)
-        stored = self._stored(rules, live.key, new)
+        stored = self._stored(write, live.key, new, created=False)
         return write.answer(stored.object, 200, stored)
 
-    def _is_new_claim(self, live: Revision) -> bool:
-        return live.rtype.key == CLAIMS and self._new_claims.get(live.key) == live.rv
-
-    def _stored(self, rules: TypeRules, key: str, obj: Json) -> Revision:
+    def _stored(self, write: Write, key: str, obj: Json, *, created: bool) -> Revision:
+        rules, rtype = write.rules, write.rtype
         revision = self._state.store.put(rules.storage, key, rules.to_storage(obj))
+        labels = revision.object["metadata"].get("labels")
+        is_job_without_labels = rtype.key == JOBS and labels != obj["metadata"].get("labels")
+        if (created and rtype.key == CLAIMS) or is_job_without_labels or _leaves_empties(write, obj):
+            self._unsettled[rtype.key, key] = revision.rv
+            if len(self._unsettled) > _UNSETTLED_LIMIT:
+                del self._unsettled[next(iter(self._unsettled))]
         return revision.view(rules.rtype, rules.convert)
 
     def _live(self, rules: TypeRules, namespace: str, name: str) -> Revision | None:
@@ -340,3 +358,18 @@ class Writes:
             dry_run=options.dry_run,
             user=options.user,
         )
+
+
+def _leaves_empties(write: Write, obj: Json) -> bool:
+    """Return whether the real server stores an empty map in metadata: an apply of a custom resource brings one that far."""
+    if not write.applies or not write.rtype.custom:
+        return False
+    metadata = obj["metadata"]
+    mine = [
+        entry["fieldsV1"].get("f:metadata", {})
+        for entry in metadata.get("managedFields") or ()
+        if entry["operation"] == "Apply" and entry.get("manager") == write.options.manager
+    ]
+    return any(
+        owned.get(f"f:{name}") == {} and name not in metadata for owned in mine for name in ("labels", "annotations")
+    )
