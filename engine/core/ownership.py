@@ -34,9 +34,9 @@ ADMIRALTY_ENGINE = "multicluster-controller"
 ENGINE = "crosscurrent"
 """The default engine's id; engines that share clusters have one each and leave each other's references alone (XGC-37)."""
 MAX_REFERENCES = 128
+"""Per object. Each costs a proof, and an object with more of them than clusters and controllers is a mistake or an attack."""
 REMEMBERED_CHARACTERS = 2048
 """Longer texts are read anew each time: an annotation may hold 256 KiB, and what is remembered must stay small."""
-"""Per object. Each costs a proof, and an object with more of them than clusters and controllers is a mistake or an attack."""
 
 _UID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 """What may be (part of) a label. Uids that Kubernetes makes always may."""
