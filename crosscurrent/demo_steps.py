@@ -25,7 +25,7 @@ from crosscurrent.talk import (
     shown,
     within,
 )
-from engine.runtime.ports import EventLog
+from engine.runtime.ports import EventLog, EventLogError
 from schemas.names import ClusterName
 
 JOIN_S = 60.0
@@ -75,7 +75,10 @@ async def joined(stage: Stage, talk: Talk, log: EventLog) -> bool:
     names = tuple(ClusterName(name) for name in talk.clusters)
 
     async def read() -> bool:
-        views = await read_clusters(log, names)
+        try:
+            views = await read_clusters(log, names)
+        except EventLogError:  # the first process of the fleet makes the streams, and may not have started
+            return False
         return all(view.state == "live" and view.types and not view.unsynced for view in views)
 
     with stage.waiting("reading the clusters"):

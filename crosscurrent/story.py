@@ -1,7 +1,7 @@
 """The talk on clusters that a running fleet reconciles: what the demo shows of its own, played in what others have started.
 
 It is for clusters that are there to be played with (those of compose.yaml): each is run by a `crosscurrent sandbox`, whose
-control kubeconfig, beside the cluster's own, lets the story cut it off. Killing a worker is left out: it is no process of ours.
+control kubeconfig, beside the cluster's own, lets the story cut it off. No worker is killed: those are not ours.
 """
 
 from __future__ import annotations

@@ -30,6 +30,18 @@ COMMAND_TIMEOUT_SECONDS = 300.0
 """A build without any cache takes 20 s on two idle cores."""
 OUTPUT_TAIL = 4000
 """Characters of a failed command's output: enough for the step of a build that failed."""
+_COMPOSE_SHIM = """\
+#!/bin/sh
+# `docker compose`, where that is a program of its own. That one's `exec` prints nothing without a terminal or an open stdin.
+[ "$1" = compose ] || exec {docker} "$@"
+shift
+[ "$1" = exec ] || exec docker-compose "$@"
+shift
+[ "$1" != -T ] || shift
+container=$(docker-compose ps --quiet "$1" | head -n 1)
+shift
+exec {docker} exec "$container" "$@"
+"""
 NEEDED = ("dockerd", "containerd", "runc", "docker-init", "docker-proxy", "iptables")
 
 
@@ -45,15 +57,14 @@ class Engine:
     """A Docker engine that answers.
 
     Args:
-        host: as DOCKER_HOST; empty: the client's own choice.
+        environment: variables of every command that is to reach it.
         own: started by us, so its images are ours to make and its leftovers ours to remove.
 
     """
 
-    def __init__(self, host: str, *, own: bool) -> None:
+    def __init__(self, environment: Mapping[str, str], *, own: bool) -> None:
+        self.environment = dict(environment)
         self.own = own
-        # The classic builder is in every engine; the other one needs a plugin of the client.
-        self.environment = {**os.environ, **({"DOCKER_HOST": host} if host else {}), "DOCKER_BUILDKIT": "0"}
 
     def docker(self, *arguments: str, check: bool = True, stdin: bytes | None = None) -> str:
         """Run the docker client and return what it printed."""
@@ -85,31 +96,49 @@ def docker_engine() -> Iterator[Engine]:
         EngineUnavailable: when none answers and none can be started.
 
     """
-    if shutil.which("docker") is None or compose_command() is None:
-        raise EngineUnavailable("there is no docker client with compose: install docker.io and docker-compose")
+    # A short path: containerd's sockets are below it, and a socket's path has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="cc-docker-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
+        environment = _environment(Path(scratch))
+        try:
+            run(["docker", "version"], environment)
+        except CommandFailed as error:
+            why = f"no Docker engine answers ({str(error).strip().splitlines()[-1]})"
+        else:
+            yield Engine(environment, own=False)
+            return
+        if os.environ.get("DOCKER_HOST"):
+            raise EngineUnavailable(f"{why}, and DOCKER_HOST says where it must be")
+        if os.geteuid() != 0:
+            raise EngineUnavailable(f"{why}, and only root can start one")
+        if absent := [name for name in NEEDED if shutil.which(name) is None]:
+            raise EngineUnavailable(f"{why}, and one cannot be started without {', '.join(absent)}")
+        with _own_engine(Path(scratch), environment) as engine:
+            yield engine
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Return variables with which `docker compose` works, also where compose is a program of its own."""
+    if shutil.which("docker") is None:
+        raise EngineUnavailable("there is no Docker client: install docker.io and docker-compose")
+    # The classic builder is in every engine; the other one needs a plugin of the client.
+    environment = {**os.environ, "DOCKER_BUILDKIT": "0"}
     try:
-        run(["docker", "version"], os.environ)
+        run(["docker", "compose", "version"], environment)
     except CommandFailed as error:
-        why = str(error).strip().splitlines()[-1]
-    else:
-        yield Engine("", own=False)
-        return
-    if os.environ.get("DOCKER_HOST"):
-        raise EngineUnavailable(f"DOCKER_HOST is set, and the engine there does not answer: {why}")
-    if os.geteuid() != 0:
-        raise EngineUnavailable(f"no Docker engine answers ({why}), and only root can start one")
-    if missing := [name for name in NEEDED if shutil.which(name) is None]:
-        raise EngineUnavailable(f"no Docker engine answers ({why}), and none can be started without {missing}")
-    with _own_engine() as engine:
-        yield engine
+        if shutil.which("docker-compose") is None:
+            raise EngineUnavailable("the Docker client has no compose: install docker-compose") from error
+        programs = scratch / "bin"
+        programs.mkdir()
+        (programs / "docker").write_text(_COMPOSE_SHIM.format(docker=shutil.which("docker")))
+        (programs / "docker").chmod(0o755)
+        environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
+    return environment
 
 
 @contextmanager
-def _own_engine() -> Iterator[Engine]:
+def _own_engine(scratch: Path, environment: Mapping[str, str]) -> Iterator[Engine]:
     data = cache_directory()
     data.mkdir(parents=True, exist_ok=True)
-    # A short path: containerd's sockets are below it, and a socket's path has at most 107 bytes.
-    scratch = Path(tempfile.mkdtemp(prefix="cc-docker-", dir="/tmp"))
     endpoint = scratch / "docker.sock"
     daemon = ChildProcess(
         "dockerd",
@@ -128,36 +157,24 @@ def _own_engine() -> Iterator[Engine]:
         ready=lambda: _pings(endpoint),
         start_timeout=START_TIMEOUT_SECONDS,
     )
-    try:
-        with _locked(data / "lock"):
-            try:
-                daemon.start()
-            except ProcessFailed as error:
-                raise EngineUnavailable(f"dockerd cannot be started: {error}") from error
-            engine = Engine(f"unix://{endpoint}", own=True)
-            try:
-                engine.clean()
-                yield engine
-                engine.clean()
-            finally:
-                daemon.stop(STOP_GRACE_SECONDS)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with _locked(data / "lock"):
+        try:
+            daemon.start()
+        except ProcessFailed as error:
+            raise EngineUnavailable(f"dockerd cannot be started: {error}") from error
+        engine = Engine({**environment, "DOCKER_HOST": f"unix://{endpoint}"}, own=True)
+        try:
+            engine.clean()
+            yield engine
+            engine.clean()
+        finally:
+            daemon.stop(STOP_GRACE_SECONDS)
 
 
 def cache_directory() -> Path:
     """Return where our own engine keeps its images."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "crosscurrent" / "docker"
-
-
-def compose_command() -> list[str] | None:
-    """Return how to call compose here: the client's plugin, else the program of old; None: there is neither."""
-    try:
-        run(["docker", "compose", "version"], os.environ)
-    except CommandFailed:
-        return ["docker-compose"] if shutil.which("docker-compose") else None
-    return ["docker", "compose"]
 
 
 def run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from engine.runtime.kubeconfig import parse, resolve
 from engine.sandbox.processes import free_port
 from engine.sandbox.remote_cluster import RemoteCluster
 from tests.compose.base_images import ROOT
-from tests.compose.engine import Engine, compose_command, run
+from tests.compose.engine import Engine, run
 
 CLUSTERS = ("cluster1", "cluster2", "cluster3")
 KUBECONFIG = "/var/lib/crosscurrent/kubeconfigs/{}/kubeconfig"
@@ -38,7 +39,9 @@ class Project:
         engine: where it runs.
         name: of the project, and so part of every container's name.
         directory: for the file of overrides.
-        environment: variables that compose.yaml reads, besides the ports.
+
+    Attributes:
+        environment: variables of every command, with those that compose.yaml reads.
 
     """
 
@@ -47,22 +50,18 @@ class Project:
         self.name = name
         self.nats_port = free_port()
         self.cluster_ports = {cluster: free_port() for cluster in CLUSTERS}
+        files = [ROOT / "compose.yaml", *([self._overrides(directory)] if engine.own else [])]
         self.environment = {
             **engine.environment,
+            "COMPOSE_FILE": os.pathsep.join(str(path) for path in files),
             "COMPOSE_PROJECT_NAME": name,
             "CROSSCURRENT_NATS_PORT": str(self.nats_port),
             **{f"CROSSCURRENT_{cluster.upper()}_PORT": str(port) for cluster, port in self.cluster_ports.items()},
         }
-        self._files = [str(ROOT / "compose.yaml")]
-        if engine.own:
-            self._files.append(str(self._overrides(directory)))
 
     def compose(self, *arguments: str, check: bool = True) -> str:
         """Run compose and return what it printed on stdout."""
-        command = compose_command()
-        assert command
-        files = [part for path in self._files for part in ("--file", path)]
-        return run([*command, *files, *arguments], self.environment, check=check, cwd=ROOT)
+        return run(["docker", "compose", *arguments], self.environment, check=check, cwd=ROOT)
 
     def containers(self, service: str, *, stopped: bool = False) -> list[str]:
         """Return the ids of a service's containers."""

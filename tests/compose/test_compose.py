@@ -7,9 +7,11 @@ whole: one that breaks something mends it.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,15 @@ import yaml
 from crosscurrent.connect import connected
 from crosscurrent.errors import UserError
 from crosscurrent.settings import Settings, load
+from engine.sandbox.identities import merged
 from engine.sandbox.nats_server import MAX_PAYLOAD_BYTES
+from schemas import subjects
 from schemas.decisions import decode_entry
+from schemas.names import ClusterName, ObjectRef
+from tests.compose.base_images import ROOT
 from tests.compose.project import CLUSTERS, Project, until
+from tests.nats_cli import nats_cli
+from tests.readme import Terminal
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 HOME, *OTHERS = CLUSTERS
@@ -30,6 +38,7 @@ LONG_RUNNING = ("nats", *CLUSTERS, *(f"watch-{cluster}" for cluster in CLUSTERS)
 FOOS = "/apis/samplecontroller.k8s.io/v1alpha1/namespaces/default/foos"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 MERGE_PATCH = "application/merge-patch+json"
+SUBSCRIBE = """nats sub -s "nats://$(docker compose exec -T nats cat /broker/token)@127.0.0.1:4222" 'facts.>'"""
 SIGKILLED = 137
 SETTLE_S = 90.0
 """A cluster that was away is asked again after a watcher's back-off, at most half a minute."""
@@ -201,45 +210,79 @@ def test_what_crashes_is_started_again(project: Project, foos: Foos) -> None:
     foos.settle()
 
 
+def test_the_commands_of_the_readme(project: Project, foos: Foos, tmp_path: Path) -> None:
+    with terminal(project, tmp_path) as shell:
+        shell.stay("docker compose up", "checks passed")
+        do(shell, "docker compose up -d --scale reconciler=4")
+        project.wait_healthy(LONG_RUNNING)
+        assert len(project.containers("reconciler")) == 4
+        story = do(shell, "docker compose run --rm story")
+        assert "✗" not in story
+        shell.stay(SUBSCRIBE.replace("4222", str(project.nats_port)), "Subscribing")
+        do(shell, "docker compose stop cluster3")
+        foos.scale("kept", 4, replicas=8)
+        do(shell, "docker compose start cluster3")
+        project.wait_healthy(["cluster3"])
+        foos.settle()
+        listed = do(shell, "docker compose exec reconciler crosscurrent get deployments -A")
+        assert {line.split()[0] for line in listed.splitlines() if "kept-0" in line} == set(OTHERS)
+        printed = dict(shell.interrupt_all(seconds=60))
+    foo = ObjectRef(ClusterName(HOME), "samplecontroller.k8s.io", "foos", "default", "kept-0")
+    assert subjects.fact(foo) in next(text for command, text in printed.items() if command.startswith("nats sub"))
+
+
 def test_the_same_in_clusters_of_ones_own(project: Project, foos: Foos, tmp_path: Path) -> None:
     """The demo clusters stand in for a user's: reached by a kubeconfig that only its owner can read."""
-    project.compose("stop", *(name for name in LONG_RUNNING if name.startswith(("watch", "reconciler"))))
-    kubeconfigs = [yaml.safe_load(project.kubeconfig(name)) for name in CLUSTERS]
-    merged = {**kubeconfigs[0]}
-    for section in ("clusters", "users", "contexts"):
-        merged[section] = [entry for one in kubeconfigs for entry in one[section]]
+    project.compose("stop", "reconciler", *(f"watch-{cluster}" for cluster in CLUSTERS))
+    project.compose("up", "--detach", *CLUSTERS)
+    project.wait_healthy(CLUSTERS)
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch(mode=0o600)
-    kubeconfig.write_text(yaml.safe_dump(merged))
+    kubeconfig.write_text(yaml.safe_dump(merged([yaml.safe_load(project.kubeconfig(name)) for name in CLUSTERS])))
     config = tmp_path / "crosscurrent.yaml"
     clusters = [{"name": name, "context": name} for name in CLUSTERS]
     head = {"apiVersion": "crosscurrent.dev/v1alpha1", "kind": "Config"}
     config.write_text(yaml.safe_dump({**head, "clusters": clusters, "reconcilers": ["foo"]}))
-    project.environment |= {
-        "CROSSCURRENT_FILE": str(config),
-        "CROSSCURRENT_KUBECONFIG": str(kubeconfig),
-        "CROSSCURRENT_UID": "0",
-    }
-    project.compose("up", "--detach", "own")
-    project.wait_healthy(["own", "own-watchers"])
-    foos.scale("kept", 4, replicas=8)
-    foos.settle()
+    project.environment |= {"CROSSCURRENT_FILE": str(config), "CROSSCURRENT_KUBECONFIG": str(kubeconfig)}
+    with terminal(project, tmp_path) as shell:
+        shell.stay("CROSSCURRENT_UID=$(id -u) docker compose up --scale own=4 own", "")
+        until(lambda: len(project.containers("own")) == 4, what=project.report)
+        project.wait_healthy(["own", "own-watchers"])
+        foos.scale("kept", 4, replicas=9)
+        foos.settle()
+        shell.interrupt_all(seconds=60)
+    project.compose("--profile", "own", "stop")  # what `up own` only depended on
 
 
 def test_stopped_in_order_every_process_of_ours_ends_by_itself(project: Project) -> None:
-    began = time.monotonic()
-    project.compose("--profile", "own", "stop")
-    print(f"stopped in {time.monotonic() - began:.1f} s")
-    codes = {
-        service: project.state(project.container(service))["ExitCode"] for service in ("own", "own-watchers", *CLUSTERS)
-    }
-    assert set(codes.values()) == {0}, codes
+    ours = ("own", "own-watchers", *CLUSTERS)
+    codes = {project.state(one)["ExitCode"] for service in ours for one in project.containers(service, stopped=True)}
+    assert codes == {0}
 
 
-def test_down_leaves_nothing(project: Project) -> None:
+def test_down_leaves_nothing(project: Project, tmp_path: Path) -> None:
     assert project.left()
-    project.compose("--profile", "own", "down", "--volumes")
+    with terminal(project, tmp_path) as shell:
+        do(shell, "docker compose --profile own down -v")
     assert project.left() == {}
+
+
+@contextmanager
+def terminal(project: Project, directory: Path) -> Iterator[Terminal]:
+    """Provide a shell in the checkout, of a user who has the nats CLI."""
+    tools = directory / "tools"
+    tools.mkdir()
+    (tools / "nats").symlink_to(nats_cli())
+    path = f"{tools}{os.pathsep}{project.environment['PATH']}"
+    with Terminal(ROOT, {**project.environment, "PATH": path}, directory) as shell:
+        yield shell
+
+
+def do(shell: Terminal, command: str) -> str:
+    """Run a command that must not fail, and return what it printed."""
+    code, printed = shell.run(command)
+    assert code == 0, f"$ {command}\n{printed}"
+    return printed
 
 
 def restarted(project: Project, service: str) -> bool:
