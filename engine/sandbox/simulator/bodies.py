@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from engine.sandbox.simulator import errors
+from engine.sandbox.simulator.go_text import quoted
 
 BODY_LIMIT: Final = 3 * 1024 * 1024
 """Bytes. The real server's limit, which is twice what etcd takes in one request."""
@@ -145,8 +146,22 @@ def _go_message(text: str, error: json.JSONDecodeError) -> str:
         "Expecting ',' delimiter": "after object key:value pair",
         "Invalid control character at": "in string literal",
     }.get(error.msg, "in string escape code")
-    character = {"'": "'\\''", '"': "'\"'", "\n": "'\\n'", "\t": "'\\t'"}.get(text[position], f"'{text[position]}'")
-    return f"invalid character {character} {where}"
+    if error.msg == "Expecting value" and (literal := _LITERALS.get(text[position])):
+        at = next(index for index, one in enumerate(literal) if text[position + index : position + index + 1] != one)
+        if position + at >= len(text):
+            return "unexpected end of JSON input"
+        where = f"in literal {literal} (expecting {_character(literal[at])})"
+        position += at
+    return f"invalid character {_character(text[position])} {where}"
+
+
+_LITERALS = {"n": "null", "t": "true", "f": "false"}
+
+
+def _character(one: str) -> str:
+    """Return a character as Go's decoder shows it."""
+    special = {"'": "\\'", '"': '"'}
+    return f"'{special.get(one) or quoted(one)[1:-1]}'"
 
 
 def _surely_unique(data: bytes, value: Any) -> bool:

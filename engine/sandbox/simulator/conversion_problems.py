@@ -1,7 +1,8 @@
-"""What is wrong with an object that Go's converter from unstructured values cannot make into a struct of a built-in type.
+"""What is wrong with an object that Go's converter from unstructured values cannot make into a built-in type's struct.
 
 Strategic merge patches and applies go through that converter, whose texts are not those of the JSON decoder in
-`decoding_problems`: it knows Go's kinds of values and no paths. The rules are those of `apimachinery/pkg/runtime/converter.go`.
+`decoding_problems`: it knows Go's kinds of values and no paths. The rules are those of
+`apimachinery/pkg/runtime/converter.go`.
 """
 
 from __future__ import annotations

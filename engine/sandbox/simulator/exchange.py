@@ -40,12 +40,14 @@ class Exchange:
 
     """
 
-    __slots__ = ("_headers", "info", "request", "user")
+    __slots__ = ("_headers", "info", "is_custom", "request", "user")
 
     def __init__(self, request: web.BaseRequest, info: RequestInfo, user: User) -> None:
         self.request = request
         self.info = info
         self.user = user
+        self.is_custom = False
+        """Whether this is about custom resources, whose paths no library of the server knows; set when the type is found."""
         self._headers = request.headers
 
     @property
@@ -70,7 +72,7 @@ class Exchange:
             ApiError: 406.
 
         """
-        return wanted(self.accept, streams=self.info.verb == "list")
+        return wanted(self.accept, streams=self.info.verb == "list", routed=not self.is_custom)
 
     def wanted_of_watch(self) -> Wanted:
         """Return the form in which a watch's events are wanted.

@@ -90,6 +90,7 @@ class ObjectRequests:
         handler = self._handlers.get(exchange.info.verb)
         if handler is None:
             raise not_allowed()
+        exchange.wanted()  # what cannot be answered is not even begun
         return await handler(exchange, rtype)
 
     async def _get(self, exchange: Exchange, rtype: ResourceType) -> web.Response:
@@ -112,7 +113,8 @@ class ObjectRequests:
         info = exchange.info
         body = await read_object(exchange, rtype.kind)
         options = self._options("CreateOptions", exchange, body)
-        steps = self._cluster.steps.create(rtype, info.namespace, info.name, body.value, options)
+        name = "" if rtype.custom else info.name  # a path that says one is taken all the same
+        steps = self._cluster.steps.create(rtype, info.namespace, name, body.value, options)
         return self._respond(exchange, rtype, await self._run(steps))
 
     async def _replace(self, exchange: Exchange, rtype: ResourceType) -> web.Response:

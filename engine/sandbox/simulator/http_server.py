@@ -24,7 +24,7 @@ from engine.sandbox.simulator.http_objects import ObjectRequests, Reviewer, not_
 from engine.sandbox.simulator.http_watch import WatchRequests
 from engine.sandbox.simulator.identity import ANONYMOUS, AUTHENTICATED, Authenticator
 from engine.sandbox.simulator.negotiation import JSON
-from engine.sandbox.simulator.openapi import OpenApi
+from engine.sandbox.simulator.openapi import OPENAPI_V2_TYPE, OpenApi, openapi_v2
 from engine.sandbox.simulator.options import User
 from engine.sandbox.simulator.request_info import RequestInfo, parse_request
 from engine.sandbox.simulator.resource_types import ResourceType
@@ -101,9 +101,10 @@ class ApiHandler:
             return self._document(exchange)
         rtype = self._cluster.types.find(info.group, info.version, info.resource)
         if rtype is None:
-            if not self._discovery.serves(info.group, info.version):
+            if not self._discovery.serves(info.group, info.version) or self._is_custom(info.group):
                 return exchange.respond_text(_NOT_FOUND, code=404)
             raise errors.unknown_path()
+        exchange.is_custom = rtype.custom
         _check_path(rtype, info)
         if not rtype.namespaced and info.namespace:
             exchange.info = msgspec.structs.replace(info, namespace="")  # of a Namespace, the path tells its name twice
@@ -115,6 +116,10 @@ class ApiHandler:
         if self._reviews.concerns(rtype, info.subresource):
             return await self._reviews.answer(exchange, rtype)
         return await self._objects.answer(exchange, rtype)
+
+    def _is_custom(self, group: str) -> bool:
+        """Return whether a group is one of custom resources alone, of which Go's library tells the rest."""
+        return all(one.custom for one in self._cluster.types if one.group == group)
 
     def _user(self, request: web.BaseRequest) -> User:
         transport = request.transport
@@ -146,6 +151,8 @@ class ApiHandler:
                 return exchange.respond_json(_version(self._cluster.version))
             case [check] if check in _HEALTH:
                 return _health(exchange, check)
+            case ["openapi", "v2"]:
+                return exchange.respond_raw(openapi_v2(self._cluster.version), OPENAPI_V2_TYPE)
             case ["openapi", "v3", *rest]:
                 return self._openapi_document(exchange, "/".join(rest))
             case ["api" | "apis", *rest] if len(rest) <= 2:
@@ -192,15 +199,18 @@ def _check_path(rtype: ResourceType, info: RequestInfo) -> None:
         name = info.subresource.partition("/")[0]
         verbs = subresource_verbs(rtype, name)
         if not verbs:
-            raise errors.unknown_path()
+            raise errors.not_found(rtype, info.name) if rtype.custom else errors.unknown_path()
         if name in NEED_A_NODE:
             raise errors.service_unavailable(
                 f"nothing runs in a simulated cluster: {rtype.resource}/{name} needs a node"
             )
     allowed = info.verb in verbs
-    if info.verb == "create":
+    if rtype.custom:
+        if info.verb in {"update", "patch"} and not info.name:
+            raise errors.bad_request("name must be provided")
+    elif info.verb == "create":
         allowed = allowed and bool(info.name) is bool(info.subresource)
-    if info.verb in {"update", "patch"}:
+    elif info.verb in {"update", "patch"}:
         allowed = allowed and bool(info.name)
     if info.verb in {"create", "deletecollection"} and rtype.namespaced and not in_namespace:
         allowed = False

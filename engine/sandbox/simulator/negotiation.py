@@ -61,18 +61,24 @@ PLAIN: Final = Wanted()
 
 
 @lru_cache(maxsize=_CACHED_HEADERS)
-def wanted(accept: str, *, streams: bool = False) -> Wanted:
+def wanted(accept: str, *, streams: bool = False, routed: bool = True) -> Wanted:
     """Return the form that an Accept header asks for.
 
     Args:
         accept: the header.
         streams: whether the path can also be watched, which a refusal tells.
+        routed: whether a media type that the path never has is refused by whoever looks for the path.
 
     Raises:
         ApiError: 406 when the server has none of it.
 
     """
-    return _choose(accept, (JSON, YAML), errors.not_acceptable(ACCEPTED), (*ACCEPTED, *(_STREAMED if streams else ())))
+    return _choose(
+        accept,
+        (JSON, YAML),
+        errors.not_acceptable(ACCEPTED),
+        (*ACCEPTED, *(_STREAMED if streams else ())) if routed else (),
+    )
 
 
 @lru_cache(maxsize=_CACHED_HEADERS)
@@ -123,7 +129,7 @@ def _choose(accept: str, offered: Sequence[str], refusal: errors.ApiError, route
     if not accept.strip():
         return PLAIN
     clauses = _clauses(accept)
-    if not any(media in {"*/*", *routed} for media, _ in clauses):
+    if routed and not any(media in {"*/*", *routed} for media, _ in clauses):
         text = f"406: Not Acceptable\n\nAvailable representations: {', '.join(routed)}"
         raise errors.ApiError(406, "NotAcceptable", text, {})
     for media, parameters in clauses:

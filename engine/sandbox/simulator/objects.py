@@ -43,13 +43,14 @@ class Decoded:
     unknown: Sequence[str] = ()
 
 
-def decoded(rtype: ResourceType, body: Any, known: Json | None = None) -> Decoded:
+def decoded(rtype: ResourceType, body: Any, known: Json | None = None, *, applied: bool = False) -> Decoded:
     """Return the object that a body says, before defaulting.
 
     Args:
         rtype: what it should be.
         body: of a create or replace, or what a patch made; an apply's result is decoded so as well.
         known: the object before, whose equal parts are shared; None: there is none.
+        applied: the body is what an apply made: of custom resources, nulls are left for validation to find.
 
     Raises:
         WrongType: when it cannot be decoded; `undecodable` and `unpatchable` make the answer.
@@ -58,7 +59,7 @@ def decoded(rtype: ResourceType, body: Any, known: Json | None = None) -> Decode
     if not isinstance(body, dict):
         raise WrongType(explained(rtype.schema, body))
     if rtype.custom:
-        return Decoded(*pruning.pruned(rtype.schema, body, known))
+        return Decoded(*pruning.pruned(rtype.schema, body, known, keep_nulls=applied))
     try:
         result, strange = decode(rtype.schema, body, known)
     except Mismatch:

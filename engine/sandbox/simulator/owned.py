@@ -117,6 +117,18 @@ class Owned:
             self.api.replace(live.rtype, live.namespace, live.name, changed, STATUS_WRITE)
 
 
+class WorkloadController:
+    """What the controllers of workloads have in common.
+
+    Args:
+        owned: who controls what.
+
+    """
+
+    def __init__(self, owned: Owned) -> None:
+        self._owned = owned
+
+
 def controller_of(obj: Json) -> Json | None:
     """Return the reference to an object's controller, or None."""
     references: list[Json] = obj["metadata"].get("ownerReferences") or []

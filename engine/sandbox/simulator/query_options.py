@@ -185,7 +185,9 @@ def delete_options_of_body(body: Any, *, user: User) -> DeleteOptions:
     for name, (python, go) in fields.items():
         if body.get(name) is not None and not isinstance(body[name], python):
             what = go_type(body[name])
-            raise errors.bad_request(f"json: cannot unmarshal {what} into Go struct field DeleteOptions.{name} of type {go}")
+            raise errors.bad_request(
+                f"json: cannot unmarshal {what} into Go struct field DeleteOptions.{name} of type {go}"
+            )
     return _delete_options(
         policy=body.get("propagationPolicy"),
         orphan=body.get("orphanDependents"),

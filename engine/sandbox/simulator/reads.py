@@ -144,8 +144,8 @@ class Reads:
         """Return what a stream that has begun has to say instead of events."""
         if send_initial:
             return None if rv <= self._store.rv else self._too_large(rv)
-        if 0 < rv < collection.floor:
-            return expired(f"too old resource version: {rv} ({collection.floor})")
+        if 0 < rv < collection.watch_floor:
+            return expired(f"too old resource version: {rv} ({collection.watch_floor})")
         return None
 
     def _moment(self, options: ListOptions) -> tuple[int, str, bool]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.sandbox.simulator import patches
+from engine.sandbox.simulator import fields, patches
 from engine.sandbox.simulator.builtin import definition
 from engine.sandbox.simulator.decoding import Mismatch, decode
 from engine.sandbox.simulator.decoding_problems import explained
-from engine.sandbox.simulator.errors import ApiError, bad_request, invalid, unknown_path
+from engine.sandbox.simulator.errors import ApiError, bad_request, internal_error, invalid, unknown_path
 from engine.sandbox.simulator.field_errors import invalid as invalid_value
 from engine.sandbox.simulator.go_text import json_text, printed, quoted
+from engine.sandbox.simulator.managed_fields import described
 from engine.sandbox.simulator.objects import unpatchable
 from engine.sandbox.simulator.resource_types import ResourceType, ScalePaths
 from engine.sandbox.simulator.selectors import LabelSelector, Requirement, label_selector
@@ -51,7 +52,7 @@ def scale_of(rtype: ResourceType, obj: Json, *, patched: bool = False) -> Json:
     wanted = _at(obj, paths.spec_replicas)
     if wanted is None:
         if rtype.custom and not patched:
-            raise ApiError(500, "", f'the spec replicas field "{paths.spec_replicas}" does not exist')
+            raise internal_error(f'the spec replicas field "{paths.spec_replicas}" does not exist')
         wanted = 0
     metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
     status: Json = {"replicas": _at(obj, paths.status_replicas) or 0}
@@ -98,14 +99,23 @@ def sent_scale(body: Json, name: str) -> Json:
     except ValueError as error:
         raise bad_request(f"{prefix}{error}") from error
     check_name(scale, name)
-    return _checked(scale)
+    return scale
 
 
-def not_applicable() -> ApiError:
-    """Return the 500 for a server-side apply of a custom resource's Scale, with which the real server cannot cope."""
+def replicas_path(rtype: ResourceType) -> fields.Path:
+    """Return where an object says its number, as an element of field sets."""
+    return tuple(f"f:{key}" for key in _keys(_paths(rtype).spec_replicas))
+
+
+def number(rtype: ResourceType, obj: Json) -> Any:
+    """Return the number that an object says; None: none."""
+    return _at(obj, _paths(rtype).spec_replicas)
+
+
+def unconvertible(what: str, metadata: Json) -> ApiError:
+    """Return the 500 for applies of a custom resource's Scale with which the real server cannot cope."""
     why = "request to convert CR to an invalid group/version: autoscaling/v1"
-    live = "failed to convert live object (/; autoscaling/v1, Kind=Scale) to proper version"
-    return ApiError(500, "", f"failed to create manager for existing fields: {live}: {why}")
+    return ApiError(500, "", f"{what} ({described(API_VERSION, 'Scale', metadata)}) to proper version: {why}")
 
 
 def patched_scale(rtype: ResourceType, obj: Json, patch: Any, patch_type: str, name: str) -> Json:
@@ -122,7 +132,7 @@ def patched_scale(rtype: ResourceType, obj: Json, patch: Any, patch_type: str, n
     except ValueError as error:
         raise unpatchable(shown, str(error)) from error
     check_name(scale, name)
-    return _checked(scale)
+    return scale
 
 
 def _decoded(body: Any) -> Json:
@@ -134,7 +144,15 @@ def _decoded(body: Any) -> Json:
     return scale
 
 
-def _checked(scale: Json) -> Json:
+def checked(rtype: ResourceType, scale: Json) -> Json:
+    """Return a Scale whose number can be; of custom resources the schema says what that is.
+
+    Raises:
+        ApiError: 422.
+
+    """
+    if rtype.custom:
+        return scale
     replicas = (scale.get("spec") or {}).get("replicas", 0)
     if replicas < 0:
         cause = invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")

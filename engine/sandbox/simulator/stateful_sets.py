@@ -5,7 +5,7 @@ Volume claims are not made.
 
 from __future__ import annotations
 
-from engine.sandbox.simulator.owned import Owned, is_active, is_ready, template_hash, without_zeros
+from engine.sandbox.simulator.owned import WorkloadController, is_active, is_ready, template_hash, without_zeros
 from engine.sandbox.simulator.store import Json, Revision
 from engine.sandbox.simulator.strategies import PODS
 
@@ -14,16 +14,8 @@ HASH_LABEL = "controller-revision-hash"
 NAME_LABEL, INDEX_LABEL = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"
 
 
-class StatefulSets:
-    """Reconciles the StatefulSets of one cluster.
-
-    Args:
-        owned: who controls what.
-
-    """
-
-    def __init__(self, owned: Owned) -> None:
-        self._owned = owned
+class StatefulSets(WorkloadController):
+    """Reconciles the StatefulSets of one cluster."""
 
     def reconcile(self, key: str) -> None:
         """Take the next step, and count pods."""

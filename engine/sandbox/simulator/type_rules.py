@@ -37,6 +37,7 @@ from engine.sandbox.simulator.strategies import JOBS
 _NAME_RULES: dict[TypeKey, NameRule] = {
     ("", "namespaces"): dns_label_problems,
     ("", "services"): dns_label_problems,
+    ("apps", "statefulsets"): dns_label_problems,
     ("rbac.authorization.k8s.io", "clusterrolebindings"): path_segment_problems,
     ("rbac.authorization.k8s.io", "clusterroles"): path_segment_problems,
     ("rbac.authorization.k8s.io", "rolebindings"): path_segment_problems,
@@ -71,6 +72,17 @@ _METADATA_AS_NEW: frozenset[TypeKey] = frozenset(
 )
 """Types whose own validation looks at a changed object as at a new one, besides."""
 
+_AS_NEW_FIRST: frozenset[TypeKey] = frozenset(
+    {
+        ("", "namespaces"),
+        ("rbac.authorization.k8s.io", "clusterrolebindings"),
+        ("rbac.authorization.k8s.io", "clusterroles"),
+        ("rbac.authorization.k8s.io", "rolebindings"),
+        ("rbac.authorization.k8s.io", "roles"),
+    }
+)
+"""Of those, the types that are looked at so before they are compared."""
+
 _PLAIN_FINALIZERS_PASS = frozenset(
     (
         "admissionregistration.k8s.io",
@@ -82,6 +94,8 @@ _PLAIN_FINALIZERS_PASS = frozenset(
     )
 )
 """Groups whose types take finalizers which do not say whose they are, as custom resources and core Events do."""
+
+_IMMUTABLE = "field is immutable"
 
 _PLAIN_FINALIZER = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
 _SUMMARY_LENGTH = 30
@@ -147,7 +161,6 @@ class TypeRules:
             why = str(error)
             if patch_type == patches.STRATEGIC_MERGE_PATCH:
                 why = conversion_problem(self.rtype.schema, result) or why
-                patch = patches.without_discarded_nulls(patch, before)
             raise objects.unpatchable(_shown(result, patch, patch_type), why) from error
         problems = self._strict_problems(result, found.unknown, options)
         if problems and options.field_validation == "Strict":
@@ -155,19 +168,24 @@ class TypeRules:
         warnings += problems
         return _with_metadata(objects.defaulted(self.rtype, found.object))
 
-    def completed(self, obj: Json, known: Json | None) -> Json:
+    def completed(self, obj: Json, known: Json | None, said_by: Json | None = None) -> Json:
         """Return what an apply or webhooks have made in the form in which it is stored, with defaults.
+
+        Args:
+            obj: as made.
+            known: the object before, whose equal parts are shared; None: there is none.
+            said_by: the configuration that was applied, for the message; None: there is none.
 
         Raises:
             ApiError: 500.
 
         """
         try:
-            found = objects.decoded(self.rtype, obj, known)
+            found = objects.decoded(self.rtype, obj, known, applied=said_by is not None)
         except WrongType as error:
             why = conversion_problem(self.rtype.schema, obj) or str(error)
             version, kind = self.rtype.group_version, self.rtype.kind
-            target = described(version, kind, obj.get("metadata") or {})
+            target = described(version, kind, (said_by or obj).get("metadata") or {})
             made = f"unable to convert unstructured object to {with_group(version)}, Kind={kind}"
             raise ApiError(
                 500, "", f"failed to convert new object ({target}) to proper version: {made}: {why}"
@@ -200,10 +218,7 @@ class TypeRules:
             ApiError: 422.
 
         """
-        if obj.get("kind") != self.rtype.kind:
-            kind = obj.get("kind", "")
-            cause = invalid_value("kind", kind, f"must be {self.rtype.kind}")
-            raise invalid(_Kind(self.rtype.group, kind), obj["metadata"].get("name", ""), [cause])
+        self._check_kind(obj)
         metadata = obj["metadata"]
         causes = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
         causes += self._plain_finalizers(metadata)
@@ -222,6 +237,7 @@ class TypeRules:
             ApiError: 422.
 
         """
+        self._check_kind(new)
         metadata = new["metadata"]
         common = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=path_segment_problems)
         changes = metadata_update_causes(metadata, old["metadata"])
@@ -229,20 +245,28 @@ class TypeRules:
         # The type's own validation finds the same problems once more, or twice.
         key = self.rtype.key
         compared = [] if key in _METADATA_UNLOOKED else changes + self._plain_finalizers(metadata)
-        if key != JOBS:
-            causes += compared
+        content = objects.causes(self.rtype, new, old, subresource)
+        if key == JOBS:  # is looked at as a new one first, and then compared with the old one
+            first = next((index for index, one in enumerate(content) if one.message.endswith(_IMMUTABLE)), len(content))
+            content, compared = [*content[:first], *compared, *content[first:]], []
+        as_new: list[Cause] = []
         if key in _METADATA_AS_NEW and not subresource:
-            causes += metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
-            causes += self._plain_finalizers(metadata)
-        causes += objects.causes(self.rtype, new, old, subresource)
-        if key == JOBS:
-            causes += compared
+            as_new = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
+            as_new += self._plain_finalizers(metadata)
+        causes += [*as_new, *compared] if key in _AS_NEW_FIRST else [*compared, *as_new]
+        causes += content
         if causes:
             raise invalid(self.rtype, metadata.get("name", ""), causes)
         if self.rtype.custom and subresource != "status":
             warnings += _finalizer_warnings(new, old["metadata"].get("finalizers") or ())
         if not self.rtype.custom and not subresource:
-            warnings += object_warnings(self.rtype.key, new)
+            warnings += object_warnings(self.rtype.key, new, old)
+
+    def _check_kind(self, obj: Json) -> None:
+        kind = obj.get("kind", "")
+        if kind != self.rtype.kind:
+            cause = invalid_value("kind", kind, f"must be {self.rtype.kind}")
+            raise invalid(_Kind(self.rtype.group, kind), obj["metadata"].get("name", ""), [cause])
 
     def _plain_finalizers(self, metadata: Json) -> list[Cause]:
         rtype = self.rtype

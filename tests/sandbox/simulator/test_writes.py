@@ -24,6 +24,10 @@ DEPLOYMENT: Json = {
 }
 
 
+CLAIM: Json = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+JOB: Json = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}
+
+
 @pytest.fixture
 def cluster() -> Cluster:
     return Cluster(NO_CONTROLLERS)
@@ -225,11 +229,22 @@ def test_an_update_that_changes_nothing_keeps_its_version(cluster: Cluster) -> N
     assert cluster.store.rv == int(before["metadata"]["resourceVersion"])
 
 
-def test_the_first_write_to_a_claim_is_one_even_if_it_changes_nothing(cluster: Cluster) -> None:
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    made = cluster.make("persistentvolumeclaims", "a", spec=spec)
-    first, second = (cluster.merge("persistentvolumeclaims", "a", {}) for _ in range(2))
-    assert made["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]
+@pytest.mark.parametrize(
+    ("resource", "group", "spec", "labels", "changes"),
+    [
+        ("persistentvolumeclaims", "", CLAIM, {}, True),
+        ("jobs", "batch", JOB, {}, True),
+        ("jobs", "batch", JOB, {"a": "b"}, False),
+        ("jobs", "batch", {**JOB, "manualSelector": True, "selector": {}}, {}, False),
+    ],
+    ids=["claim", "job", "job with labels", "job with a selector of its own"],
+)
+def test_what_is_stored_without_defaults_gets_them_with_the_first_write(
+    cluster: Cluster, resource: str, group: str, spec: Json, labels: Json, changes: bool
+) -> None:
+    made = cluster.make(resource, "a", group, spec=spec, metadata={"labels": labels})
+    first, second = (cluster.merge(resource, "a", {}, group) for _ in range(2))
+    assert (made["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]) == changes
     assert first == second
 
 

@@ -12,7 +12,15 @@ from typing import Any
 
 from engine.sandbox.simulator import quantities
 from engine.sandbox.simulator.errors import Cause
-from engine.sandbox.simulator.field_errors import GoStruct, forbidden, invalid, not_supported, required
+from engine.sandbox.simulator.field_errors import (
+    GoStruct,
+    duplicate,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+)
 from engine.sandbox.simulator.names import (
     dns_label_problems,
     dns_subdomain_problems,
@@ -323,4 +331,40 @@ def domain_prefixed_path(value: str, path: str) -> list[Cause]:
     causes = dns_subdomain(host, path)
     if not _HTTP_PATH.fullmatch(rest):
         causes.append(invalid(path, rest, f"Invalid path (regex used for validation is '{_HTTP_PATH.pattern}')"))
+    return causes
+
+
+_REASON = re.compile("[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
+_REASON_PROBLEM = (
+    "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters "
+    "or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or "
+    f"'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '{_REASON.pattern}')"
+)
+_REASON_LENGTH, _MESSAGE_LENGTH = 1024, 32 * 1024
+
+
+def conditions(found: Sequence[Json], path: str) -> list[Cause]:
+    """Check a list of metav1.Condition."""
+    causes: list[Cause] = []
+    for index, one in enumerate(found):
+        here, kind, reason = f"{path}[{index}]", one.get("type", ""), one.get("reason", "")
+        if any(kind == other.get("type", "") for other in found[:index]):
+            causes.append(duplicate(f"{here}.type", kind))
+        causes += qualified_name(kind, f"{here}.type")
+        status, statuses = one.get("status", ""), ("False", "True", "Unknown")
+        if status not in statuses:
+            causes.append(not_supported(f"{here}.status", status, statuses))
+        if one.get("observedGeneration", 0) < 0:
+            why = "must be greater than or equal to zero"
+            causes.append(invalid(f"{here}.observedGeneration", one["observedGeneration"], why))
+        if not one.get("lastTransitionTime"):
+            causes.append(required(f"{here}.lastTransitionTime"))
+        if not reason:
+            causes.append(required(f"{here}.reason"))
+        elif not _REASON.fullmatch(reason):
+            causes.append(invalid(f"{here}.reason", reason, _REASON_PROBLEM))
+        if len(reason) > _REASON_LENGTH:
+            causes.append(too_long(f"{here}.reason", _REASON_LENGTH))
+        if len(one.get("message", "")) > _MESSAGE_LENGTH:
+            causes.append(too_long(f"{here}.message", _MESSAGE_LENGTH))
     return causes

@@ -11,6 +11,7 @@ from typing import Any
 from engine.sandbox.simulator import quantities
 from engine.sandbox.simulator.builtin.checks import (
     at_most_everything,
+    conditions,
     container_resource_name,
     count_or_percent,
     dns_label,
@@ -264,4 +265,5 @@ def budget_status_causes(new: Json, _: Json) -> list[Cause]:
     """Return what is wrong with a PodDisruptionBudget's status."""
     status = new.get("status") or {}
     names = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
-    return [cause for name in names for cause in non_negative(status.get(name), f"status.{name}")]
+    causes = conditions(status.get("conditions") or (), "status.conditions")
+    return causes + [cause for name in names for cause in non_negative(status.get(name), f"status.{name}")]

@@ -131,7 +131,7 @@ def volume_causes(new: Json, old: Json | None) -> list[Cause]:
         causes.append(not_supported("spec.volumeMode", mode, _VOLUME_MODES))
     if old is not None:
         before = old.get("spec") or {}
-        causes += immutable(spec.get("volumeMode"), before.get("volumeMode"), "spec.volumeMode")
+        causes += immutable(spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
         if any(spec.get(key) != value for key, value in before.items() if key not in _NO_SOURCE):
             why = "spec.persistentvolumesource is immutable after creation\n"
             causes.append(forbidden("spec.persistentvolumesource", why))

@@ -144,10 +144,11 @@ def _format_causes(name: str, indexes: str, completions: int) -> Iterator[Cause]
 
 def _pod_causes(job: _Job, before: _Job) -> Iterator[Cause]:
     """Check the numbers of pods."""
-    terminating, ready = job.status.get("terminating", 0), job.status.get("ready", 0)
+    terminating, ready = job.status.get("terminating", 0), job.status.get("ready")
     if (job.finished != before.finished or _changed(job, before, "terminating")) and terminating > 0 and job.finished:
         yield invalid("status.terminating", terminating, "terminating>0 is invalid for finished job")
-    if _changed(job, before, "ready", "active") and ready > job.status.get("active", 0):
+    changed = _changed(job, before, "ready", "active")
+    if changed and ready is not None and ready > job.status.get("active", 0):
         yield invalid("status.ready", ready, "cannot set more ready pods than active")
 
 

@@ -13,6 +13,7 @@ from engine.sandbox.simulator.builtin.checks import (
     count_or_percent,
     dns_label,
     go_struct,
+    immutable,
     non_negative,
     number_or_percent,
     selector,
@@ -158,6 +159,19 @@ def _with_claimed_volumes(spec: Json) -> Json:
 
 def _specs(new: Json, old: Json | None) -> tuple[Json, Json | None]:
     return new.get("spec") or {}, None if old is None else old.get("spec") or {}
+
+
+def revision_causes(new: Json, old: Json | None) -> list[Cause]:
+    """Return what is wrong with a ControllerRevision."""
+    causes = non_negative(new.get("revision"), "revision")
+    if old is not None:
+        return causes + immutable(new.get("data"), old.get("data"), "data")
+    data = new.get("data")
+    if data is None:
+        causes.append(required("data", "data is mandatory"))
+    elif not isinstance(data, dict):
+        causes.append(required("data", "data must be a valid JSON object"))
+    return causes
 
 
 # Templates and their selectors

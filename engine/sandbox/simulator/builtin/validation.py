@@ -33,6 +33,7 @@ from engine.sandbox.simulator.builtin.validate_config import (
     role_causes,
     secret_causes,
 )
+from engine.sandbox.simulator.builtin.validate_crds import definition_causes, definition_status_causes
 from engine.sandbox.simulator.builtin.validate_endpoints import endpoint_slice_causes, endpoints_causes
 from engine.sandbox.simulator.builtin.validate_job_status import job_status_causes
 from engine.sandbox.simulator.builtin.validate_jobs import cron_job_causes, job_causes
@@ -54,6 +55,7 @@ from engine.sandbox.simulator.builtin.validate_workloads import (
     replica_set_causes,
     replica_set_status_causes,
     replication_controller_causes,
+    revision_causes,
     stateful_set_causes,
     stateful_set_status_causes,
 )
@@ -83,6 +85,8 @@ _CHECKS: dict[TypeKey, Callable[[Json, Json | None], list[Cause]]] = {
     ("", "services"): service_causes,
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): webhook_configuration_causes,
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): webhook_configuration_causes,
+    ("apiextensions.k8s.io", "customresourcedefinitions"): definition_causes,
+    ("apps", "controllerrevisions"): revision_causes,
     ("apps", "daemonsets"): daemon_set_causes,
     ("apps", "deployments"): deployment_causes,
     ("apps", "replicasets"): replica_set_causes,
@@ -111,6 +115,7 @@ _SUBRESOURCES: dict[tuple[TypeKey, str], Callable[[Json, Json], list[Cause]]] = 
     (("", "replicationcontrollers"), "status"): replica_set_status_causes,
     (("", "resourcequotas"), "status"): quota_status_causes,
     (("", "services"), "status"): service_status_causes,
+    (("apiextensions.k8s.io", "customresourcedefinitions"), "status"): definition_status_causes,
     (("apps", "daemonsets"), "status"): daemon_set_status_causes,
     (("apps", "deployments"), "status"): deployment_status_causes,
     (("apps", "replicasets"), "status"): replica_set_status_causes,
