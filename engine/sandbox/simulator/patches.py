@@ -74,19 +74,6 @@ def _merged(target: Json, patch: Json) -> Json:
     return result
 
 
-def without_discarded_nulls(patch: Json, obj: Json) -> Json:
-    """Return a strategic merge patch as the real server has it in hand after merging: nulls that removed nothing are gone."""
-    result = {}
-    for key, value in patch.items():
-        if isinstance(value, dict):
-            before = obj.get(key)
-            known = isinstance(before, dict)
-            result[key] = without_discarded_nulls(value, before) if known else _without_nulls(value)  # type: ignore[arg-type]
-        else:
-            result[key] = value
-    return result
-
-
 def _without_nulls(value: Any) -> Any:
     """Return a list without the nulls in its objects; its own nulls stay."""
     if isinstance(value, dict):

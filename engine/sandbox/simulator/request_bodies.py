@@ -95,6 +95,8 @@ def decode_patch(patch_type: str, data: bytes) -> Body:
         body = decode_json(data, find_duplicates=True)
     except Undecodable as why:
         raise errors.bad_request(f"{prefix}{why}") from why
+    if body.value is None and patch_type == JSON_PATCH:
+        return Body([])  # for Go, null is a list of nothing
     if body.value is None and patch_type == MERGE_PATCH:
         raise errors.bad_request("Invalid JSON Patch")
     expected, go_name = (

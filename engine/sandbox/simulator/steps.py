@@ -136,6 +136,7 @@ class WriteSteps:
             identity = {"apiVersion": rtype.group_version, "kind": rtype.kind, "metadata": {"name": name}}
             part = scale.with_scale(rtype, {**identity, "metadata": {"name": name, "resourceVersion": ""}}, wanted)
             part["metadata"] = {"name": name}
+            scale.checked(rtype, wanted)
             obj = manager.applied(
                 scale.as_scale_shows(rtype, live.object),
                 part,
@@ -146,7 +147,8 @@ class WriteSteps:
             if rtype.custom and scale.number(rtype, obj) != scale.number(rtype, live.object):
                 raise scale.unconvertible("failed to convert new object", config.get("metadata") or {})
             managed = _seen_by_scale(obj["metadata"].get("managedFields") or [], replicas)
-            return write_rules.with_metadata(obj, managedFields=managed)
+            version = wanted["metadata"].get("resourceVersion") or live.object["metadata"]["resourceVersion"]
+            return write_rules.with_metadata(obj, managedFields=managed, resourceVersion=version)
 
         answer = yield from self._writes.change(rtype, namespace, name, options, transform)
         return replace(answer, object=scale.scale_of(rtype, answer.object), revision=None)

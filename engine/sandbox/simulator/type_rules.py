@@ -72,6 +72,17 @@ _METADATA_AS_NEW: frozenset[TypeKey] = frozenset(
 )
 """Types whose own validation looks at a changed object as at a new one, besides."""
 
+_AS_NEW_FIRST: frozenset[TypeKey] = frozenset(
+    {
+        ("", "namespaces"),
+        ("rbac.authorization.k8s.io", "clusterrolebindings"),
+        ("rbac.authorization.k8s.io", "clusterroles"),
+        ("rbac.authorization.k8s.io", "rolebindings"),
+        ("rbac.authorization.k8s.io", "roles"),
+    }
+)
+"""Of those, the types that are looked at so before they are compared."""
+
 _PLAIN_FINALIZERS_PASS = frozenset(
     (
         "admissionregistration.k8s.io",
@@ -83,6 +94,8 @@ _PLAIN_FINALIZERS_PASS = frozenset(
     )
 )
 """Groups whose types take finalizers which do not say whose they are, as custom resources and core Events do."""
+
+_IMMUTABLE = "field is immutable"
 
 _PLAIN_FINALIZER = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
 _SUMMARY_LENGTH = 30
@@ -148,7 +161,6 @@ class TypeRules:
             why = str(error)
             if patch_type == patches.STRATEGIC_MERGE_PATCH:
                 why = conversion_problem(self.rtype.schema, result) or why
-                patch = patches.without_discarded_nulls(patch, before)
             raise objects.unpatchable(_shown(result, patch, patch_type), why) from error
         problems = self._strict_problems(result, found.unknown, options)
         if problems and options.field_validation == "Strict":
@@ -233,14 +245,16 @@ class TypeRules:
         # The type's own validation finds the same problems once more, or twice.
         key = self.rtype.key
         compared = [] if key in _METADATA_UNLOOKED else changes + self._plain_finalizers(metadata)
-        if key != JOBS:
-            causes += compared
+        content = objects.causes(self.rtype, new, old, subresource)
+        if key == JOBS:  # is looked at as a new one first, and then compared with the old one
+            first = next((index for index, one in enumerate(content) if one.message.endswith(_IMMUTABLE)), len(content))
+            content, compared = [*content[:first], *compared, *content[first:]], []
+        as_new: list[Cause] = []
         if key in _METADATA_AS_NEW and not subresource:
-            causes += metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
-            causes += self._plain_finalizers(metadata)
-        causes += objects.causes(self.rtype, new, old, subresource)
-        if key == JOBS:
-            causes += compared
+            as_new = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
+            as_new += self._plain_finalizers(metadata)
+        causes += [*as_new, *compared] if key in _AS_NEW_FIRST else [*compared, *as_new]
+        causes += content
         if causes:
             raise invalid(self.rtype, metadata.get("name", ""), causes)
         if self.rtype.custom and subresource != "status":

@@ -10,7 +10,8 @@ names and versions in `write_rules`, ownership of fields in `managed_fields`, de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -52,7 +53,6 @@ class Write:
         options: as the client gave them.
         warnings: collected for the answer.
         applies: this is a server-side apply.
-        keeps_times: a write that changes nothing but times of managedFields is none.
 
     """
 
@@ -62,7 +62,6 @@ class Write:
     options: WriteOptions
     warnings: list[str] = field(default_factory=list)
     applies: bool = False
-    keeps_times: bool = True
 
     @property
     def rtype(self) -> ResourceType:
@@ -96,35 +95,37 @@ class Writes:
         """Create an object; see `SimulatedCluster.create`."""
         rules = self._rules.of(rtype)
         warnings: list[str] = []
-        obj = write_rules.without_system_fields(rules.decoded(body, options, warnings))
-        obj = write_rules.in_namespace(rtype, namespace, obj)
-        obj = write_rules.without_duplicate_owners(obj, warnings)
-        managed = rules.field_manager("").updated(None, obj, manager=options.manager, now=self._state.now())
-        obj = write_rules.with_metadata(obj, managedFields=managed or None)
-        name = name or obj["metadata"].get("name", "")
-        return (yield from self._create(Write(rules, namespace, name, options, warnings), obj))
+        with _telling(warnings):
+            obj = write_rules.without_system_fields(rules.decoded(body, options, warnings))
+            obj = write_rules.in_namespace(rtype, namespace, obj)
+            obj = write_rules.without_duplicate_owners(obj, warnings)
+            managed = rules.field_manager("").updated(None, obj, manager=options.manager, now=self._state.now())
+            obj = write_rules.with_metadata(obj, managedFields=managed or None)
+            name = name or obj["metadata"].get("name", "")
+            return (yield from self._create(Write(rules, namespace, name, options, warnings), obj))
 
     def replace(self, rtype: ResourceType, namespace: str, name: str, body: Json, options: WriteOptions) -> Steps:
         """Replace an object, its status or a namespace's finalizers; see `SimulatedCluster.replace`."""
         rules = self._rules.of(rtype)
         warnings: list[str] = []
-        live = self._live(rules, namespace, name)
-        sent = rules.decoded(body, options, warnings, known=live.object if live else None)
-        sent = write_rules.in_namespace(rtype, namespace, sent)
-        write_rules.check_name(sent, name)
-        sent = write_rules.without_duplicate_owners(sent, warnings)
+        with _telling(warnings):
+            live = self._live(rules, namespace, name)
+            sent = rules.decoded(body, options, warnings, known=live.object if live else None)
+            sent = write_rules.in_namespace(rtype, namespace, sent)
+            write_rules.check_name(sent, name)
+            sent = write_rules.without_duplicate_owners(sent, warnings)
 
-        def transform(live: Revision | None, _: list[str]) -> Json:
-            before = live.object if live is not None else None
-            uid = sent["metadata"].get("uid")
-            if uid and uid != (before["metadata"]["uid"] if before else ""):
-                raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=before, dry_run=options.dry_run)
-            manager = rules.field_manager(options.subresource)
-            managed = manager.updated(before, sent, manager=options.manager, now=self._state.now())
-            return write_rules.with_metadata(sent, managedFields=managed or None)
+            def transform(live: Revision | None, _: list[str]) -> Json:
+                before = live.object if live is not None else None
+                uid = sent["metadata"].get("uid")
+                if uid and uid != (before["metadata"]["uid"] if before else ""):
+                    raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=before, dry_run=options.dry_run)
+                manager = rules.field_manager(options.subresource)
+                managed = manager.updated(before, sent, manager=options.manager, now=self._state.now())
+                return write_rules.with_metadata(sent, managedFields=managed or None)
 
-        write = Write(rules, namespace, name, options, warnings)
-        return (yield from self._update(write, transform, creates=rtype.create_on_update))
+            write = Write(rules, namespace, name, options, warnings)
+            return (yield from self._update(write, transform, creates=rtype.create_on_update))
 
     def patch(
         self, rtype: ResourceType, namespace: str, name: str, body: Any, options: WriteOptions, *, patch_type: str
@@ -149,7 +150,8 @@ class Writes:
 
         creates = patch_type == APPLY_PATCH or rtype.create_on_update
         write = Write(rules, namespace, name, options, applies=patch_type == APPLY_PATCH)
-        return (yield from self._update(write, transform, creates=creates))
+        with _telling(write.warnings):
+            return (yield from self._update(write, transform, creates=creates))
 
     def change(
         self,
@@ -166,8 +168,9 @@ class Writes:
                 raise not_found(rtype, name)
             return transform(live, warnings)
 
-        write = Write(self._rules.of(rtype), namespace, name, options, keeps_times=False)
-        return (yield from self._update(write, update, creates=False))
+        write = Write(self._rules.of(rtype), namespace, name, options)
+        with _telling(write.warnings):
+            return (yield from self._update(write, update, creates=False))
 
     def _applied(
         self, rules: TypeRules, before: Json | None, config: Json, options: WriteOptions, warnings: list[str]
@@ -190,13 +193,6 @@ class Writes:
 
     def _create(self, write: Write, obj: Json) -> Steps:
         self._state.check_create(write.rtype, write.name)
-        try:
-            return (yield from self._admit_new(write, obj))
-        except ApiError as error:
-            error.warnings = tuple(write.warnings)
-            raise
-
-    def _admit_new(self, write: Write, obj: Json) -> Steps:
         obj = yield from self._mutated(write, "CREATE", obj, None)
         obj = write_rules.without_duplicate_owners(obj, write.warnings, write_rules.AFTER_ADMISSION)
         metadata = obj["metadata"]
@@ -235,13 +231,6 @@ class Writes:
     # What all updates have in common
 
     def _update(self, write: Write, transform: Transform, *, creates: bool) -> Steps:
-        try:
-            return (yield from self._update_until_done(write, transform, creates=creates))
-        except ApiError as error:
-            error.warnings = tuple(write.warnings)
-            raise
-
-    def _update_until_done(self, write: Write, transform: Transform, *, creates: bool) -> Steps:
         known_warnings = len(write.warnings)
         while True:
             del write.warnings[known_warnings:]
@@ -272,8 +261,7 @@ class Writes:
         new = prepared_for_update(rtype, new, old, write.options.subresource)
         new = write_rules.with_old_fields(new, old)
         rules.check_update(new, old, write.options.subresource, write.warnings)
-        if write.keeps_times:
-            new = write_rules.with_old_times(new, old)
+        new = write_rules.with_old_times(new, old)
         yield from self._validated(write, "UPDATE", write.name, new, old)
         store = self._state.store
         current = store.get(rtype.key, live.key)
@@ -312,7 +300,7 @@ class Writes:
     def _mutated(
         self, write: Write, operation: Operation, obj: Json, old: Json | None
     ) -> Generator[AdmissionRequest, AdmissionVerdict, Json]:
-        obj = builtin_admission(self._state, write.rtype, operation, write.name, obj, write.options.subresource)
+        obj = builtin_admission(self._state, write.rtype, operation, write.name, obj, write.options.subresource, old)
         if self._state.concerns(operation, write.rtype, write.options.subresource):
             verdict = yield self._question(write, "mutating", operation, write.name, obj, old)
             write.warnings.extend(verdict.warnings)
@@ -358,6 +346,16 @@ class Writes:
             dry_run=options.dry_run,
             user=options.user,
         )
+
+
+@contextmanager
+def _telling(warnings: list[str]) -> Iterator[None]:
+    """Let a refusal tell what the request was warned of so far."""
+    try:
+        yield
+    except ApiError as error:
+        error.warnings = tuple(warnings)
+        raise
 
 
 def _leaves_empties(write: Write, obj: Json) -> bool:
