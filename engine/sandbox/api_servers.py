@@ -23,6 +23,7 @@ from engine.sandbox.certificates import A_YEAR, CertificateAuthority, signing_ke
 from engine.sandbox.control_plane import (
     AUDIT_POLICY,
     DEFAULT_CONTROLLERS,
+    SERVER_ENVIRONMENT,
     Layout,
     api_server_arguments,
     controller_arguments,
@@ -228,6 +229,7 @@ class ApiServer:
             self.layout.directory / f"{program.name}.log",
             ready=ready,
             start_timeout=START_TIMEOUT_SECONDS,
+            environment=SERVER_ENVIRONMENT,
         )
 
     def _prepare_directory(self) -> None:
