@@ -14,7 +14,7 @@ from tests.e2e.system import until
 from tests.garbage.proxy import status
 from tests.garbage.scene import BOUND, Object, Scene
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xgc, pytest.mark.timeout(400)]
 
 BRAKES = "/apis/crosscurrent.dev/v1alpha1/deletionbrakes"
 

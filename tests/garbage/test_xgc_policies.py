@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.system import until
 from tests.garbage.scene import BOUND, CASCADE, Object, Scene, live
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xgc, pytest.mark.timeout(300)]
 
 ABANDONMENTS = "/apis/crosscurrent.dev/v1alpha1/abandonments"
 

@@ -16,7 +16,7 @@ from engine.sandbox.api_servers import ApiServer
 from tests.garbage.conftest import grant_all
 from tests.garbage.scene import BOUND, CASCADE, MERGE, Object, Scene, live, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xgc, pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("watcher", ["live", "down"])

@@ -18,7 +18,7 @@ from tests.garbage.conftest import GARBAGE, RESOURCES, definition
 from tests.garbage.proxy import Fault, status
 from tests.garbage.scene import BOUND, MERGE, Object, Scene, live
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xgc, pytest.mark.timeout(300)]
 
 
 def owner_and_dependent(scene: Scene) -> tuple[Object, Object]:
