@@ -44,6 +44,7 @@ async def sandbox(
         Parameter(help="Name under which clients reach the clusters; goes into certificates and kubeconfig."),
     ] = (),
     seed: Annotated[int | None, Parameter(help="Makes uids and generated names the same each time.")] = None,
+    workloads: Annotated[bool, Parameter(help="Deployments make pods, pods become ready, Jobs end.")] = True,
     control_port: Annotated[int, Parameter(help="Of the control endpoint; 0: any that is free.")] = 0,
     probe_port: ProbePort = 0,
 ) -> int:
@@ -51,6 +52,7 @@ async def sandbox(
     names = name or tuple(f"sim{number}" for number in range(1, clusters + 1))
     _check(names, port, kubeconfig)
     from engine.sandbox.processes import SandboxError  # noqa: PLC0415 - after the arguments are known to be right
+    from engine.sandbox.simulator.controllers import Controllers  # noqa: PLC0415
     from engine.sandbox.simulator.fleet import simulated_clusters  # noqa: PLC0415
 
     stopping = asyncio.Event()
@@ -60,7 +62,14 @@ async def sandbox(
     with ExitStack() as stack:
         directory = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crosscurrent-sandbox-")))
         running = simulated_clusters(
-            directory, names=names, persist=data is not None, port=port, bind=bind, hosts=host, seed=seed
+            directory,
+            names=names,
+            persist=data is not None,
+            port=port,
+            bind=bind,
+            hosts=host,
+            seed=seed,
+            controllers=Controllers(workloads=workloads, service_accounts=True),
         )
         probe_socket, _ = health.take_ports(probe_port, 0, host=bind)
         try:

@@ -61,10 +61,10 @@ def first_difference(script: Script, real: Transcript, simulated: Transcript, ta
     for (where, expected), (_, got) in zip(real.entries, simulated.entries, strict=True):
         if expected == got:
             continue
-        operation = script.operations[int(where)] if where.isdigit() else None
+        subject = script.operations[int(where)].path if where.isdigit() else where
         paths, lines = [], []
         for path, one, other in differences(*_outlines(expected, got)):
-            found = allowance(operation, path, one, other)
+            found = allowance(subject, path, one, other)
             if found is None:
                 paths.append(path)
                 lines.append(f"  {path or '.'}\n    real       {_shown(one)}\n    simulated  {_shown(other)}")

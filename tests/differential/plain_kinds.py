@@ -158,7 +158,8 @@ NETWORK_POLICY = Kind(
     fields={
         "spec.podSelector": ({"matchLabels": {"a": "b"}}, {}),
         "spec.policyTypes": (["Ingress"], ["Ingress", "Egress"]),
-        "spec.ingress": ([{"from": [{"podSelector": {}}], "ports": [{"port": 80}]}], []),
+        # Not an empty list: where there was none, the real server counts it as a change of the spec and stores none.
+        "spec.ingress": ([{"from": [{"podSelector": {}}], "ports": [{"port": 80}]}], [{"ports": [{"port": 81}]}]),
     },
     refused={"spec.policyTypes": (["Nope"],), "spec.ingress": ([{"from": [{}]}],)},
 )

@@ -1,8 +1,7 @@
 """What a user may do: roles and bindings as RBAC evaluates them.
 
 In: a `User`, what is asked for, and the cluster's roles and bindings. Out: yes, or the 403 with the real server's
-message. Writing a role is not checked for escalation: whoever may write roles may give themselves anything here, which
-a real server refuses.
+message. That nobody grants what they do not have is checked in `escalation`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from engine.sandbox.simulator.errors import ApiError
 from engine.sandbox.simulator.go_text import quoted
 from engine.sandbox.simulator.options import User
 from engine.sandbox.simulator.request_info import RequestInfo
-from engine.sandbox.simulator.store import Json, Store
+from engine.sandbox.simulator.store import Json, Store, object_key
 
 RBAC_GROUP: Final = "rbac.authorization.k8s.io"
 SUPERUSERS: Final = "system:masters"
@@ -138,6 +137,12 @@ class Access:
             found = [*everything, *found]
         return list(dict.fromkeys(found))
 
+    def rules_of_role(self, resource: str, namespace: str, name: str) -> tuple[Rule, ...]:
+        """Return the rules of a role or cluster role; none where there is no such role."""
+        key = name if resource == "clusterroles" else object_key(namespace, name)
+        found = self._store.get((RBAC_GROUP, resource), key)
+        return rules_of(found.object) if found else ()
+
     def grants(self, user: User, namespace: str) -> Iterator[Grant]:
         """Return the roles that a user has in a namespace, those that hold everywhere included."""
         self._refresh()
@@ -152,8 +157,8 @@ class Access:
         if seen == self._seen:
             return
         cluster_roles, cluster_bindings, roles, bindings = collections
-        rules = {("ClusterRole", one.key): _rules(one.object) for one in cluster_roles}
-        rules |= {("Role", one.key): _rules(one.object) for one in roles}
+        rules = {("ClusterRole", one.key): rules_of(one.object) for one in cluster_roles}
+        rules |= {("Role", one.key): rules_of(one.object) for one in roles}
         self._grants = {}
         for binding in cluster_bindings:
             self._bind(binding.object, None, rules)
@@ -199,7 +204,8 @@ def _listed(problems: Sequence[str]) -> str:
     return problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
 
 
-def _rules(role: Json) -> tuple[Rule, ...]:
+def rules_of(role: Json) -> tuple[Rule, ...]:
+    """Return the rules of a role."""
     return msgspec.convert(role.get("rules") or (), tuple[Rule, ...])
 
 

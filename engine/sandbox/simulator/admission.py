@@ -38,8 +38,9 @@ def builtin_admission(
     name: str,
     obj: Json,
     subresource: str,
+    old: Json | None,
 ) -> Json:
-    """Return the object as the built-in plugins leave it.
+    """Return the object as the built-in plugins leave it; `old`: the stored one, None: there is none.
 
     Raises:
         ApiError: 404 when its namespace is not there; 403 when that is on its way out, or a class is unknown.
@@ -50,6 +51,8 @@ def builtin_admission(
         check_namespace(state, rtype, obj["metadata"].get("namespace", ""), shown)
     if subresource:
         return obj
+    if rtype.key == PODS and old is not None:
+        obj = _with_old_priority(obj, old)
     plugin = _PLUGINS.get((rtype.key, operation))
     return plugin(state, obj) if plugin else obj
 
@@ -105,6 +108,13 @@ class _Pods:
 
     group = ""
     resource = "pods"
+
+
+def _with_old_priority(pod: Json, old: Json) -> Json:
+    """Do what the plugin Priority does of updates: they may leave out what it has set."""
+    spec, before = pod.get("spec") or {}, old.get("spec") or {}
+    kept = {name: before[name] for name in ("priority", "preemptionPolicy") if name in before and name not in spec}
+    return {**pod, "spec": {**spec, **kept}} if kept else pod
 
 
 def _updated_pod(_: ClusterState, pod: Json) -> Json:

@@ -23,10 +23,13 @@ from engine.sandbox.clusters import SandboxCluster
 from engine.sandbox.identities import Identity
 from engine.sandbox.private_file import write_private
 from engine.sandbox.processes import free_port
+from engine.sandbox.simulator.access import Access
 from engine.sandbox.simulator.bootstrap import make_roles
 from engine.sandbox.simulator.cluster import SimulatedCluster
 from engine.sandbox.simulator.controllers import Controllers
+from engine.sandbox.simulator.escalation import Escalation
 from engine.sandbox.simulator.faults import FaultRule, Faults
+from engine.sandbox.simulator.gate import Gate
 from engine.sandbox.simulator.http_server import ApiHandler
 from engine.sandbox.simulator.identity import Authenticator, TokenSigner
 from engine.sandbox.simulator.listener import Listener, server_context
@@ -236,15 +239,16 @@ class SimulatedApiServer(SandboxCluster):
             return str(found.object["metadata"]["uid"]) if found else ""
 
         authenticator = Authenticator({self._token: ADMINISTRATOR}, self._signer, account_uid, self._clock)
-        webhooks = Webhooks(cluster)
+        access = Access(cluster.store)
+        gate = Gate(Escalation(access), Webhooks(cluster))
         if cluster is self._cluster:
-            cluster.admission = webhooks
-        handler = ApiHandler(cluster, authenticator, self.faults, webhooks, self._clock)
+            cluster.admission = gate
+        handler = ApiHandler(cluster, authenticator, access, self.faults, gate, self._clock)
         context = server_context(
             self._directory / "server.crt", self._directory / "server.key", self._directory / "ca.crt"
         )
         driven = cluster if cluster is self._cluster else None
-        return Listener(handler, driven, context, self._bind, self._port)
+        return Listener(handler, driven, context, self._bind, self._port, on_close=gate.close)
 
     def _server_files(self) -> None:
         names = dict.fromkeys(["127.0.0.1", "localhost", *self._hosts])

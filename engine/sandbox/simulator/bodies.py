@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from engine.sandbox.simulator import errors
+from engine.sandbox.simulator.go_text import quoted
 
 BODY_LIMIT: Final = 3 * 1024 * 1024
 """Bytes. The real server's limit, which is twice what etcd takes in one request."""
@@ -60,7 +61,7 @@ def decode_json(data: bytes, *, find_duplicates: bool) -> Body:
     """
     try:
         value = _decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _slowly(data)
     if find_duplicates and not _surely_unique(data, value):
         return Body(value, _duplicates(data))
@@ -76,14 +77,20 @@ def decode_yaml(data: bytes) -> Body:
     """
     loader = _Loader(data)
     try:
-        return Body(_as_json(loader.get_single_data()), tuple(loader.duplicates))
+        return Body(loader.get_single_data(), tuple(loader.duplicates))
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        problem = str(getattr(error, "problem", None) or error)
-        raise Undecodable(f"yaml: {line}{problem}") from error
+        raise Undecodable(f"yaml: {_line_of(error)}{getattr(error, 'problem', None) or error}") from error
     finally:
         loader.dispose()
+
+
+def _line_of(error: yaml.YAMLError) -> str:
+    """Return where YAML is wrong, as Go's decoder tells it: lines count from zero, but not while scanning."""
+    marks = [getattr(error, name, None) for name in ("context_mark", "problem_mark")]
+    line = next((mark.line for mark in marks if mark is not None and mark.line), 0)
+    if line and isinstance(error, yaml.scanner.ScannerError):
+        line += 1
+    return f"line {line}: " if line else ""
 
 
 def unrecognized(data: bytes, kind: str, why: Undecodable, *, is_yaml: bool) -> errors.ApiError:
@@ -124,7 +131,7 @@ def _slowly(data: bytes) -> Body:
 
 
 def _go_message(text: str, error: json.JSONDecodeError) -> str:
-    position = error.pos
+    position = error.pos + error.msg.startswith("Invalid \\escape")  # which points at the backslash
     while position < len(text) and text[position] in " \t\r\n":
         position += 1
     if position >= len(text) or error.msg.startswith("Unterminated string"):
@@ -139,8 +146,22 @@ def _go_message(text: str, error: json.JSONDecodeError) -> str:
         "Expecting ',' delimiter": "after object key:value pair",
         "Invalid control character at": "in string literal",
     }.get(error.msg, "in string escape code")
-    character = {"'": "'\\''", '"': "'\"'", "\n": "'\\n'", "\t": "'\\t'"}.get(text[position], f"'{text[position]}'")
-    return f"invalid character {character} {where}"
+    if error.msg == "Expecting value" and (literal := _LITERALS.get(text[position])):
+        at = next(index for index, one in enumerate(literal) if text[position + index : position + index + 1] != one)
+        if position + at >= len(text):
+            return "unexpected end of JSON input"
+        where = f"in literal {literal} (expecting {_character(literal[at])})"
+        position += at
+    return f"invalid character {_character(text[position])} {where}"
+
+
+_LITERALS = {"n": "null", "t": "true", "f": "false"}
+
+
+def _character(one: str) -> str:
+    """Return a character as Go's decoder shows it."""
+    special = {"'": "\\'", '"': '"'}
+    return f"'{special.get(one) or quoted(one)[1:-1]}'"
 
 
 def _surely_unique(data: bytes, value: Any) -> bool:
@@ -193,28 +214,21 @@ class _Loader(yaml.CSafeLoader):
         self.duplicates: list[str] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping; see the class."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
-                self.duplicates.append(f'line {key.start_mark.line + 1}: key "{key.value}" already set in map')
-            elif isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        """Construct a mapping with text as keys, as JSON has them; 1 and true are different then."""
+        self.flatten_mapping(node)
+        found: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = _key(self.construct_object(key_node, deep=True))
+            if key in found:
+                self.duplicates.append(f'line {key_node.start_mark.line + 1}: key "{key}" already set in map')
+            found[key] = self.construct_object(value_node, deep=deep)
+        return found
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_key(key): _as_json(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_as_json(child) for child in value]
-    return value
 
 
 def _key(key: Any) -> str:

@@ -1,7 +1,7 @@
 """What an API server makes in a new cluster by itself: the roles that users lean on.
 
-In: a cluster that has just begun. Out: ClusterRoles and their bindings in it. The admin, edit and view roles hold their rules
-themselves, because no controller aggregates them here.
+In: a cluster that has just begun. Out: ClusterRoles and their bindings in it. The admin, edit and view roles hold their
+rules themselves, because no controller aggregates them here.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 In: every write, by which it keeps who refers to whom, by uid. Out: deletes and patches through the API. What is decided,
 and on what, is that of `pkg/controller/garbagecollector`: an owner exists if it is found where the reference says, with
 the same uid; an object goes when it has references and none of its owners is there; owners that wait for their dependents
-do not count as being there. References are looked up in the store itself, so there are no virtual nodes, and no caches of
-absent owners. Left out: the Event about an owner in another namespace.
+do not count as being there. References are looked up in the store itself, so there are no virtual nodes. Left out: the
+Event about an owner in another namespace.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ _USER = User("system:serviceaccount:kube-system:generic-garbage-collector", grou
 _WRITE = WriteOptions(user_agent="kube-controller-manager", user=_USER)
 _IGNORED = {("", "events"), ("events.k8s.io", "events")}
 _NOTHING: tuple[Json, ...] = ()
+
+ABSENT_LIMIT = 500
+"""Owners that were seen to go and are remembered as absent, even when their kind is served no longer."""
 
 
 class Item(NamedTuple):
@@ -66,6 +69,8 @@ class Collector:
         """By the owner's uid: who refers to it, and whether that blocks its deletion."""
         self._waiting: dict[str, Item] = {}
         """By uid: owners that wait for their dependents."""
+        self._absent: dict[tuple[str, str, str, str], None] = {}
+        """Owners that were seen to go: apiVersion, kind, key and uid."""
 
     def observe(self, key: TypeKey, change: Change) -> None:
         """Note a write."""
@@ -88,6 +93,7 @@ class Collector:
         """Start from what is stored, as after a restore."""
         self._dependents.clear()
         self._waiting.clear()
+        self._absent.clear()
         for key in self._state.store.type_keys():
             if key in _IGNORED:
                 continue
@@ -164,7 +170,12 @@ class Collector:
 
     def _removed(self, item: Item, metadata: Json) -> None:
         self._waiting.pop(item.uid, None)
-        for dependent in self._dependents.get(item.uid, ()):
+        dependents, rtype = self._dependents.get(item.uid), self._rtype(item.type)
+        if dependents and rtype is not None:
+            self._absent[rtype.group_version, rtype.kind, item.key, item.uid] = None
+            if len(self._absent) > ABSENT_LIMIT:
+                del self._absent[next(iter(self._absent))]
+        for dependent in dependents or ():
             self._later(dependent)
         for reference in metadata.get("ownerReferences") or ():
             self._unwire(item, reference["uid"])
@@ -219,15 +230,18 @@ class Collector:
             UnknownOwner: when it cannot be an owner.
 
         """
-        group, _, version = reference["apiVersion"].rpartition("/")
-        rtype = self._state.types.find_kind(group, version, reference["kind"])
-        if rtype is None:
-            raise ApiError(404, "NotFound", f"no matches for kind {reference['kind']} in {reference['apiVersion']}")
         namespace = item.key.partition("/")[0] if "/" in item.key else ""
+        api_version, kind, name, uid = (reference[field] for field in ("apiVersion", "kind", "name", "uid"))
+        if any((api_version, kind, object_key(place, name), uid) in self._absent for place in ("", namespace)):
+            return None
+        group, _, version = api_version.rpartition("/")
+        rtype = self._state.types.find_kind(group, version, kind)
+        if rtype is None:
+            raise ApiError(404, "NotFound", f"no matches for kind {kind} in {api_version}")
         if rtype.namespaced and not namespace:
             raise UnknownOwner
-        found = self._state.store.get(rtype.key, object_key(namespace if rtype.namespaced else "", reference["name"]))
-        if found is None or found.object["metadata"]["uid"] != reference["uid"]:
+        found = self._state.store.get(rtype.key, object_key(namespace if rtype.namespaced else "", name))
+        if found is None or found.object["metadata"]["uid"] != uid:
             return None
         metadata: Json = found.object["metadata"]
         return metadata

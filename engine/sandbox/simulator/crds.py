@@ -170,6 +170,8 @@ class CustomResources:
             if rtype.version in served:
                 types.add(rtype)
         self._state.store.collection(key)
+        if known is not None:
+            self._state.store.end_watches(key)  # as the real server does, which makes a new watch cache
         self._served[name] = key, definition["spec"]
         self._instances[key] = name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.sandbox.simulator.owned import Owned, is_active, is_ready, template_hash, without_zeros
+from engine.sandbox.simulator.owned import WorkloadController, is_active, is_ready, template_hash, without_zeros
 from engine.sandbox.simulator.store import Json
 from engine.sandbox.simulator.strategies import PODS, template_generation
 
@@ -12,16 +12,8 @@ HASH_LABEL = "controller-revision-hash"
 GENERATION_LABEL = "pod-template-generation"
 
 
-class DaemonSets:
-    """Reconciles the DaemonSets of one cluster.
-
-    Args:
-        owned: who controls what.
-
-    """
-
-    def __init__(self, owned: Owned) -> None:
-        self._owned = owned
+class DaemonSets(WorkloadController):
+    """Reconciles the DaemonSets of one cluster."""
 
     def reconcile(self, key: str) -> None:
         """Make and delete pods, and count them."""

@@ -59,6 +59,16 @@ def decode(schema: Schema, body: Any, known: Json | None = None) -> tuple[Json, 
     return _decode(schema, body, known, notes), notes.unknown
 
 
+def stored(schema: Schema, obj: Json) -> Json:
+    """Return an object as it comes back from storage.
+
+    The server stores all but custom resource definitions as protocol buffers, which cannot tell empty from nothing. Only the
+    fields of the object itself are looked at: further down, validation wants such lists to have something in them.
+    """
+    empty = [name for name in _struct_plan(schema).null_when_empty if obj.get(name) in ([], {})]
+    return {**obj, **dict.fromkeys(empty)} if empty and not schema.definition.startswith("apiextensions") else obj
+
+
 def zero(schema: Schema) -> Any:
     """Return what Go has where nothing was said: an empty struct's JSON, an empty text, 0, false, or null."""
     if schema.go is not None:
@@ -90,16 +100,18 @@ class _Plan:
         kind: key of `DECODERS`.
         fields: of a struct: schema, decoder, and what an empty value becomes.
         absent: of a struct: what its fields are when they are not given, those left out excluded.
+        null_when_empty: of a struct: lists and maps that are there even if they are empty, and then come back as null.
         complete: whether the last two are filled.
 
     """
 
-    __slots__ = ("absent", "complete", "fields", "kind")
+    __slots__ = ("absent", "complete", "fields", "kind", "null_when_empty")
 
     def __init__(self, schema: Schema) -> None:
         self.kind = _kind_of(schema)
         self.fields: dict[str, tuple[Schema, Decoder, Any]] = {}
         self.absent: list[tuple[str, Any]] = []
+        self.null_when_empty: list[str] = []
         self.complete = False
 
 
@@ -113,7 +125,9 @@ def _struct_plan(schema: Schema) -> _Plan:
         for name, field in schema.fields.items():
             go = (schema.go or {}).get(name, _PLAIN)
             kind = kind_of(field)
-            plan.fields[name] = field, DECODERS[kind], _when_empty(schema, name, kind, go)
+            plan.fields[name] = field, DECODERS[kind], _when_empty(name, kind, go)
+            if kind in {"list", "map"} and not (go.pointer or go.omit_empty):
+                plan.null_when_empty.append(name)
             absent = _when_absent(field, kind, go)
             if absent is not _ABSENT:
                 plan.absent.append((name, absent))
@@ -123,14 +137,13 @@ def _struct_plan(schema: Schema) -> _Plan:
 _PLAIN = GoField("", pointer=False, omit_empty=True, omit_zero=False)
 
 
-def _when_empty(schema: Schema, name: str, kind: str, go: GoField) -> Any:
-    """Return what an empty text, list or map of a field becomes: left out, null, or kept."""
+def _when_empty(name: str, kind: str, go: GoField) -> Any:
+    """Return what an empty text, list or map of a field becomes: left out, or kept."""
     if go.pointer or kind in _NEVER_EMPTY or name in _KEPT_EMPTY:
         return _KEPT
     if go.omit_empty:
         return _ABSENT
-    # Protocol buffers, in which the server stores all but custom resource definitions, cannot tell empty from nothing
-    return None if kind in {"list", "map"} and not schema.definition.startswith("apiextensions") else _KEPT
+    return _KEPT
 
 
 def _when_absent(schema: Schema, kind: str, go: GoField) -> Any:
@@ -174,8 +187,6 @@ def _struct(schema: Schema, value: Any, known: Any, notes: Notes) -> Any:
             after = old if item is old else decoder(below, item, old, notes)
             if after or when_empty is _KEPT:
                 result[name] = after
-            elif when_empty is None:
-                result[name] = None
     for name, absent in plan.absent:
         if name not in result:
             result[name] = absent

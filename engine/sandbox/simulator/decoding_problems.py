@@ -13,6 +13,9 @@ from engine.sandbox.simulator.schema import Schema
 Json = dict[str, Any]
 
 
+_BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
 class WrongType(ValueError):
     """Raised for a body that Go cannot decode; the text is Go's."""
 
@@ -92,9 +95,10 @@ def _scalar_problem(schema: Schema, kind: str, value: Any, where: str, go_type: 
         except GoTimeError as error:
             raise _Fatal(str(error)) from None
     if kind == "bytes" and isinstance(value, str):
-        return [f"illegal base64 data at input byte {_illegal_byte(value)}"]
+        return [f"illegal base64 data at input byte {illegal_base64(value)}"]
     shown = {"int-or-string": "int32", "time": "string", "micro-time": "string", "bytes": "[]uint8"}.get(kind, go_type)
     number = f" {json_text(value)}" if kind in {"integer", "int-or-string"} and _is_number(value) else ""
+    shown = shown.replace("[]byte", "[]uint8")  # Go's own name for it
     return [f"json: cannot unmarshal {_jsonkind_of(value)}{number} into {where} {shown}"]
 
 
@@ -117,10 +121,13 @@ def _jsonkind_of(value: Any) -> str:
     return "number"
 
 
-def _illegal_byte(text: str) -> int:
-    """Return where Go's base64 decoder stops."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    for index, character in enumerate(text):
-        if character not in alphabet:
+def illegal_base64(text: str) -> int | None:
+    """Return where Go's base64 decoder stops; None: the text is good."""
+    clean = text.replace("\n", "").replace("\r", "")
+    body = clean.rstrip("=")
+    for index, character in enumerate(body):
+        if character not in _BASE64:
             return index
-    return len(text) // 4 * 4
+    if len(clean) % 4 == 0 and len(clean) - len(body) <= 2 and len(body) % 4 != 1:
+        return None
+    return len(clean) // 4 * 4

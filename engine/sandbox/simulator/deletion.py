@@ -29,7 +29,14 @@ from engine.sandbox.simulator.reads import Reads
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.state import ClusterState, timestamp
 from engine.sandbox.simulator.store import Json, Revision, object_key
-from engine.sandbox.simulator.strategies import CRD, NAMESPACES, PODS, is_collected, returns_deleted
+from engine.sandbox.simulator.strategies import (
+    CRD,
+    NAMESPACES,
+    PODS,
+    is_collected,
+    orphans_by_default,
+    returns_deleted,
+)
 from engine.sandbox.simulator.type_rules import TypeRulesCache
 from engine.sandbox.simulator.write_rules import with_metadata
 
@@ -215,11 +222,10 @@ class Deletion:
 
     def _delete_container(self, delete: _Delete) -> Steps:
         rtype = delete.rtype
-        if rtype.key == NAMESPACES and delete.name in IMMORTAL_NAMESPACES:
-            self._live(delete)
-            raise forbidden(rtype, delete.name, "this namespace may not be deleted")
         live = self._live(delete)
         _check_container_preconditions(delete, live.object)
+        if rtype.key == NAMESPACES and delete.name in IMMORTAL_NAMESPACES:
+            raise forbidden(rtype, delete.name, "this namespace may not be deleted")
         begin = _terminating_namespace if rtype.key == NAMESPACES else _terminating_definition
         while not live.object["metadata"].get("deletionTimestamp"):
             yield from self._reviewed(delete, live.object)
@@ -347,7 +353,7 @@ def _with_policy_finalizers(delete: _Delete, obj: Json) -> Json:
         return obj
     finalizers = obj["metadata"].get("finalizers") or []
     wanted = [one for one in finalizers if one not in {ORPHAN, FOREGROUND}]
-    if _orphans(delete.options, finalizers):
+    if _orphans(delete, finalizers):
         wanted.append(ORPHAN)
     if _deletes_in_foreground(delete.options, finalizers):
         wanted.append(FOREGROUND)
@@ -356,12 +362,14 @@ def _with_policy_finalizers(delete: _Delete, obj: Json) -> Json:
     return with_metadata(obj, finalizers=wanted or None)
 
 
-def _orphans(options: DeleteOptions, finalizers: list[str]) -> bool:
+def _orphans(delete: _Delete, finalizers: list[str]) -> bool:
+    options = delete.options
     if options.orphan_dependents is not None:
         return options.orphan_dependents
     if options.propagation_policy is not None:
         return options.propagation_policy == "Orphan"
-    return next((one == ORPHAN for one in finalizers if one in {ORPHAN, FOREGROUND}), False)
+    by_default = orphans_by_default(delete.rtype)
+    return next((one == ORPHAN for one in finalizers if one in {ORPHAN, FOREGROUND}), by_default)
 
 
 def _deletes_in_foreground(options: DeleteOptions, finalizers: list[str]) -> bool:

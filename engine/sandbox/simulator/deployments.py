@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from engine.sandbox.simulator.owned import Owned, template_hash, with_condition, without_zeros
+from engine.sandbox.simulator.owned import (
+    STATUS_WRITE,
+    WorkloadController,
+    template_hash,
+    with_condition,
+    without_zeros,
+)
 from engine.sandbox.simulator.replica_sets import KEY as REPLICA_SETS
 from engine.sandbox.simulator.store import Json, Revision
 
@@ -13,16 +19,8 @@ REVISION = "deployment.kubernetes.io/revision"
 _DEFAULT_HISTORY = 10
 
 
-class Deployments:
-    """Reconciles the Deployments of one cluster.
-
-    Args:
-        owned: who controls what.
-
-    """
-
-    def __init__(self, owned: Owned) -> None:
-        self._owned = owned
+class Deployments(WorkloadController):
+    """Reconciles the Deployments of one cluster."""
 
     def reconcile(self, key: str) -> None:
         """Roll out, and tell how far it is."""
@@ -58,7 +56,8 @@ class Deployments:
             if _revision(newest) < int(revision):
                 self._owned.change(REPLICA_SETS, newest, {"metadata": {"annotations": {REVISION: revision}}})
         if (live.object["metadata"].get("annotations") or {}).get(REVISION) != revision and newest is None:
-            self._owned.change(KEY, live.object, {"metadata": {"annotations": {REVISION: revision}}})
+            annotations = {"metadata": {"annotations": {REVISION: revision}}}
+            self._owned.change(KEY, live.object, annotations, STATUS_WRITE)  # by which it is no new generation
         if not recreate and newest is not None:
             available = (newest.get("status") or {}).get("availableReplicas", 0)
             if available >= wanted:

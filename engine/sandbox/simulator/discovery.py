@@ -19,6 +19,8 @@ AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDisc
 """The Content-Type of aggregated discovery; clients compare it as a whole."""
 _AGGREGATED_PARAMETERS: Final = {"g": "apidiscovery.k8s.io", "v": "v2", "as": "APIGroupDiscoveryList"}
 
+_VERBS_OF_CUSTOM: Final = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+
 _encode = msgspec.json.Encoder().encode
 
 Json = dict[str, Any]
@@ -176,13 +178,18 @@ def _resource(rtype: ResourceType) -> Json:
         "singularName": rtype.singular,
         "namespaced": rtype.namespaced,
         "kind": rtype.kind,
-        "verbs": list(rtype.verbs),
+        "verbs": _verbs(rtype),
     }
     if rtype.short_names:
         document["shortNames"] = list(rtype.short_names)
     if rtype.categories:
         document["categories"] = list(rtype.categories)
     return document
+
+
+def _verbs(rtype: ResourceType) -> list[str]:
+    """Return a type's verbs in the order in which the server tells them."""
+    return sorted(rtype.verbs, key=_VERBS_OF_CUSTOM.index) if rtype.custom else list(rtype.verbs)
 
 
 def _subresource(rtype: ResourceType, sub: Subresource) -> Json:
@@ -198,7 +205,7 @@ def _aggregated_resource(rtype: ResourceType) -> Json:
         "responseKind": _response_kind(rtype, rtype.group, rtype.version, rtype.kind),
         "scope": "Namespaced" if rtype.namespaced else "Cluster",
         "singularResource": rtype.singular,
-        "verbs": list(rtype.verbs),
+        "verbs": _verbs(rtype),
     }
     if rtype.short_names:
         document["shortNames"] = list(rtype.short_names)

@@ -71,6 +71,7 @@ class ApiError(Exception):
         reason: machine-readable, such as NotFound; empty: none.
         message: for humans.
         details: StatusDetails without its empty fields; None: the answer has no details.
+        warnings: what the answer warns of besides.
 
     """
 
@@ -80,6 +81,7 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
         self.details = details
+        self.warnings: tuple[str, ...] = ()
 
     @property
     def retry_after_seconds(self) -> int:

@@ -15,6 +15,10 @@ OMITTED: Any = object()
 """A value that the message does not show."""
 
 
+class GoStruct(dict[str, Any]):
+    """A struct of the server's own, shown with its fields in their order; other objects are shown sorted."""
+
+
 def invalid(field: str, value: Any, why: str) -> Cause:
     """Return the cause for a value that is wrong."""
     return Cause("FieldValueInvalid", _with(f"Invalid value{_shown(value)}", why), field)
@@ -71,4 +75,10 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return f": {quoted(value)}"
-    return f": {printed(value)}" if isinstance(value, bool | int | float) else f": {json_text(value)}"
+    return f": {printed(value)}" if isinstance(value, bool | int | float) else f": {_struct_text(value)}"
+
+
+def _struct_text(value: Any) -> str:
+    if not isinstance(value, GoStruct):
+        return json_text(value)
+    return f"{{{','.join(f'{json_text(name)}:{_struct_text(child)}' for name, child in value.items())}}}"

@@ -55,8 +55,13 @@ def _is_date_time(text: str) -> bool:
     return match is not None and match[1] <= "23" and match[2] <= "59" and match[3] <= "59"
 
 
+def is_go_duration(text: str) -> bool:
+    """Return whether Go's time.ParseDuration takes a text."""
+    return _GO_DURATION.fullmatch(text) is not None
+
+
 def _is_duration(text: str) -> bool:
-    return bool(_GO_DURATION.fullmatch(text) or _SCALA_DURATION.search(text))
+    return is_go_duration(text) or _SCALA_DURATION.search(text) is not None
 
 
 def _is_uri(text: str) -> bool:

@@ -24,7 +24,7 @@ from engine.sandbox.simulator.http_objects import ObjectRequests, Reviewer, not_
 from engine.sandbox.simulator.http_watch import WatchRequests
 from engine.sandbox.simulator.identity import ANONYMOUS, AUTHENTICATED, Authenticator
 from engine.sandbox.simulator.negotiation import JSON
-from engine.sandbox.simulator.openapi import OpenApi
+from engine.sandbox.simulator.openapi import OPENAPI_V2_TYPE, OpenApi, openapi_v2
 from engine.sandbox.simulator.options import User
 from engine.sandbox.simulator.request_info import RequestInfo, parse_request
 from engine.sandbox.simulator.resource_types import ResourceType
@@ -33,7 +33,7 @@ from engine.sandbox.simulator.strategies import PODS
 from engine.sandbox.simulator.subresources import NEED_A_NODE, subresource_verbs
 
 _HEALTH: Final = {"healthz", "livez", "readyz"}
-_NOT_FOUND: Final = "404 page not found"
+_NOT_FOUND: Final = "404 page not found\n"
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +44,7 @@ class ApiHandler:
     Args:
         cluster: what answers about objects.
         authenticator: says who asks.
+        access: says what they may do.
         faults: what goes wrong.
         reviewer: asks admission webhooks.
         now: seconds since 1970, as the cluster's clock has it.
@@ -54,11 +55,12 @@ class ApiHandler:
         self,
         cluster: SimulatedCluster,
         authenticator: Authenticator,
+        access: Access,
         faults: Faults,
         reviewer: Reviewer,
         now: Callable[[], float],
     ) -> None:
-        self.access = Access(cluster.store)
+        self._access = access
         self.watches = WatchRequests(cluster, faults, now)
         self._cluster = cluster
         self._authenticator = authenticator
@@ -66,7 +68,7 @@ class ApiHandler:
         self._objects = ObjectRequests(cluster, reviewer, now)
         self._discovery = Discovery(cluster.types)
         self._openapi = OpenApi(cluster.types, cluster.version)
-        self._reviews = Reviews(cluster, self.access, authenticator)
+        self._reviews = Reviews(cluster, access, authenticator)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
@@ -94,14 +96,16 @@ class ApiHandler:
     async def _answer(self, exchange: Exchange) -> web.StreamResponse:
         info = exchange.info
         exchange.user = self._user(exchange.request)
-        self.access.check(exchange.user, info)
+        self._access.check(exchange.user, info)
         if not info.is_resource:
             return self._document(exchange)
         rtype = self._cluster.types.find(info.group, info.version, info.resource)
         if rtype is None:
-            if not self._discovery.serves(info.group, info.version):
+            if not self._discovery.serves(info.group, info.version) or self._is_custom(info.group):
                 return exchange.respond_text(_NOT_FOUND, code=404)
             raise errors.unknown_path()
+        exchange.is_custom = rtype.custom
+        exchange.deprecation = rtype.warning
         _check_path(rtype, info)
         if not rtype.namespaced and info.namespace:
             exchange.info = msgspec.structs.replace(info, namespace="")  # of a Namespace, the path tells its name twice
@@ -114,11 +118,15 @@ class ApiHandler:
             return await self._reviews.answer(exchange, rtype)
         return await self._objects.answer(exchange, rtype)
 
+    def _is_custom(self, group: str) -> bool:
+        """Return whether a group is one of custom resources alone, of which Go's library tells the rest."""
+        return all(one.custom for one in self._cluster.types if one.group == group)
+
     def _user(self, request: web.BaseRequest) -> User:
         transport = request.transport
-        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
         headers = request.headers
-        user = self._authenticator.user(headers.get("Authorization", ""), certificate)
+        user = self._authenticator.user(headers.get("Authorization", ""), tls)
         wanted = headers.get("Impersonate-User")
         if wanted is None:
             return user
@@ -126,7 +134,7 @@ class ApiHandler:
         for resource, names in (("users", [wanted]), ("groups", groups)):
             for name in names:
                 asked = Attributes("impersonate", resource=resource, name=name)
-                allowed, problems = self.access.decide(user, asked)
+                allowed, problems = self._access.decide(user, asked)
                 if not allowed:
                     raise forbidden(user, asked, problems)
         return User(wanted, groups=tuple(dict.fromkeys([*groups, AUTHENTICATED])))
@@ -144,6 +152,8 @@ class ApiHandler:
                 return exchange.respond_json(_version(self._cluster.version))
             case [check] if check in _HEALTH:
                 return _health(exchange, check)
+            case ["openapi", "v2"]:
+                return exchange.respond_raw(openapi_v2(self._cluster.version), OPENAPI_V2_TYPE)
             case ["openapi", "v3", *rest]:
                 return self._openapi_document(exchange, "/".join(rest))
             case ["api" | "apis", *rest] if len(rest) <= 2:
@@ -170,9 +180,11 @@ class ApiHandler:
         return exchange.respond(document.body)
 
     def _openapi_document(self, exchange: Exchange, path: str) -> web.Response:
-        document = self._openapi.index() if not path else self._openapi.document(path)
+        if not path:
+            return exchange.respond_raw(self._openapi.index().body, TEXT)  # JSON all the same
+        document = self._openapi.document(path)
         if document is None:
-            return exchange.respond_text(_NOT_FOUND, code=404)
+            return exchange.respond_raw(b"", JSON, code=404)
         return _cached(exchange, document, JSON)
 
 
@@ -188,15 +200,18 @@ def _check_path(rtype: ResourceType, info: RequestInfo) -> None:
         name = info.subresource.partition("/")[0]
         verbs = subresource_verbs(rtype, name)
         if not verbs:
-            raise errors.unknown_path()
+            raise errors.not_found(rtype, info.name) if rtype.custom else errors.unknown_path()
         if name in NEED_A_NODE:
             raise errors.service_unavailable(
                 f"nothing runs in a simulated cluster: {rtype.resource}/{name} needs a node"
             )
     allowed = info.verb in verbs
-    if info.verb == "create":
+    if rtype.custom:
+        if info.verb in {"update", "patch"} and not info.name:
+            raise errors.bad_request("name must be provided")
+    elif info.verb == "create":
         allowed = allowed and bool(info.name) is bool(info.subresource)
-    if info.verb in {"update", "patch"}:
+    elif info.verb in {"update", "patch"}:
         allowed = allowed and bool(info.name)
     if info.verb in {"create", "deletecollection"} and rtype.namespaced and not in_namespace:
         allowed = False

@@ -86,6 +86,7 @@ class WatchRequests:
         self._streams.add(task)
         try:
             response = web.StreamResponse(headers=exchange.headers(JSON))
+            exchange.warn(response)
             await response.prepare(exchange.request)
             lines = _plain_lines if form.target is Target.OBJECT else _Converter(exchange, rtype, form, self._now)
             await self._stream(exchange, response, subscription, lines, wake, seconds, options)
@@ -118,7 +119,7 @@ class WatchRequests:
                 return
             if now >= bookmark_at and not wake.is_set():
                 await self._send(exchange, response, lines([subscription.bookmark(self._cluster.store.rv)]))
-                bookmark_at = end if now >= end - _LAST_BOOKMARK_SECONDS else self._first_bookmark(end - now)
+                bookmark_at = self._first_bookmark(end - now)
             try:
                 async with asyncio.timeout(min(end, bookmark_at) - time.monotonic()):
                     await wake.wait()
@@ -134,7 +135,8 @@ class WatchRequests:
     @staticmethod
     def _first_bookmark(seconds: float) -> float:
         """Return when the next bookmark of a watch is due that lasts some seconds more."""
-        return time.monotonic() + max(0.0, min(BOOKMARK_SECONDS, seconds - _LAST_BOOKMARK_SECONDS))
+        last = seconds - _LAST_BOOKMARK_SECONDS
+        return time.monotonic() + (last if 0 < last < BOOKMARK_SECONDS else BOOKMARK_SECONDS)
 
 
 def _plain_lines(events: Iterable[WatchEvent]) -> bytes:

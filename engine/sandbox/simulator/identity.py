@@ -10,14 +10,16 @@ import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from ssl import cert_time_to_seconds
+from ssl import SSLObject
 from typing import Any, Final
 
 import msgspec
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.x509.oid import NameOID
 
 from engine.sandbox.control_plane import SERVICE_ACCOUNT_ISSUER
 from engine.sandbox.simulator import errors
@@ -99,17 +101,18 @@ class Authenticator:
         self._account_uid = account_uid
         self._now = now
 
-    def user(self, authorization: str, certificate: Mapping[str, Any] | None) -> User:
+    def user(self, authorization: str, tls: SSLObject | None) -> User:
         """Return who asks.
 
         Args:
             authorization: the Authorization header, may be empty.
-            certificate: as `SSLSocket.getpeercert` returns it, of an authority that is trusted; None: none was shown.
+            tls: of the connection; whatever certificate it has is of an authority that is trusted; None: no TLS.
 
         Raises:
             ApiError: 401 for credentials that are no good.
 
         """
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         if certificate:
             return self._of_certificate(certificate)
         scheme, _, token = authorization.partition(" ")
@@ -185,24 +188,22 @@ class Authenticator:
             {CREDENTIAL_ID: [f"JTI={token_id}"]},
         )
 
-    def _of_certificate(self, certificate: Mapping[str, Any]) -> User:
-        start, end, name, groups = _certificate_facts(
-            certificate["notBefore"], certificate["notAfter"], certificate["subject"]
-        )
-        if not name or not start <= self._now() <= end:
+    def _of_certificate(self, certificate: bytes) -> User:
+        start, end, user = _read_certificate(certificate)
+        if not user.name or not start <= self._now() <= end:
             raise errors.unauthorized()
-        return User(name, "", (*groups, AUTHENTICATED))
+        return user
 
 
 @lru_cache(maxsize=256)
-def _certificate_facts(
-    not_before: str, not_after: str, subject: tuple[tuple[tuple[str, str], ...], ...]
-) -> tuple[float, float, str, tuple[str, ...]]:
-    """Return validity, common name and organizations of a certificate."""
-    pairs = [pair for relative in subject for pair in relative]
-    names = [value for key, value in pairs if key == "commonName"]
-    groups = tuple(value for key, value in pairs if key == "organizationName")
-    return cert_time_to_seconds(not_before), cert_time_to_seconds(not_after), names[-1] if names else "", groups
+def _read_certificate(der: bytes) -> tuple[float, float, User]:
+    """Return from when until when a certificate is good, and whose it is."""
+    certificate = x509.load_der_x509_certificate(der)
+    names = [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    extra = {CREDENTIAL_ID: [f"X509SHA256={hashlib.sha256(der).hexdigest()}"]}
+    user = User(names[-1] if names else "", groups=(*groups, AUTHENTICATED), extra=extra)
+    return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp(), user
 
 
 def _base64(data: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.sandbox.simulator.owned import Owned, is_active, is_ready, with_condition, without_zeros
+from engine.sandbox.simulator.owned import WorkloadController, is_active, is_ready, with_condition, without_zeros
 from engine.sandbox.simulator.store import Json
 from engine.sandbox.simulator.strategies import PODS
 
@@ -12,16 +12,8 @@ _DEFAULT_RETRIES = 6
 _REACHED = "Reached expected number of succeeded pods"
 
 
-class Jobs:
-    """Reconciles the Jobs of one cluster.
-
-    Args:
-        owned: who controls what.
-
-    """
-
-    def __init__(self, owned: Owned) -> None:
-        self._owned = owned
+class Jobs(WorkloadController):
+    """Reconciles the Jobs of one cluster."""
 
     def reconcile(self, key: str) -> None:
         """Make pods while there is work, and count them."""

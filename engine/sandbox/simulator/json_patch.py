@@ -79,7 +79,8 @@ def _apply(document: Any, operation: Json) -> Any:
         value = _found(document, source)
         return _changed(_changed(document, source, None, _remove), path, value, _add)
     if kind == "copy":
-        return _changed(document, path, _found(document, _steps(operation.get("from"))), _add)
+        # What is not in an object is copied as null, by the real server's library.
+        return _changed(document, path, _found(document, _steps(operation.get("from")), absent=None), _add)
     if kind == "test":
         if not _equal(_found(document, path, absent=None), operation.get("value")):
             raise _Failed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from asyncio import AbstractServer, Task
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,17 +39,26 @@ class Listener:
         context: of TLS.
         host: address to listen at.
         port: to listen at.
+        on_close: awaited when the port is closed.
 
     """
 
     def __init__(
-        self, handler: ApiHandler, cluster: SimulatedCluster | None, context: ssl.SSLContext, host: str, port: int
+        self,
+        handler: ApiHandler,
+        cluster: SimulatedCluster | None,
+        context: ssl.SSLContext,
+        host: str,
+        port: int,
+        *,
+        on_close: Callable[[], Awaitable[None]],
     ) -> None:
         self.handler = handler
         self._cluster = cluster
         self._context = context
         self._host = host
         self._port = port
+        self._on_close = on_close
         self._web: web.Server | None = None
         self._server: AbstractServer | None = None
         self._driver: Task[None] | None = None
@@ -107,6 +117,7 @@ class Listener:
             driver.cancel()
         self.handler.watches.cut()
         await served.shutdown(seconds)
+        await self._on_close()
 
 
 async def _drive(cluster: SimulatedCluster) -> None:

@@ -57,6 +57,17 @@ _NEVER_MANAGED = fields.from_paths(
 )
 
 
+def described(api_version: str, kind: str, metadata: Json) -> str:
+    """Return how the messages of an apply name an object; they say `/v1` of the core group."""
+    name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+    return f"{name}; {with_group(api_version)}, Kind={kind}"
+
+
+def with_group(api_version: str) -> str:
+    """Return group and version with the slash between them, even where there is no group."""
+    return api_version if "/" in api_version else f"/{api_version}"
+
+
 class Manager(NamedTuple):
     """What tells one entry from another.
 
@@ -217,17 +228,13 @@ class FieldManager:
     def _check_type(self, config: Json) -> None:
         version, kind = config.get("apiVersion", ""), config.get("kind", "")
         if (version, kind) != (self.api_version, self.kind):
-            raise bad_request(f"invalid object type: {version if '/' in version else f'/{version}'}, Kind={kind}")
+            raise bad_request(f"invalid object type: {with_group(version)}, Kind={kind}")
         metadata = config.get("metadata")
         if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
             raise bad_request("metadata.managedFields must be nil")
         if errors := typed_check(self.schemas[self.api_version], config):
-            name = f"{(metadata or {}).get('namespace', '')}/{(metadata or {}).get('name', '')}"
-            raise ApiError(
-                500,
-                "",
-                f"failed to create typed patch object ({name}; {self.api_version}, Kind={self.kind}): {typed_text(errors)}",
-            )
+            target = described(self.api_version, self.kind, metadata or {})
+            raise ApiError(500, "", f"failed to create typed patch object ({target}): {typed_text(errors)}")
 
     def _decoded(self, live: Json | None, new: Json) -> Managers:
         """Return the managers before an update: what the client sent counts, if it can be read."""

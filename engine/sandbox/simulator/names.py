@@ -61,7 +61,7 @@ def label_key_problems(key: str) -> tuple[str, ...]:
         problems += [f"prefix part {problem}" for problem in dns_subdomain_problems(prefix)]
     if not name:
         problems.append("name part must be non-empty")
-    elif too_long := _longer_than(name, 63):
+    elif too_long := _longer_than(name, 63, "bytes"):
         problems.append(f"name part {too_long}")
     if not _LABEL_KEY_PATTERN.fullmatch(name):
         problems.append(f"name part {_KEY_ERROR}")
@@ -71,7 +71,7 @@ def label_key_problems(key: str) -> tuple[str, ...]:
 @lru_cache(_CACHED)
 def label_value_problems(value: str) -> tuple[str, ...]:
     """Return what is wrong with a label's value."""
-    too_long = _longer_than(value, 63)
+    too_long = _longer_than(value, 63, "bytes")
     wrong = "" if _LABEL_VALUE_PATTERN.fullmatch(value) else _VALUE_ERROR
     return tuple(problem for problem in (too_long, wrong) if problem)
 
@@ -97,5 +97,6 @@ def path_segment_problems(name: str) -> tuple[str, ...]:
     return tuple(f"may not contain '{character}'" for character in "/%" if character in name)
 
 
-def _longer_than(text: str, most: int) -> str:
-    return f"must be no more than {most} bytes" if len(text.encode()) > most else ""
+def _longer_than(text: str, most: int, unit: str = "characters") -> str:
+    """Say that a text has more than so many bytes, which the server calls characters in names."""
+    return f"must be no more than {most} {unit}" if len(text.encode()) > most else ""

@@ -7,6 +7,7 @@ rules are those of `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`. Encodi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import Final
@@ -60,14 +61,24 @@ PLAIN: Final = Wanted()
 
 
 @lru_cache(maxsize=_CACHED_HEADERS)
-def wanted(accept: str) -> Wanted:
+def wanted(accept: str, *, streams: bool = False, routed: bool = True) -> Wanted:
     """Return the form that an Accept header asks for.
+
+    Args:
+        accept: the header.
+        streams: whether the path can also be watched, which a refusal tells.
+        routed: whether a media type that the path never has is refused by whoever looks for the path.
 
     Raises:
         ApiError: 406 when the server has none of it.
 
     """
-    return _choose(accept, (JSON, YAML), errors.not_acceptable(ACCEPTED))
+    return _choose(
+        accept,
+        (JSON, YAML),
+        errors.not_acceptable(ACCEPTED),
+        (*ACCEPTED, *(_STREAMED if streams else ())) if routed else (),
+    )
 
 
 @lru_cache(maxsize=_CACHED_HEADERS)
@@ -78,7 +89,7 @@ def wanted_of_watch(accept: str) -> Wanted:
         ApiError: 406 when the server has none of it.
 
     """
-    return _choose(accept, (JSON,), errors.not_acceptable(_STREAMED))
+    return _choose(accept, (JSON,), errors.not_acceptable(_STREAMED), (*ACCEPTED, *_STREAMED))
 
 
 @lru_cache(maxsize=_CACHED_HEADERS)
@@ -105,10 +116,23 @@ def wants_pretty(user_agent: str) -> bool:
     return user_agent.startswith(("curl", "Wget", "Mozilla/5.0"))
 
 
-def _choose(accept: str, offered: tuple[str, ...], refusal: errors.ApiError) -> Wanted:
+def _choose(accept: str, offered: Sequence[str], refusal: errors.ApiError, routed: Sequence[str]) -> Wanted:
+    """Choose a form.
+
+    Args:
+        accept: the header.
+        offered: media types, the preferred one first.
+        refusal: what to answer when media types fit, but not their parameters.
+        routed: media types, of which one must be named for the path to be there at all.
+
+    """
     if not accept.strip():
         return PLAIN
-    for media, parameters in _clauses(accept):
+    clauses = _clauses(accept)
+    if routed and not any(media in {"*/*", *routed} for media, _ in clauses):
+        text = f"406: Not Acceptable\n\nAvailable representations: {', '.join(routed)}"
+        raise errors.ApiError(406, "NotAcceptable", text, {})
+    for media, parameters in clauses:
         for candidate in offered:
             if _matches(media, candidate) and (target := _target(parameters)) is not None:
                 version = f"{parameters['g']}/{parameters['v']}" if target is not Target.OBJECT else ""

@@ -27,6 +27,8 @@ FOREGROUND = "foregroundDeletion"
 ANNOTATIONS_LIMIT = 256 * 1024
 """Bytes of all keys and values together."""
 
+STANDARD_FINALIZERS = frozenset({"kubernetes", ORPHAN, FOREGROUND})
+
 _MANAGER_LIMIT = 128
 _SUBRESOURCE_LIMIT = 256
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
@@ -73,7 +75,17 @@ def metadata_update_causes(new: Json, old: Json) -> list[Cause]:
         causes.append(invalid("metadata.resourceVersion", "", "must be specified for an update"))
     changed = [field for field in _IMMUTABLE if new.get(field) != old.get(field)]
     causes += [invalid(f"metadata.{field}", new.get(field), "field is immutable") for field in changed]
-    return causes
+    return causes + _common_causes(new)
+
+
+def plain_finalizer_causes(metadata: Json) -> list[Cause]:
+    """Return a cause for each finalizer that does not say whose it is, which most built-in types refuse."""
+    why = "name is neither a standard finalizer name nor is it fully qualified"
+    return [
+        invalid(f"metadata.finalizers[{index}]", name, why)
+        for index, name in enumerate(metadata.get("finalizers") or ())
+        if "/" not in name and name not in STANDARD_FINALIZERS
+    ]
 
 
 def _common_causes(metadata: Json) -> list[Cause]:

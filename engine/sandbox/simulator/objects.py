@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.sandbox.simulator import pruning
+from engine.sandbox.simulator import decoding, pruning
 from engine.sandbox.simulator.builtin.defaults import with_defaults
 from engine.sandbox.simulator.builtin.reset_fields import reset_fields
 from engine.sandbox.simulator.builtin.validation import validation_causes
@@ -29,6 +29,9 @@ from engine.sandbox.simulator.schema import Schema
 
 Json = dict[str, Any]
 
+_DEFAULTED_WHEN_READ = {("batch", "jobs"), ("", "replicationcontrollers")}
+"""Types with defaults that depend on what the server fills in after defaulting: their template's labels are theirs, too."""
+
 _SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
 
 
@@ -40,13 +43,14 @@ class Decoded:
     unknown: Sequence[str] = ()
 
 
-def decoded(rtype: ResourceType, body: Any, known: Json | None = None) -> Decoded:
+def decoded(rtype: ResourceType, body: Any, known: Json | None = None, *, applied: bool = False) -> Decoded:
     """Return the object that a body says, before defaulting.
 
     Args:
         rtype: what it should be.
         body: of a create or replace, or what a patch made; an apply's result is decoded so as well.
         known: the object before, whose equal parts are shared; None: there is none.
+        applied: the body is what an apply made: of custom resources, nulls are left for validation to find.
 
     Raises:
         WrongType: when it cannot be decoded; `undecodable` and `unpatchable` make the answer.
@@ -55,7 +59,7 @@ def decoded(rtype: ResourceType, body: Any, known: Json | None = None) -> Decode
     if not isinstance(body, dict):
         raise WrongType(explained(rtype.schema, body))
     if rtype.custom:
-        return Decoded(*pruning.pruned(rtype.schema, body, known))
+        return Decoded(*pruning.pruned(rtype.schema, body, known, keep_nulls=applied))
     try:
         result, strange = decode(rtype.schema, body, known)
     except Mismatch:
@@ -121,6 +125,14 @@ def defaulted(rtype: ResourceType, obj: Json, known: Json | None = None) -> Json
         result: Json = pruning.defaulted(rtype.schema, obj)
         return result
     return with_defaults(rtype.schema, obj, known)
+
+
+def stored(rtype: ResourceType, obj: Json) -> Json:
+    """Return an object as it comes back from storage, where some defaults are filled in once more."""
+    if rtype.custom:
+        return obj
+    result = decoding.stored(rtype.schema, obj)
+    return with_defaults(rtype.schema, result, obj) if rtype.key in _DEFAULTED_WHEN_READ else result
 
 
 def empty_status(rtype: ResourceType) -> Any:

@@ -37,6 +37,19 @@ _WRITE_PARAMETERS: Final = [_parameter(name) for name in ("dryRun", "fieldManage
 """Their presence tells kubectl that the server validates fields itself, and can do dry runs."""
 
 
+OPENAPI_V2_TYPE: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
+def openapi_v2(version: str) -> bytes:
+    """Return an OpenAPI v2 document, in the protobuf that Go clients want, that describes nothing.
+
+    kubectl asks for it when it meets a kind that the v3 documents do not have, and needs to be told so.
+    """
+    title, number = b"Kubernetes", version.encode()
+    info = b"\x0a" + bytes([len(title)]) + title + b"\x12" + bytes([len(number)]) + number
+    return b"\x0a\x032.0" + b"\x12" + bytes([len(info)]) + info
+
+
 class OpenApi:
     """The OpenAPI documents of one cluster.
 

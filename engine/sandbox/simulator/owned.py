@@ -50,9 +50,16 @@ class Owned:
         before = controller_of(change.previous.object) if change.previous else None
         after = controller_of(change.current.object) if change.type != "DELETED" else None
         if before is not None and (after is None or after["uid"] != before["uid"]):
-            self._by_owner.get((before["uid"], key), {}).pop(change.current.key, None)
+            self._drop((before["uid"], key), change.current.key)
         if after is not None:
             self._by_owner.setdefault((after["uid"], key), {})[change.current.key] = change.current
+
+    def _drop(self, owner: tuple[str, TypeKey], name: str) -> None:
+        objects = self._by_owner.get(owner)
+        if objects is not None:
+            objects.pop(name, None)
+            if not objects:
+                del self._by_owner[owner]
 
     def restart(self, types: Iterable[TypeKey]) -> None:
         """Start from what is stored."""
@@ -98,16 +105,28 @@ class Owned:
             if error.code != 404:
                 raise
 
-    def change(self, key: TypeKey, obj: Json, patch: Json) -> None:
+    def change(self, key: TypeKey, obj: Json, patch: Json, options: WriteOptions = WRITE) -> None:
         """Patch an object."""
         metadata = obj["metadata"]
-        self.api.patch(self.api.rtype(*key), metadata.get("namespace", ""), metadata["name"], patch, WRITE)
+        self.api.patch(self.api.rtype(*key), metadata.get("namespace", ""), metadata["name"], patch, options)
 
     def write_status(self, live: Revision, status: Json) -> None:
         """Write a status if it is another one than before."""
         if status != (live.object.get("status") or {}):
             changed = {**live.object, "status": status}
             self.api.replace(live.rtype, live.namespace, live.name, changed, STATUS_WRITE)
+
+
+class WorkloadController:
+    """What the controllers of workloads have in common.
+
+    Args:
+        owned: who controls what.
+
+    """
+
+    def __init__(self, owned: Owned) -> None:
+        self._owned = owned
 
 
 def controller_of(obj: Json) -> Json | None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from engine.sandbox.simulator.crds import resource_types
-from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
+from engine.sandbox.simulator.resource_types import TypeKey
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Change, Revision, Store, StoreSnapshot
 from engine.sandbox.simulator.strategies import CRD
@@ -59,17 +59,18 @@ class Journal:
                     objects[key] = version, obj
                 else:
                     objects.pop(key, None)
-        types = {one.key: one for one in state.types} | _custom_types(found.get(CRD, {}))
-        state.store.restore(
-            StoreSnapshot(
-                rv,
-                {
-                    key: {name: Revision(types[key], name, version, obj) for name, (version, obj) in objects.items()}
-                    for key, objects in found.items()
-                    if key in types
-                },
-            )
-        )
+        definitions = (definition for _, definition in found.get(CRD, {}).values())
+        custom = [one for definition in definitions for one in resource_types(definition)]
+        types = {(one.key, one.group_version): one for one in (*state.types, *custom)}
+        revisions = {
+            key: {
+                name: Revision(types[key, obj["apiVersion"]], name, version, obj)
+                for name, (version, obj) in objects.items()
+                if (key, obj["apiVersion"]) in types
+            }
+            for key, objects in found.items()
+        }
+        state.store.restore(StoreSnapshot(rv, {key: objects for key, objects in revisions.items() if objects}))
 
     def follow(self, store: Store) -> None:
         """Write down what a store holds, and from now on each of its writes."""
@@ -121,9 +122,3 @@ def _lines(path: Path) -> Iterator[list[Any]]:
 
 def _opened(path: Path, flags: int) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | flags, 0o600)
-
-
-def _custom_types(definitions: dict[str, tuple[int, Any]]) -> dict[TypeKey, ResourceType]:
-    """Return the storage version of each type that the stored definitions define."""
-    versions = [one for _, definition in definitions.values() for one in resource_types(definition)]
-    return {one.key: one for one in versions if one.version == one.storage_version}

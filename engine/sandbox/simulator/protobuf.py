@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -29,6 +29,11 @@ _EXTRA_KINDS: Final = {
     ("policy/v1", "Eviction"): "api.policy.v1.Eviction",
 }
 """Bodies of subresources and deletes, which are no served types."""
+_NUMBERS: Final = {"int", "bool"}
+"""Kinds that are numbers on the wire; all others are bytes."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""Of the years 1 to 9999."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 Json = dict[str, Any]
@@ -36,6 +41,10 @@ Json = dict[str, Any]
 
 class UnknownMessage(ValueError):
     """Raised when a body is of a kind whose fields are not known, or is not protobuf at all."""
+
+
+class _Malformed(Exception):
+    """Raised when bytes are not what their message says."""
 
 
 def decode(body: bytes) -> Json:
@@ -53,7 +62,7 @@ def decode(body: bytes) -> Json:
         if name is None or name not in messages():
             raise UnknownMessage(f'no kind "{kind}" is registered for version "{api_version}"')
         return {"kind": kind, "apiVersion": api_version, **_message(name, raw)}
-    except (IndexError, struct.error, UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (_Malformed, IndexError, struct.error, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise UnknownMessage(f"proto: {error}") from error
 
 
@@ -71,10 +80,10 @@ def _envelope(data: bytes) -> tuple[str, str, bytes]:
     api_version, kind, raw = "", "", b""
     for number, value in _fields(data):
         if number == 1:
-            meta = {inner: text.decode() for inner, text in _fields(value)}
-            api_version, kind = meta.get(1, ""), meta.get(2, "")
+            version_text, kind_text = _scalars(value, b"", b"")
+            api_version, kind = version_text.decode(), kind_text.decode()
         elif number == 2:
-            raw = value
+            raw = _bytes(value)
     return api_version, kind, raw
 
 
@@ -92,14 +101,14 @@ def _put(found: Json, field: Field, raw: Any) -> None:
     """Add one field's value to the object that it belongs to."""
     name, kind, flags = field
     if not name:  # its fields belong to the message around it
-        found.update(_value(kind, raw))
+        found.update(_message(kind, _bytes(raw)))
         return
     if "{" in flags:
         key, value = _entry(kind, raw, in_list="[" in flags)
         found.setdefault(name, {})[key] = value
     elif "[" in flags:
         items = found.setdefault(name, [])
-        items += _packed(raw) if kind == "int" and isinstance(raw, bytes) else [_value(kind, raw)]
+        items.extend(_packed(raw) if kind == "int" and isinstance(raw, bytes) else [_value(kind, raw)])
     else:
         value = _value(kind, raw)
         if value is None or ("?" in flags and "*" not in flags and value in ("", 0, False, "0", [])):
@@ -109,20 +118,34 @@ def _put(found: Json, field: Field, raw: Any) -> None:
 
 def _entry(kind: str, raw: bytes, *, in_list: bool) -> tuple[str, Any]:
     """Return key and value of one entry of a map; a list as value comes as a message with its items."""
-    key, value = "", b"" if kind not in {"int", "bool"} else 0
-    for number, inner in _fields(raw):
-        if number == 1:
-            key = inner.decode()
-        else:
-            value = inner
+    key, value = _scalars(raw, b"", 0 if kind in _NUMBERS else b"")
     if in_list:
-        return key, [_value(kind, item) for _, item in _fields(value)]  # type: ignore[arg-type]
-    return key, _value(kind, value)
+        return key.decode(), [_value(kind, item) for _, item in _fields(value)]
+    return key.decode(), _value(kind, value)
 
 
 def _value(kind: str, raw: Any) -> Any:
+    if isinstance(raw, int) is not (kind in _NUMBERS):
+        raise _Malformed("wrong wireType")
     special = _SPECIAL.get(kind)
     return special(raw) if special else _message(kind, raw)
+
+
+def _scalars(raw: Any, *defaults: Any) -> list[Any]:
+    """Return the fields of a small message, numbered from one, each of the type of its default."""
+    found = list(defaults)
+    for number, value in _fields(_bytes(raw)):
+        if number <= len(defaults):
+            if type(value) is not type(defaults[number - 1]):
+                raise _Malformed("wrong wireType")
+            found[number - 1] = value
+    return found
+
+
+def _bytes(raw: Any) -> bytes:
+    if not isinstance(raw, bytes):
+        raise _Malformed("wrong wireType")
+    return raw
 
 
 def _packed(raw: bytes) -> list[int]:
@@ -146,14 +169,14 @@ def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
             length, position = _varint(data, position)
             value = data[position : position + length]
             if len(value) != length:
-                raise IndexError("unexpected EOF")
+                raise _Malformed("unexpected EOF")
             position += length
         elif wire == _FIXED64:
             value, position = data[position : position + 8], position + 8
         elif wire == _FIXED32:
             value, position = data[position : position + 4], position + 4
         else:
-            raise IndexError(f"illegal wire type {wire}")
+            raise _Malformed(f"illegal wire type {wire}")
         yield number, value
 
 
@@ -167,7 +190,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
             return value, position
         shift += 7
         if shift > 63:
-            raise IndexError("integer overflow")
+            raise _Malformed("integer overflow")
 
 
 def _signed(value: int) -> int:
@@ -175,11 +198,13 @@ def _signed(value: int) -> int:
 
 
 def _time(raw: bytes, *, micro: bool = False) -> str | None:
-    parts = dict(_fields(raw))
-    seconds, nanos = _signed(parts.get(1, 0)), parts.get(2, 0)
-    if (not seconds and not nanos) or not raw:
+    seconds, nanos = _scalars(raw, 0, 0)
+    seconds = _signed(seconds)
+    if not raw or not (seconds or nanos):
         return None  # Go's zero time, which is null in JSON
-    moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+        raise _Malformed(f"time {seconds} is out of range")
+    moment = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{moment}.{nanos // 1000:06d}Z" if micro else f"{moment}Z"
 
 
@@ -188,23 +213,23 @@ def _micro_time(raw: bytes) -> str | None:
 
 
 def _int_or_string(raw: bytes) -> int | str:
-    parts = dict(_fields(raw))
-    return parts.get(3, b"").decode() if parts.get(1) else _signed(parts.get(2, 0))
+    is_text, number, text = _scalars(raw, 0, 0, b"")
+    return str(text.decode()) if is_text else _signed(number)
 
 
 def _json(raw: bytes) -> Any:
-    text = dict(_fields(raw)).get(1, b"")
+    (text,) = _scalars(raw, b"")
     return msgspec.json.decode(text) if text else None
 
 
 def _quantity(raw: bytes) -> str:
-    text = dict(_fields(raw)).get(1, b"").decode()
-    return text or "0"
+    (text,) = _scalars(raw, b"")
+    return text.decode() or "0"
 
 
 def _duration(raw: bytes) -> str:
-    nanos = _signed(dict(_fields(raw)).get(1, 0))
-    return f"{nanos / 1e9:g}s"
+    (nanos,) = _scalars(raw, 0)
+    return f"{_signed(nanos) / 1e9:g}s"
 
 
 _SPECIAL: Final[dict[str, Any]] = {

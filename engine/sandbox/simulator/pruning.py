@@ -23,21 +23,24 @@ _SMALLEST_INT64, _LARGEST_INT64 = -(2**63), 2**63 - 1
 _FREE = Schema({"x-kubernetes-preserve-unknown-fields": True})
 
 
-def pruned(schema: Schema, body: Json, known: Json | None = None) -> tuple[Json, list[str]]:
+def pruned(
+    schema: Schema, body: Json, known: Json | None = None, *, keep_nulls: bool = False
+) -> tuple[Json, list[str]]:
     """Return the object less what its schema does not know, and the paths of that.
 
     Args:
         schema: of the type.
         body: what was sent.
         known: the object before; None: there is none.
+        keep_nulls: keep nulls where there should be none, for validation to find: an apply's are not dropped.
 
     Raises:
         WrongType: when the metadata of the object or of an embedded one cannot be decoded.
 
     """
-    unknown: list[str] = []
-    result: Json = _pruned(schema, body, known, "", unknown)
-    unknown.sort()
+    notes = _Notes(keep_nulls)
+    result: Json = _pruned(schema, body, known, "", notes)
+    unknown = sorted(notes.unknown)
     if "metadata" in body:
         metadata, before = body["metadata"], (known or {}).get("metadata")
         strange: list[str] = []
@@ -59,16 +62,26 @@ def _metadata(schema: Schema, value: Any, known: Any, path: str, unknown: list[s
     return result
 
 
-def _pruned(schema: Schema, value: Any, known: Any, path: str, unknown: list[str]) -> Any:
+class _Notes:
+    """What a walk is to do, and what it finds out beside the result."""
+
+    __slots__ = ("keep_nulls", "unknown")
+
+    def __init__(self, keep_nulls: bool) -> None:
+        self.keep_nulls = keep_nulls
+        self.unknown: list[str] = []
+
+
+def _pruned(schema: Schema, value: Any, known: Any, path: str, notes: _Notes) -> Any:
     if value is known:
         return value
     if isinstance(value, dict):
-        return _pruned_map(schema, value, known if isinstance(known, dict) else {}, path, unknown)
+        return _pruned_map(schema, value, known if isinstance(known, dict) else {}, path, notes)
     if isinstance(value, list):
         items = schema.items or (_FREE if schema.preserve_unknown else _NOTHING)
         before = known if isinstance(known, list) and len(known) == len(value) else [None] * len(value)
         result = [
-            _pruned(items, item, old, f"{path}[{index}]", unknown)
+            _pruned(items, item, old, f"{path}[{index}]", notes)
             for index, (item, old) in enumerate(zip(value, before, strict=True))
         ]
         return known if result and before is known and all(map(is_, result, before)) else result
@@ -89,25 +102,25 @@ _NOTHING = Schema({"type": "object"})
 """What has no schema: its fields are all unknown."""
 
 
-def _pruned_map(schema: Schema, value: Json, known: Json, path: str, unknown: list[str]) -> Json:
+def _pruned_map(schema: Schema, value: Json, known: Json, path: str, notes: _Notes) -> Json:
     result = {}
     for key, item in value.items():
         old = known.get(key)
         below = f"{path}.{key}" if path else key
         if schema.embedded and key in _META:
-            result[key] = _embedded(schema, key, item, old, below, unknown) if path else item
+            result[key] = _embedded(schema, key, item, old, below, notes.unknown) if path else item
             continue
         field = schema.fields.get(key) or schema.element
         if field is None or (field is DEDUCED and not _keeps_all(schema)):
             if schema.preserve_unknown:
                 field = _FREE
             else:
-                unknown.append(below)
+                notes.unknown.append(below)
                 continue
         if field in (DEDUCED, UNTYPED, _FREE):
             result[key] = _kept(item, old)
-        elif not (item is None and not field.nullable and field.default is None):
-            result[key] = _pruned(field, item, old, below, unknown)
+        elif notes.keep_nulls or not (item is None and not field.nullable and field.default is None):
+            result[key] = _pruned(field, item, old, below, notes)
     same = len(result) == len(known) and all(item is known.get(key, _FREE) for key, item in result.items())
     return known if same and known else result
 

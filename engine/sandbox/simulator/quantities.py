@@ -1,7 +1,7 @@
 """Kubernetes quantities such as `500m`, `1.5Gi` or `1e3`: parsed, compared, and written in canonical form.
 
-The rules are those of `k8s.io/apimachinery/pkg/api/resource`: the suffix family is kept, the number becomes an integer without
-trailing zeros that the next suffix could take, and what is smaller than a nano is rounded up.
+The rules are those of `k8s.io/apimachinery/pkg/api/resource`: the suffix family is kept, the number becomes an integer
+without trailing zeros that the next suffix could take, and what is smaller than a nano is rounded up.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Quantity:
 
     def _binary(self) -> str:
         if abs(self.value) < 1024 or self.value != self.value.to_integral_value():
-            return Quantity(self.value, "DecimalSI")._decimal()
+            return str(Quantity(self.value, "DecimalSI"))
         number, exponent = int(self.value), 0
         while number % 1024 == 0 and exponent < 60:
             number, exponent = number // 1024, exponent + 10

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from engine.sandbox.simulator import errors
+from engine.sandbox.simulator.bodies import go_type
 from engine.sandbox.simulator.errors import Cause
 from engine.sandbox.simulator.go_text import quoted
 from engine.sandbox.simulator.options import (
@@ -183,8 +184,10 @@ def delete_options_of_body(body: Any, *, user: User) -> DeleteOptions:
     }
     for name, (python, go) in fields.items():
         if body.get(name) is not None and not isinstance(body[name], python):
-            text = f"json: cannot unmarshal into Go struct field DeleteOptions.{name} of type {go}"
-            raise errors.bad_request(f'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: {text}')
+            what = go_type(body[name])
+            raise errors.bad_request(
+                f"json: cannot unmarshal {what} into Go struct field DeleteOptions.{name} of type {go}"
+            )
     return _delete_options(
         policy=body.get("propagationPolicy"),
         orphan=body.get("orphanDependents"),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
+from engine.sandbox.simulator.bodies import Undecodable, decode_json
 from engine.sandbox.simulator.errors import ApiError, Cause, bad_request, expired, invalid, not_found
 from engine.sandbox.simulator.go_text import quoted
 from engine.sandbox.simulator.options import ListAnswer, ListOptions, WatchOptions
@@ -143,8 +144,8 @@ class Reads:
         """Return what a stream that has begun has to say instead of events."""
         if send_initial:
             return None if rv <= self._store.rv else self._too_large(rv)
-        if 0 < rv < collection.floor:
-            return expired(f"too old resource version: {rv} ({collection.floor})")
+        if 0 < rv < collection.watch_floor:
+            return expired(f"too old resource version: {rv} ({collection.watch_floor})")
         return None
 
     def _moment(self, options: ListOptions) -> tuple[int, str, bool]:
@@ -309,8 +310,9 @@ def _token_fields(token: str) -> dict[str, Any]:
         wrong = len(token) - 1
     try:
         data = urlsafe_b64decode(token + "=" * (-len(token) % 4)) if wrong is None else b""
-        fields = json.loads(data or "{}")
-    except (Base64Error, ValueError) as error:
+        # Go speaks of bytes that are no UTF-8 as of characters of Latin-1.
+        fields = decode_json((data or b"{}").decode("latin-1").encode(), find_duplicates=False).value
+    except (Base64Error, Undecodable) as error:
         raise _bad_token(f": {error}") from error
     if wrong is not None:
         raise _bad_token(f": illegal base64 data at input byte {wrong}")

@@ -17,7 +17,7 @@ from engine.sandbox.simulator.negotiation import Target, Wanted
 from engine.sandbox.simulator.options import Answer, ListAnswer
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.store import Json, Revision
-from engine.sandbox.simulator.tables import INCLUDES, table
+from engine.sandbox.simulator.tables import INCLUDES, metadata_only, table
 
 _encode = msgspec.json.Encoder().encode
 _NO_LIST: Final = "the requested object is not a list"
@@ -40,7 +40,7 @@ def object_bytes(rtype: ResourceType, answer: Answer, form: Wanted, *, include: 
     if form.target is Target.OBJECT or answer.object.get("kind") == "Status":
         return answer.encoded()
     if form.target is Target.METADATA:
-        return _encode(_metadata_of(answer.object, form.version))
+        return _encode(metadata_only(answer.object, form.version))
     if form.target is Target.METADATA_LIST:
         raise _not_acceptable(f"PartialObjectMetadataList, but {_NO_LIST} ({_go_name(rtype, answer.object['kind'])})")
     metadata = {"resourceVersion": answer.object["metadata"].get("resourceVersion", "")}
@@ -50,8 +50,8 @@ def object_bytes(rtype: ResourceType, answer: Answer, form: Wanted, *, include: 
 def list_bytes(rtype: ResourceType, answer: ListAnswer, form: Wanted, *, include: str, now: float) -> bytes:
     """Return the body of an answer that is a list; arguments and errors as for `object_bytes`."""
     metadata: Json = {"resourceVersion": answer.resource_version}
-    if answer.continue_token:
-        metadata["continue"] = answer.continue_token
+    if answer.continue_token or (rtype.custom and form.target is Target.OBJECT):
+        metadata["continue"] = answer.continue_token  # of custom resources it is said to be empty, too
     if answer.remaining is not None:
         metadata["remainingItemCount"] = answer.remaining
     if form.target is Target.OBJECT:
@@ -63,7 +63,7 @@ def list_bytes(rtype: ResourceType, answer: ListAnswer, form: Wanted, *, include
     objects = [one.object for one in answer.items]
     if form.target is Target.TABLE:
         return _encode(_table(rtype, objects, metadata, form, include, now))
-    items = [_metadata_of(one, form.version) for one in objects]
+    items = [metadata_only(one, form.version) for one in objects] or None
     document = {"kind": form.target.value, "apiVersion": form.version, "metadata": metadata, "items": items}
     return _encode(document)
 
@@ -88,7 +88,7 @@ def watched_object(
     if form.target is Target.METADATA_LIST:
         return None
     if form.target is Target.METADATA:
-        return _metadata_of(obj, form.version)
+        return metadata_only(obj, form.version)
     metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
     made = _table(rtype, [obj], metadata, form, include, now)
     return made if columns else {**made, "columnDefinitions": None}
@@ -105,10 +105,6 @@ def _items(rtype: ResourceType, items: Sequence[Revision]) -> list[bytes]:
 
 def _anonymous(obj: Json) -> bytes:
     return _encode({key: value for key, value in obj.items() if key not in {"kind", "apiVersion"}})
-
-
-def _metadata_of(obj: Json, version: str) -> Json:
-    return {"kind": Target.METADATA.value, "apiVersion": version, "metadata": obj["metadata"]}
 
 
 def _table(

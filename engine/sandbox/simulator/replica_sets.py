@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from engine.sandbox.simulator.owned import Owned, is_active, is_ready, without_zeros
+from engine.sandbox.simulator.owned import WorkloadController, is_active, is_ready, without_zeros
 from engine.sandbox.simulator.strategies import PODS
 
 KEY = ("apps", "replicasets")
 
 
-class ReplicaSets:
-    """Reconciles the ReplicaSets of one cluster.
-
-    Args:
-        owned: who controls what.
-
-    """
-
-    def __init__(self, owned: Owned) -> None:
-        self._owned = owned
+class ReplicaSets(WorkloadController):
+    """Reconciles the ReplicaSets of one cluster."""
 
     def reconcile(self, key: str) -> None:
         """Make or delete pods, and count them."""
@@ -31,8 +23,8 @@ class ReplicaSets:
             self._owned.create_pod(live, spec["template"])
         if len(pods) > wanted:
             # Those that are not ready go first, then the youngest
-            spare = sorted(pods[::-1], key=is_ready)[: len(pods) - wanted]
-            for one in spare:
+            youngest_first = pods[::-1]
+            for one in sorted(youngest_first, key=is_ready)[: len(pods) - wanted]:
                 self._owned.delete(PODS, one)
         pods = [one for one in self._owned.of(live, PODS) if is_active(one)]
         ready = sum(map(is_ready, pods))

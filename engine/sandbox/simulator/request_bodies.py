@@ -5,6 +5,7 @@ In: an `Exchange`. Out: objects, patches and DeleteOptions. What an object must 
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from engine.sandbox.simulator import bodies, errors, protobuf
@@ -14,6 +15,7 @@ from engine.sandbox.simulator.negotiation import (
     APPLY_PATCH,
     JSON,
     JSON_PATCH,
+    MERGE_PATCH,
     PROTOBUF,
     STRATEGIC_MERGE_PATCH,
     YAML,
@@ -93,7 +95,13 @@ def decode_patch(patch_type: str, data: bytes) -> Body:
         body = decode_json(data, find_duplicates=True)
     except Undecodable as why:
         raise errors.bad_request(f"{prefix}{why}") from why
-    expected, go_name = (list, "jsonpatch.Patch") if patch_type == JSON_PATCH else (dict, "map[string]interface {}")
+    if body.value is None and patch_type == JSON_PATCH:
+        return Body([])  # for Go, null is a list of nothing
+    if body.value is None and patch_type == MERGE_PATCH:
+        raise errors.bad_request("Invalid JSON Patch")
+    expected, go_name = (
+        (list, "[]handlers.jsonPatchOp") if patch_type == JSON_PATCH else (dict, "map[string]interface {}")
+    )
     if not isinstance(body.value, expected):
         what = bodies.go_type(body.value)
         raise errors.bad_request(f"{prefix}json: cannot unmarshal {what} into Go value of type {go_name}")
@@ -110,7 +118,10 @@ def _decode_configuration(data: bytes) -> Body:
         return Body({})
     if not isinstance(body.value, dict):
         what = bodies.go_type(body.value)
-        text = f"error decoding YAML: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"
+        text = (
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: "
+            f"json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"
+        )
         raise errors.bad_request(text)
     return body
 
@@ -120,5 +131,18 @@ def _decode_either(data: bytes) -> Body:
         try:
             return decode_json(data, find_duplicates=True)
         except Undecodable:
-            pass  # braces may also be YAML
+            pass  # braces may also be YAML, of which the first document counts
+        first = _first_document(data)
+        if first:
+            return decode_json(first, find_duplicates=True)
     return decode_yaml(data)
+
+
+def _first_document(data: bytes) -> bytes:
+    """Return the first of several JSON objects; empty: there is not one and then another."""
+    text = data.decode(errors="replace")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return b""
+    return text[:end].encode() if text[end:].lstrip().startswith("{") else b""

@@ -1,7 +1,7 @@
 """The types that a cluster serves: their names, verbs and subresources, and where to find their schemas.
 
-In: built-in types from `builtin.load()`, custom ones from `crds`. Out: look-ups for requests and discovery. A registry belongs
-to one cluster; types are immutable, and the built-in ones are shared by all clusters of the process.
+In: built-in types from `builtin.load()`, custom ones from `crds`. Out: look-ups for requests and discovery. A registry
+belongs to one cluster; types are immutable, and the built-in ones are shared by all clusters of the process.
 """
 
 from __future__ import annotations

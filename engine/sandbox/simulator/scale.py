@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.sandbox.simulator import patches
+from engine.sandbox.simulator import fields, patches
 from engine.sandbox.simulator.builtin import definition
 from engine.sandbox.simulator.decoding import Mismatch, decode
 from engine.sandbox.simulator.decoding_problems import explained
-from engine.sandbox.simulator.errors import bad_request, internal_error, invalid, unknown_path
+from engine.sandbox.simulator.errors import ApiError, bad_request, internal_error, invalid, unknown_path
 from engine.sandbox.simulator.field_errors import invalid as invalid_value
 from engine.sandbox.simulator.go_text import json_text, printed, quoted
+from engine.sandbox.simulator.managed_fields import described
 from engine.sandbox.simulator.objects import unpatchable
 from engine.sandbox.simulator.resource_types import ResourceType, ScalePaths
 from engine.sandbox.simulator.selectors import LabelSelector, Requirement, label_selector
@@ -35,8 +36,13 @@ class _Kind:
     kind = "Scale"
 
 
-def scale_of(rtype: ResourceType, obj: Json) -> Json:
+def scale_of(rtype: ResourceType, obj: Json, *, patched: bool = False) -> Json:
     """Return the Scale of an object.
+
+    Args:
+        rtype: of the object.
+        obj: the object.
+        patched: a patch may say the number that a custom resource does not say yet.
 
     Raises:
         ApiError: 404 when the type does not scale; 500 when a custom resource does not say its replicas.
@@ -45,7 +51,7 @@ def scale_of(rtype: ResourceType, obj: Json) -> Json:
     paths = _paths(rtype)
     wanted = _at(obj, paths.spec_replicas)
     if wanted is None:
-        if rtype.custom:
+        if rtype.custom and not patched:
             raise internal_error(f'the spec replicas field "{paths.spec_replicas}" does not exist')
         wanted = 0
     metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
@@ -69,6 +75,13 @@ def with_scale(rtype: ResourceType, obj: Json, scale: Json) -> Json:
     return {**result, "metadata": {**result["metadata"], "resourceVersion": version}}
 
 
+def as_scale_shows(rtype: ResourceType, obj: Json) -> Json:
+    """Return an object as its Scale shows it: where the number is 0, a Scale has none, and so nobody owns it."""
+    paths = _paths(rtype)
+    keys = _keys(paths.spec_replicas)
+    return obj if _at(obj, paths.spec_replicas) else _without(obj, keys)
+
+
 def sent_scale(body: Json, name: str) -> Json:
     """Return the Scale that a replace sends.
 
@@ -86,7 +99,23 @@ def sent_scale(body: Json, name: str) -> Json:
     except ValueError as error:
         raise bad_request(f"{prefix}{error}") from error
     check_name(scale, name)
-    return _checked(scale)
+    return scale
+
+
+def replicas_path(rtype: ResourceType) -> fields.Path:
+    """Return where an object says its number, as an element of field sets."""
+    return tuple(f"f:{key}" for key in _keys(_paths(rtype).spec_replicas))
+
+
+def number(rtype: ResourceType, obj: Json) -> Any:
+    """Return the number that an object says; None: none."""
+    return _at(obj, _paths(rtype).spec_replicas)
+
+
+def unconvertible(what: str, metadata: Json) -> ApiError:
+    """Return the 500 for applies of a custom resource's Scale with which the real server cannot cope."""
+    why = "request to convert CR to an invalid group/version: autoscaling/v1"
+    return ApiError(500, "", f"{what} ({described(API_VERSION, 'Scale', metadata)}) to proper version: {why}")
 
 
 def patched_scale(rtype: ResourceType, obj: Json, patch: Any, patch_type: str, name: str) -> Json:
@@ -96,14 +125,14 @@ def patched_scale(rtype: ResourceType, obj: Json, patch: Any, patch_type: str, n
         ApiError: what the patch raises; 422 when the result is no Scale.
 
     """
-    result = patches.patched(rtype, patch_type, scale_of(rtype, obj), patch)
+    result = patches.patched(rtype, patch_type, scale_of(rtype, obj, patched=True), patch)
     shown = printed(patch) if patch_type == patches.STRATEGIC_MERGE_PATCH else json_text(result)
     try:
         scale = _decoded(result)
     except ValueError as error:
         raise unpatchable(shown, str(error)) from error
     check_name(scale, name)
-    return _checked(scale)
+    return scale
 
 
 def _decoded(body: Any) -> Json:
@@ -115,7 +144,15 @@ def _decoded(body: Any) -> Json:
     return scale
 
 
-def _checked(scale: Json) -> Json:
+def checked(rtype: ResourceType, scale: Json) -> Json:
+    """Return a Scale whose number can be; of custom resources the schema says what that is.
+
+    Raises:
+        ApiError: 422.
+
+    """
+    if rtype.custom:
+        return scale
     replicas = (scale.get("spec") or {}).get("replicas", 0)
     if replicas < 0:
         cause = invalid_value("spec.replicas", replicas, "must be greater than or equal to 0")
@@ -148,6 +185,13 @@ def _at(obj: Json, path: str) -> Any:
     for key in _keys(path):
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def _without(obj: Json, keys: Sequence[str]) -> Json:
+    below = obj.get(keys[0])
+    if len(keys) > 1 and isinstance(below, dict):
+        return {**obj, keys[0]: _without(below, keys[1:])}
+    return {name: value for name, value in obj.items() if name != keys[0]}
 
 
 def _with(obj: Json, keys: Sequence[str], value: Any) -> Json:

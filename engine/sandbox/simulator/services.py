@@ -1,15 +1,14 @@
 """What a Service gets from its cluster: IP families, addresses, and ports of the nodes; and what goes when its type changes.
 
-In: the Service as a request wants it, the stored one, and what other Services have. Out: the Service with what it was allocated,
-or the server's refusal. The rules are those of `pkg/registry/core/service/storage` for a cluster with IPv4 alone. Nothing is
-kept here: what is in use is what stored Services say.
+In: the Service as a request wants it, the stored one, and what other Services have. Out: the Service with what it was
+allocated, or the server's refusal. The rules are those of `pkg/registry/core/service/storage` for a cluster with IPv4
+alone. Nothing is kept here: what is in use is what stored Services say.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Any
 
 from engine.sandbox.simulator import field_errors
 from engine.sandbox.simulator.errors import Cause, internal_error, invalid
@@ -30,6 +29,11 @@ _FAMILIES = (_IPV4, _IPV6)
 _POLICIES = (_PREFER_DUAL, _DUAL, _SINGLE)
 _FEW_TRIES = 64
 """Random picks before the free ones are listed: a picked address is taken in one case of two when half are."""
+
+
+_NAMELESS = 'IPAddress.networking.k8s.io "{}" is invalid: spec.parentRef.name: Required value'
+_OUT_OF_RANGE = "the provided network does not match the current range"
+_OUT_OF_RANGE_IN_DRY_RUN = f"the provided IP ({{}}) is not in the valid range. The range of valid IPs is {ADDRESSES}"
 
 
 class _Kind:
@@ -60,7 +64,7 @@ class ServiceAllocator:
             spec["clusterIPs"] = [spec["clusterIP"]]
         self._set_families(service, spec, None)
         self._allocate_addresses(service, spec, dry_run=dry_run)
-        self._allocate_ports(service, spec, {})
+        self._allocate_ports(service, spec, None)
         if _needs_health_port(spec) and not spec.get("healthCheckNodePort"):
             spec["healthCheckNodePort"] = self._free_port(spec)
         _drop_internal_policy(spec)
@@ -103,9 +107,8 @@ class ServiceAllocator:
             _reduce(spec, before)
         _refuse(service, _policy_causes(spec))
         families = list(spec.get("ipFamilies") or ())
-        for address in (spec.get("clusterIPs") or ())[len(families) :]:
-            if address != _HEADLESS:
-                families.append(_IPV6 if ":" in address else _IPV4)
+        others = (spec.get("clusterIPs") or ())[len(families) :]
+        families.extend(_IPV6 if ":" in address else _IPV4 for address in others if address != _HEADLESS)
         if not selectorless:
             causes = []
             if spec["ipFamilyPolicy"] == _DUAL:
@@ -128,17 +131,26 @@ class ServiceAllocator:
         addresses = list(spec.get("clusterIPs") or ())
         if _is_external_name(spec) or addresses[:1] == [_HEADLESS]:
             return
+        # An address is held by an object that names the Service; a dry run makes none.
+        nameless = not service["metadata"].get("name") and not dry_run
         if addresses:
             wanted = addresses[0]
+            why = ""
             if ipaddress.ip_address(wanted) not in ADDRESSES:
-                why = f"failed to allocate IP {wanted}: the provided network does not match the current range"
-                _refuse(service, [field_errors.invalid("spec.clusterIPs", addresses, why)])
-            if wanted in self._addresses():
-                why = f"failed to allocate IP {wanted}: provided IP is already allocated"
-                _refuse(service, [field_errors.invalid("spec.clusterIPs", addresses, why)])
+                why = _OUT_OF_RANGE_IN_DRY_RUN.format(wanted) if dry_run else _OUT_OF_RANGE
+            elif wanted in self._addresses():
+                why = "provided IP is already allocated"
+            elif nameless:
+                why = _NAMELESS.format(wanted)
+            if why:
+                text = f"failed to allocate IP {wanted}: {why}"
+                _refuse(service, [field_errors.invalid("spec.clusterIPs", addresses, text)])
         else:
             # A dry run is not worth the search, for the real server either.
             addresses = [str(ADDRESSES[0]) if dry_run else self._free_address(service)]
+            if nameless:
+                text = f"failed to allocate IP: {_NAMELESS.format(addresses[0])}"
+                _refuse(service, [field_errors.invalid("spec.clusterIPs", [""], text)])
         spec["clusterIPs"], spec["clusterIP"] = addresses, addresses[0]
 
     def _free_address(self, service: Json) -> str:
@@ -161,14 +173,18 @@ class ServiceAllocator:
 
     # Ports
 
-    def _allocate_ports(self, service: Json, spec: Json, held: set[int] | dict[int, int]) -> None:
+    def _allocate_ports(self, service: Json, spec: Json, held: set[int] | None) -> None:
+        """Give numbers to ports that want one; `held`: those of the stored Service, None: it is new."""
         ports: Sequence[Json] = spec.get("ports") or ()
         if _is_external_name(spec) or not ports:
             return
-        by_port = {port["port"]: port["nodePort"] for port in ports if port.get("nodePort") and "port" in port}
-        taken = self._ports() - set(held)
+        # A new Service has one number for both protocols of a port, a changed one has not.
+        by_port = {
+            port["port"]: port["nodePort"] for port in ports if held is None and port.get("nodePort") and "port" in port
+        }
+        taken = self._ports() - (held or set())
         allocates = _has_node_ports(spec) and spec.get("allocateLoadBalancerNodePorts", True)
-        result = []
+        result: list[Json] = []
         for index, port in enumerate(ports):
             number = port.get("nodePort")
             if number and number in taken:
@@ -176,7 +192,7 @@ class ServiceAllocator:
                 _refuse(service, [field_errors.invalid(field, number, "provided port is already allocated")])
             if not number and allocates:
                 number = by_port.get(port.get("port", 0)) or self._free_port({**spec, "ports": [*ports, *result]})
-                if "port" in port and not held:
+                if "port" in port and held is None:
                     by_port[port["port"]] = number
             result.append({**port, "nodePort": number} if number else port)
         spec["ports"] = result
@@ -217,7 +233,11 @@ def address_causes(spec: Json, before: Json | None) -> list[Cause]:
             causes.append(field_errors.duplicate(field, family))
     if (policy := spec.get("ipFamilyPolicy")) is not None and policy not in _POLICIES:
         causes.append(field_errors.not_supported("spec.ipFamilyPolicy", policy, _POLICIES))
-    known = (before or {}).get("clusterIPs") or ()
+    return causes + _value_causes(addresses, (before or {}).get("clusterIPs") or ())
+
+
+def _value_causes(addresses: list[str], known: Sequence[str]) -> list[Cause]:
+    causes: list[Cause] = []
     for index, one in enumerate(addresses):
         if index == 0 and one == _HEADLESS:
             if len(addresses) > 1:

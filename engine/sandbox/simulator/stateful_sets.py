@@ -5,7 +5,7 @@ Volume claims are not made.
 
 from __future__ import annotations
 
-from engine.sandbox.simulator.owned import Owned, is_active, is_ready, template_hash, without_zeros
+from engine.sandbox.simulator.owned import WorkloadController, is_active, is_ready, template_hash, without_zeros
 from engine.sandbox.simulator.store import Json, Revision
 from engine.sandbox.simulator.strategies import PODS
 
@@ -14,16 +14,8 @@ HASH_LABEL = "controller-revision-hash"
 NAME_LABEL, INDEX_LABEL = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"
 
 
-class StatefulSets:
-    """Reconciles the StatefulSets of one cluster.
-
-    Args:
-        owned: who controls what.
-
-    """
-
-    def __init__(self, owned: Owned) -> None:
-        self._owned = owned
+class StatefulSets(WorkloadController):
+    """Reconciles the StatefulSets of one cluster."""
 
     def reconcile(self, key: str) -> None:
         """Take the next step, and count pods."""
@@ -52,9 +44,10 @@ class StatefulSets:
                 self._owned.delete(PODS, pods[name])
         if spare or (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
             return
-        old = [name for name in wanted if (pods[name]["metadata"].get("labels") or {}).get(HASH_LABEL) != revision]
-        if old and all(is_ready(pods[name]) and is_active(pods[name]) for name in wanted):
-            self._owned.delete(PODS, pods[old[-1]])
+        there = [pods[name] for name in wanted if name in pods]
+        old = [one for one in there if (one["metadata"].get("labels") or {}).get(HASH_LABEL) != revision]
+        if old and len(there) == len(wanted) and all(is_ready(one) and is_active(one) for one in there):
+            self._owned.delete(PODS, old[-1])
 
     def _write_status(self, live: Revision, revision: str) -> None:
         pods = [one for one in self._owned.of(live, PODS) if is_active(one)]

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from engine.sandbox.simulator import scale, write_rules
+from engine.sandbox.simulator import fields, scale, write_rules
 from engine.sandbox.simulator.admission import check_namespace
 from engine.sandbox.simulator.deletion import Deletion, ListSteps, Steps, with_condition
 from engine.sandbox.simulator.errors import ApiError, conflict, not_found, too_many_requests, unknown_path
 from engine.sandbox.simulator.go_text import quoted
+from engine.sandbox.simulator.managed_fields import decoded, encoded
 from engine.sandbox.simulator.options import Answer, DeleteOptions, ListOptions, WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.selectors import label_selector
@@ -102,17 +103,20 @@ class WriteSteps:
         wanted: Callable[[Json], Json],
     ) -> Steps:
         manager = self._rules.of(rtype).field_manager("scale")
+        replicas = scale.replicas_path(rtype)
 
         def transform(live: Revision, _: list[str]) -> Json:
             sent = wanted(live.object)
             uid = sent["metadata"].get("uid")
             if uid and uid != live.object["metadata"]["uid"]:
-                raise write_rules.uid_mismatch(rtype, live.object, uid)
-            obj = scale.with_scale(rtype, live.object, sent)
-            if rtype.custom:  # the real server attributes nothing here
-                return obj
-            managed = manager.updated(live.object, obj, manager=options.manager, now=self._state.now())
-            return write_rules.with_metadata(obj, managedFields=_timeless(managed))
+                dry_run = options.dry_run
+                raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=live.object, dry_run=dry_run)
+            obj = scale.with_scale(rtype, live.object, scale.checked(rtype, sent))
+            managed = _known_managers(live.object)
+            if _own(managed, replicas):  # what nobody owns stays so
+                before, after = scale.as_scale_shows(rtype, live.object), scale.as_scale_shows(rtype, obj)
+                managed = manager.updated(before, after, manager=options.manager, now=self._state.now())
+            return write_rules.with_metadata(obj, managedFields=_seen_by_scale(managed, replicas))
 
         answer = yield from self._writes.change(rtype, namespace, name, options, transform)
         return replace(answer, object=scale.scale_of(rtype, answer.object), revision=None)
@@ -122,15 +126,29 @@ class WriteSteps:
     ) -> Steps:
         wanted = scale.sent_scale({**config, "metadata": {"name": name, **(config.get("metadata") or {})}}, name)
         manager = self._rules.of(rtype).field_manager("scale")
+        replicas = scale.replicas_path(rtype)
 
         def transform(live: Revision, _: list[str]) -> Json:
+            if rtype.custom and not _own(_known_managers(live.object), replicas):
+                raise scale.unconvertible(
+                    "failed to create manager for existing fields: failed to convert live object", {}
+                )
             identity = {"apiVersion": rtype.group_version, "kind": rtype.kind, "metadata": {"name": name}}
             part = scale.with_scale(rtype, {**identity, "metadata": {"name": name, "resourceVersion": ""}}, wanted)
             part["metadata"] = {"name": name}
+            scale.checked(rtype, wanted)
             obj = manager.applied(
-                live.object, part, manager=options.manager, force=options.force, now=self._state.now()
+                scale.as_scale_shows(rtype, live.object),
+                part,
+                manager=options.manager,
+                force=options.force,
+                now=self._state.now(),
             )
-            return write_rules.with_metadata(obj, managedFields=_timeless(obj["metadata"].get("managedFields") or []))
+            if rtype.custom and scale.number(rtype, obj) != scale.number(rtype, live.object):
+                raise scale.unconvertible("failed to convert new object", config.get("metadata") or {})
+            managed = _seen_by_scale(obj["metadata"].get("managedFields") or [], replicas)
+            version = wanted["metadata"].get("resourceVersion") or live.object["metadata"]["resourceVersion"]
+            return write_rules.with_metadata(obj, managedFields=managed, resourceVersion=version)
 
         answer = yield from self._writes.change(rtype, namespace, name, options, transform)
         return replace(answer, object=scale.scale_of(rtype, answer.object), revision=None)
@@ -215,9 +233,30 @@ class _PodsBinding:
     resource = "pods/binding"
 
 
-def _timeless(managed: list[Json]) -> list[Json] | None:
-    """Return managedFields with no time in the entries of scale, as the real server makes them."""
-    return [
-        {name: value for name, value in one.items() if name != "time" or one.get("subresource") != "scale"}
-        for one in managed
-    ] or None
+def _seen_by_scale(managed: list[Json], replicas: fields.Path) -> list[Json] | None:
+    """Return managedFields as a write of a scale leaves them in the real server.
+
+    It keeps the owners of the replicas apart, without their times: what a manager owned of them by an update of the object
+    becomes an entry of its own, which the next write takes for the same manager's, and forgets.
+    """
+    path = fields.from_paths([replicas])
+    entries: list[Json] = []
+    for one in managed:
+        timeless = {name: value for name, value in one.items() if name != "time"}
+        if one.get("subresource") == "scale":
+            entries.append(timeless)
+        elif one["operation"] == "Update" and fields.has(one["fieldsV1"], replicas):
+            entries.append({**timeless, "fieldsV1": path})
+            if rest := fields.difference(one["fieldsV1"], path):
+                entries.append({**one, "fieldsV1": rest})
+        else:
+            entries.append(one)
+    return sorted(entries, key=lambda one: (one["operation"], one.get("time", ""))) or None
+
+
+def _known_managers(obj: Json) -> list[Json]:
+    return encoded(decoded(obj["metadata"].get("managedFields")))
+
+
+def _own(managed: list[Json], path: fields.Path) -> bool:
+    return any(fields.has(one["fieldsV1"], path) for one in managed)

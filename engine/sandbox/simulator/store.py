@@ -144,6 +144,12 @@ class Collection:
         self.objects: dict[str, Revision] = {}
         self.floor = rv
         """Changes after this version are all known; asking for earlier ones is answered 410."""
+        self.watch_floor = rv
+        """The same for watches; a new watch cache knows less than what is stored."""
+        self.watch_term = 0
+        """Rises with `end_watches`."""
+        self.watch_end = 0
+        """The position up to which watches of earlier terms still tell."""
         self.last_change = rv
         self.history: list[Change] = []
         self.trimmed = 0
@@ -219,7 +225,7 @@ class Collection:
         """Hold these objects instead, and forget the history."""
         self.objects = dict(objects)
         self._keys = sorted(objects)
-        self.last_change = self.floor = rv
+        self.last_change = self.floor = self.watch_floor = rv
         self.trimmed = self.end + 1  # every position handed out before is gone
         self.history = []
         self._past.clear()
@@ -227,7 +233,14 @@ class Collection:
     def compact(self, rv: int) -> None:
         """Answer 410 to whoever asks for changes up to a version; subscriptions under way go on."""
         self.floor = max(self.floor, rv)
+        self.watch_floor = max(self.watch_floor, rv)
         self._past.clear()
+
+    def end_watches(self, rv: int) -> None:
+        """End watches under way once they have told what was so far; new ones from before a version get 410."""
+        self.watch_floor = max(self.watch_floor, rv)
+        self.watch_term += 1
+        self.watch_end = self.end
 
     def _insert(self, key: str) -> None:
         if self._keys and key < self._keys[-1]:
@@ -242,6 +255,7 @@ class Collection:
 
     def _trim(self, count: int) -> None:
         self.floor = max(self.floor, self.history[count - 1].rv)
+        self.watch_floor = max(self.watch_floor, self.floor)
         self.trimmed += count
         del self.history[:count]
 
@@ -313,10 +327,15 @@ class Store:
             collection.compact(self.rv)
 
     def drop(self, key: TypeKey) -> None:
-        """Forget a type that is no longer served; whoever watches it is woken and finds it gone."""
-        collection = self._collections.pop(key, None)
+        """Forget a type that is no longer served, and end its watches."""
+        self.end_watches(key)
+        self._collections.pop(key, None)
+
+    def end_watches(self, key: TypeKey) -> None:
+        """End a type's watches, and have new ones begin no earlier than now, as a new watch cache does."""
+        collection = self._collections.get(key)
         if collection is not None:
-            collection.replace({}, self.rv)
+            collection.end_watches(self.rv)
             _wake(collection)
 
     def snapshot(self) -> StoreSnapshot:

@@ -19,8 +19,9 @@ CollectionPolicy = Literal["background", "unsupported"]
 CRD = ("apiextensions.k8s.io", "customresourcedefinitions")
 NAMESPACES = ("", "namespaces")
 PODS = ("", "pods")
+CLAIMS = ("", "persistentvolumeclaims")
 _DAEMON_SETS = ("apps", "daemonsets")
-_JOBS = ("batch", "jobs")
+JOBS = ("batch", "jobs")
 _CONTROLLER_UID, _JOB_NAME = "controller-uid", "job-name"
 
 _GENERATION_FOLLOWS: dict[TypeKey, tuple[str, ...]] = {
@@ -75,6 +76,11 @@ def returns_deleted(rtype: ResourceType) -> bool:
     return rtype.key in _RETURNED
 
 
+def orphans_by_default(rtype: ResourceType) -> bool:
+    """Return whether a delete that says no policy leaves the dependents: so it was before there was garbage collection."""
+    return rtype.key in {JOBS, ("", "replicationcontrollers")}
+
+
 def is_collected(rtype: ResourceType) -> bool:
     """Return whether objects of a type may have dependents: all but Events."""
     return rtype.resource != "events" or rtype.custom
@@ -110,6 +116,8 @@ def prepared_for_update(rtype: ResourceType, new: Json, old: Json, subresource: 
     """
     if subresource == "status":
         return _with_status(rtype, new, old)
+    if subresource in _PARTS:
+        new = _with_part(new, old, _PARTS[subresource])
     result = dict(new)
     if rtype.has_status:
         _put_back(result, old, "status")
@@ -164,6 +172,42 @@ def _with_status(rtype: ResourceType, new: Json, old: Json) -> Json:
     return result
 
 
+_PARTS = {"ephemeralcontainers": ("ephemeralContainers",), "resize": ("containers", "initContainers", "resources")}
+"""Subresources of pods, and the lists and fields of the spec that can be changed through them."""
+
+_RESIZED = ("resources", "resizePolicy")
+
+
+def _with_part(new: Json, old: Json, parts: Sequence[str]) -> Json:
+    """Return the old pod with those parts of the new one that a subresource may change."""
+    metadata = {**old["metadata"]}
+    for name in ("managedFields", "resourceVersion"):
+        _put_back(metadata, new["metadata"], name)
+    spec = {**old["spec"]}
+    for part in parts:
+        if part in {"containers", "initContainers"}:
+            resized = _resized(new["spec"].get(part) or [], old["spec"].get(part) or [])
+            if resized is None:
+                return new  # containers were added, removed or renamed: validation says so
+            _put_back(spec, {part: resized} if resized else {}, part)
+        else:
+            _put_back(spec, new["spec"], part)
+    return {**old, "metadata": metadata, "spec": spec}
+
+
+def _resized(new: list[Json], old: list[Json]) -> list[Json] | None:
+    """Return the old containers with the new ones' resources; None: they are not the same containers."""
+    if [one["name"] for one in new] != [one["name"] for one in old]:
+        return None
+    result = []
+    for after, before in zip(new, old, strict=True):
+        one = dict(before)
+        for name in _RESIZED:
+            _put_back(one, after, name)
+        result.append(one)
+    return result
+
+
 def _put_back(target: Json, source: Json, name: str) -> None:
     if name in source:
         target[name] = source[name]
@@ -196,10 +240,14 @@ def _new_job(result: Json, _: Json, __: str) -> Json:
     if spec.get("manualSelector"):
         return result
     template = spec.get("template") or {}
-    marks = {label: metadata["uid"] for label in (_CONTROLLER_UID, f"batch.kubernetes.io/{_CONTROLLER_UID}")}
+    marks = dict.fromkeys((_CONTROLLER_UID, f"batch.kubernetes.io/{_CONTROLLER_UID}"), metadata["uid"])
     marks |= {label: metadata.get("name", "") for label in (_JOB_NAME, f"batch.kubernetes.io/{_JOB_NAME}")}
     below = template.get("metadata") or {}
-    template = {**template, "metadata": {**below, "labels": {**marks, **(below.get("labels") or {})}}}
+    labels = {**marks, **(below.get("labels") or {})}
+    template = {**template, "metadata": {**below, "labels": labels}}
+    if metadata.get("labels") and metadata["labels"] is below.get("labels"):
+        # They were defaulted from the template's: one and the same map, for the real server as well.
+        result["metadata"] = {**metadata, "labels": labels}
     selector = spec.get("selector") or {}
     chosen = {f"batch.kubernetes.io/{_CONTROLLER_UID}": metadata["uid"], **(selector.get("matchLabels") or {})}
     result["spec"] = {**spec, "selector": {**selector, "matchLabels": chosen}, "template": template}
@@ -232,7 +280,7 @@ def _new_persistent_volume_claim(result: Json, _: Json, __: str) -> Json:
 
 
 def _new_custom_resource_definition(result: Json, _: Json, __: str) -> Json:
-    result["status"] = {"storedVersions": _storage_versions(result)}
+    result["status"] = {**(result.get("status") or {}), "storedVersions": _storage_versions(result)}
     return result
 
 
@@ -246,9 +294,9 @@ _ON_CREATE: dict[TypeKey, Callable[[Json, Json, str], Json]] = {
     CRD: _new_custom_resource_definition,
     ("", "nodes"): _new_node,
     ("", "persistentvolumes"): _new_persistent_volume,
-    ("", "persistentvolumeclaims"): _new_persistent_volume_claim,
+    CLAIMS: _new_persistent_volume_claim,
     _DAEMON_SETS: _new_daemon_set,
-    _JOBS: _new_job,
+    JOBS: _new_job,
 }
 
 

@@ -16,6 +16,7 @@ from engine.sandbox.simulator.pod_printer import pod_conditions
 from engine.sandbox.simulator.printers import PRINTERS, SCALE
 from engine.sandbox.simulator.printing import Cells, Column, Printer
 from engine.sandbox.simulator.resource_types import PrinterColumn, ResourceType
+from engine.sandbox.simulator.strategies import TEMPLATE_GENERATION
 
 INCLUDES: Final = ("", "Metadata", "Object", "None")
 _AGE: Final = PrinterColumn("Age", "date", ".metadata.creationTimestamp")
@@ -49,7 +50,7 @@ def table(
         "apiVersion": version,
         "metadata": metadata,
         "columnDefinitions": columns,
-        "rows": rows,
+        "rows": rows if rows or columns != [_definition(one) for one in _DEFAULT.columns] else None,
     }
 
 
@@ -65,7 +66,19 @@ def _included(obj: Json, include: str, version: str) -> Json | None:
         return None
     if include == "Object":
         return obj
-    return {"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": obj["metadata"]}
+    return metadata_only(obj, version)
+
+
+def metadata_only(obj: Json, version: str) -> Json:
+    """Return an object's PartialObjectMetadata, which is made of the internal object, as rows are."""
+    metadata = obj["metadata"]
+    annotations = metadata.get("annotations") or {}
+    if TEMPLATE_GENERATION in annotations:  # of the internal object it is a field
+        rest = {name: value for name, value in annotations.items() if name != TEMPLATE_GENERATION}
+        metadata = {**metadata, "annotations": rest}
+        if not rest:
+            del metadata["annotations"]
+    return {"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": metadata}
 
 
 def _printer(rtype: ResourceType, objects: Sequence[Json]) -> tuple[list[Json], Callable[[Json, float], Cells]]:

@@ -14,26 +14,30 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.sandbox.simulator import objects, patches
+from engine.sandbox.simulator.builtin.warnings import object_warnings
+from engine.sandbox.simulator.conversion_problems import conversion_problem
 from engine.sandbox.simulator.decoding_problems import WrongType
-from engine.sandbox.simulator.errors import ApiError, bad_request, invalid
+from engine.sandbox.simulator.errors import ApiError, Cause, bad_request, invalid
 from engine.sandbox.simulator.field_errors import invalid as invalid_value
 from engine.sandbox.simulator.go_text import json_text, printed, quoted
-from engine.sandbox.simulator.managed_fields import FieldManager
+from engine.sandbox.simulator.managed_fields import FieldManager, described, with_group
 from engine.sandbox.simulator.names import (
     NameRule,
     dns_label_problems,
     dns_subdomain_problems,
     path_segment_problems,
 )
-from engine.sandbox.simulator.object_meta import metadata_causes, metadata_update_causes
+from engine.sandbox.simulator.object_meta import metadata_causes, metadata_update_causes, plain_finalizer_causes
 from engine.sandbox.simulator.options import WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json
+from engine.sandbox.simulator.strategies import JOBS
 
 _NAME_RULES: dict[TypeKey, NameRule] = {
     ("", "namespaces"): dns_label_problems,
     ("", "services"): dns_label_problems,
+    ("apps", "statefulsets"): dns_label_problems,
     ("rbac.authorization.k8s.io", "clusterrolebindings"): path_segment_problems,
     ("rbac.authorization.k8s.io", "clusterroles"): path_segment_problems,
     ("rbac.authorization.k8s.io", "rolebindings"): path_segment_problems,
@@ -43,6 +47,55 @@ _NAME_RULES: dict[TypeKey, NameRule] = {
 
 _META_KINDS = frozenset(("CreateOptions", "DeleteOptions", "ListOptions", "PatchOptions", "Status", "UpdateOptions"))
 """Kinds that every version of every group knows."""
+
+_METADATA_UNLOOKED: frozenset[TypeKey] = frozenset(
+    {("policy", "poddisruptionbudgets"), ("discovery.k8s.io", "endpointslices")}
+)
+"""Types whose own validation of an update does not compare the metadata with the old one."""
+
+_METADATA_AS_NEW: frozenset[TypeKey] = frozenset(
+    {
+        ("", "configmaps"),
+        ("", "namespaces"),
+        ("", "persistentvolumeclaims"),
+        ("", "pods"),
+        ("", "secrets"),
+        ("", "serviceaccounts"),
+        ("batch", "jobs"),
+        ("discovery.k8s.io", "endpointslices"),
+        ("networking.k8s.io", "ingresses"),
+        ("rbac.authorization.k8s.io", "clusterrolebindings"),
+        ("rbac.authorization.k8s.io", "clusterroles"),
+        ("rbac.authorization.k8s.io", "rolebindings"),
+        ("rbac.authorization.k8s.io", "roles"),
+    }
+)
+"""Types whose own validation looks at a changed object as at a new one, besides."""
+
+_AS_NEW_FIRST: frozenset[TypeKey] = frozenset(
+    {
+        ("", "namespaces"),
+        ("rbac.authorization.k8s.io", "clusterrolebindings"),
+        ("rbac.authorization.k8s.io", "clusterroles"),
+        ("rbac.authorization.k8s.io", "rolebindings"),
+        ("rbac.authorization.k8s.io", "roles"),
+    }
+)
+"""Of those, the types that are looked at so before they are compared."""
+
+_PLAIN_FINALIZERS_PASS = frozenset(
+    (
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "coordination.k8s.io",
+        "node.k8s.io",
+        "policy",
+    )
+)
+"""Groups whose types take finalizers which do not say whose they are, as custom resources and core Events do."""
+
+_IMMUTABLE = "field is immutable"
 
 _PLAIN_FINALIZER = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
 _SUMMARY_LENGTH = 30
@@ -105,24 +158,38 @@ class TypeRules:
             self._check_patched_kind(result)
             found = objects.decoded(self.rtype, result, before)
         except WrongType as error:
-            raise objects.unpatchable(_shown(result, patch, patch_type), str(error)) from error
+            why = str(error)
+            if patch_type == patches.STRATEGIC_MERGE_PATCH:
+                why = conversion_problem(self.rtype.schema, result) or why
+            raise objects.unpatchable(_shown(result, patch, patch_type), why) from error
         problems = self._strict_problems(result, found.unknown, options)
         if problems and options.field_validation == "Strict":
             raise objects.unpatchable(_shown(result, patch, patch_type), objects.strict_problem(problems))
         warnings += problems
         return _with_metadata(objects.defaulted(self.rtype, found.object))
 
-    def completed(self, obj: Json, known: Json | None) -> Json:
+    def completed(self, obj: Json, known: Json | None, said_by: Json | None = None) -> Json:
         """Return what an apply or webhooks have made in the form in which it is stored, with defaults.
+
+        Args:
+            obj: as made.
+            known: the object before, whose equal parts are shared; None: there is none.
+            said_by: the configuration that was applied, for the message; None: there is none.
 
         Raises:
             ApiError: 500.
 
         """
         try:
-            found = objects.decoded(self.rtype, obj, known)
+            found = objects.decoded(self.rtype, obj, known, applied=said_by is not None)
         except WrongType as error:
-            raise ApiError(500, "", str(error)) from error
+            why = conversion_problem(self.rtype.schema, obj) or str(error)
+            version, kind = self.rtype.group_version, self.rtype.kind
+            target = described(version, kind, (said_by or obj).get("metadata") or {})
+            made = f"unable to convert unstructured object to {with_group(version)}, Kind={kind}"
+            raise ApiError(
+                500, "", f"failed to convert new object ({target}) to proper version: {made}: {why}"
+            ) from error
         return _with_metadata(objects.defaulted(self.rtype, found.object))
 
     def check_applied(self, options: WriteOptions, warnings: list[str]) -> None:
@@ -151,16 +218,17 @@ class TypeRules:
             ApiError: 422.
 
         """
-        if obj.get("kind") != self.rtype.kind:
-            kind = obj.get("kind", "")
-            cause = invalid_value("kind", kind, f"must be {self.rtype.kind}")
-            raise invalid(_Kind(self.rtype.group, kind), obj["metadata"].get("name", ""), [cause])
-        causes = metadata_causes(obj["metadata"], namespaced=self.rtype.namespaced, name_rule=self._name_rule)
+        self._check_kind(obj)
+        metadata = obj["metadata"]
+        causes = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
+        causes += self._plain_finalizers(metadata)
         causes += objects.causes(self.rtype, obj)
         if causes:
             raise invalid(self.rtype, obj["metadata"].get("name", ""), causes)
         if self.rtype.custom:
             warnings += _finalizer_warnings(obj, ())
+        else:
+            warnings += object_warnings(self.rtype.key, obj)
 
     def check_update(self, new: Json, old: Json, subresource: str, warnings: list[str]) -> None:
         """Refuse an update that is not valid, and warn of what is only unwise.
@@ -169,18 +237,45 @@ class TypeRules:
             ApiError: 422.
 
         """
+        self._check_kind(new)
         metadata = new["metadata"]
         common = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=path_segment_problems)
         changes = metadata_update_causes(metadata, old["metadata"])
-        causes = common + changes + changes  # the type's own validation finds the same problems once more
-        causes += objects.causes(self.rtype, new, old, subresource)
+        causes = common + changes
+        # The type's own validation finds the same problems once more, or twice.
+        key = self.rtype.key
+        compared = [] if key in _METADATA_UNLOOKED else changes + self._plain_finalizers(metadata)
+        content = objects.causes(self.rtype, new, old, subresource)
+        if key == JOBS:  # is looked at as a new one first, and then compared with the old one
+            first = next((index for index, one in enumerate(content) if one.message.endswith(_IMMUTABLE)), len(content))
+            content, compared = [*content[:first], *compared, *content[first:]], []
+        as_new: list[Cause] = []
+        if key in _METADATA_AS_NEW and not subresource:
+            as_new = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
+            as_new += self._plain_finalizers(metadata)
+        causes += [*as_new, *compared] if key in _AS_NEW_FIRST else [*compared, *as_new]
+        causes += content
         if causes:
             raise invalid(self.rtype, metadata.get("name", ""), causes)
         if self.rtype.custom and subresource != "status":
             warnings += _finalizer_warnings(new, old["metadata"].get("finalizers") or ())
+        if not self.rtype.custom and not subresource:
+            warnings += object_warnings(self.rtype.key, new, old)
+
+    def _check_kind(self, obj: Json) -> None:
+        kind = obj.get("kind", "")
+        if kind != self.rtype.kind:
+            cause = invalid_value("kind", kind, f"must be {self.rtype.kind}")
+            raise invalid(_Kind(self.rtype.group, kind), obj["metadata"].get("name", ""), [cause])
+
+    def _plain_finalizers(self, metadata: Json) -> list[Cause]:
+        rtype = self.rtype
+        pass_plain = rtype.custom or rtype.group in _PLAIN_FINALIZERS_PASS or rtype.key == ("", "events")
+        return [] if pass_plain else plain_finalizer_causes(metadata)
 
     def to_storage(self, obj: Json) -> Json:
         """Return an object in the version in which it is stored."""
+        obj = objects.stored(self.rtype, obj)
         return obj if self.storage is self.rtype else {**obj, "apiVersion": self.storage.group_version}
 
     def convert(self, rtype: ResourceType, obj: Json) -> Json:
@@ -253,7 +348,9 @@ class TypeRules:
 
     def _unrecognized(self, body: Json, why: str, raw: bytes) -> ApiError:
         text = raw.decode("utf-8", "replace") if raw else json_text(body)
-        summary = text if len(text) <= _SUMMARY_LENGTH else f"{text[:_SUMMARY_LENGTH]} ..."
+        shown = text if text.startswith("{") else text.encode().hex()
+        most = _SUMMARY_LENGTH if text.startswith("{") else 2 * _SUMMARY_LENGTH
+        summary = shown if len(shown) <= most else f"{shown[:most]} ..."
         return bad_request(
             f"the object provided is unrecognized (must be of type {self.rtype.kind}): {why} ({summary})"
         )

@@ -84,6 +84,7 @@ class Subscription:
         self._rtype = rtype
         self._after = after
         self._position = position
+        self._term = collection.watch_term
         self._convert = convert
         self._prefix = f"{namespace}/" if namespace else ""
         self._matches = matches
@@ -94,11 +95,15 @@ class Subscription:
     @property
     def pending(self) -> bool:
         """Whether `take` has something to do, be it only to find that the watch has ended."""
-        return not self.ended and self._position != self._collection.end
+        collection = self._collection
+        return not self.ended and (self._position != collection.end or self._term != collection.watch_term)
 
     def take(self, most: int = 1000) -> list[WatchEvent]:
         """Return the next events, of up to `most` changes; none may match."""
-        changes = None if self.ended else self._collection.since(self._position, most)
+        collection = self._collection
+        if self._term != collection.watch_term:
+            most = min(most, collection.watch_end - self._position)
+        changes = None if self.ended or most <= 0 else collection.since(self._position, most)
         if changes is None:
             self.ended = True
             return []

@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 
 from engine.sandbox.simulator import errors
+from engine.sandbox.simulator.cel import CelError, CelSyntaxError
 from engine.sandbox.simulator.cluster import SimulatedCluster
 from engine.sandbox.simulator.errors import ApiError
 from engine.sandbox.simulator.go_text import quoted
@@ -83,8 +84,13 @@ class Webhooks:
                 raise errors.bad_request(text)
         if request.phase == "mutating":
             return await self._mutate(request, wanting)
-        answers = await asyncio.gather(*(self._ask(webhook, version, request) for webhook, version in wanting))
-        return AdmissionVerdict(warnings=tuple(text for answer in answers for text in answer.warnings))
+        asked = (self._ask(webhook, version, request) for webhook, version in wanting)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refusals = [answer for answer in answers if isinstance(answer, BaseException)]
+        if refusals:  # the real server takes the quickest; an answer usually comes before a failure to get one
+            raise min(refusals, key=lambda one: isinstance(one.__cause__, _CallFailed))
+        warnings = [text for one in answers if isinstance(one, AdmissionVerdict) for text in one.warnings]
+        return AdmissionVerdict(warnings=tuple(warnings))
 
     async def close(self) -> None:
         """Close connections to webhooks."""
@@ -149,11 +155,14 @@ class Webhooks:
             return AdmissionVerdict()
 
     async def _call(self, webhook: Webhook, version: str, request: AdmissionRequest) -> AdmissionVerdict:
-        if webhook.has_conditions:
-            raise _CallFailed("match conditions are not evaluated by the simulator")
         uid = str(uuid.uuid4())
-        body = _encode({**_REVIEW, "request": _question(uid, version, request)})
-        response = await self._post(webhook, body)
+        question = _question(uid, version, request)
+        try:
+            if not webhook.meets_conditions(question):
+                return AdmissionVerdict()
+        except (CelError, CelSyntaxError) as error:
+            raise _CallFailed(str(error)) from error
+        response = await self._post(webhook, _encode({**_REVIEW, "request": question}))
         if response.get("uid") != uid:
             raise _CallFailed(f"received invalid webhook response: expected response.uid={quoted(uid)}")
         warnings = tuple(str(one) for one in response.get("warnings") or ())

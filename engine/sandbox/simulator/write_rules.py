@@ -135,17 +135,28 @@ class _ResourceAsKind:
         self.kind = rtype.resource
 
 
-def uid_mismatch(rtype: ResourceType, live: Json, uid: str) -> ApiError:
-    """Return the 409 for a replacement that was meant for an earlier object of the same name."""
-    metadata = live["metadata"]
-    path = "/".join(part for part in (rtype.group, rtype.resource, metadata.get("namespace"), metadata["name"]) if part)
-    if not rtype.custom:
-        path = path.removeprefix(f"{rtype.group}/")
-    why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
-    text = (
-        f"StorageError: invalid object, Code: 4, Key: /registry/{path}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
-    )
-    return conflict(rtype, metadata["name"], text)
+def uid_mismatch(
+    rtype: ResourceType, namespace: str, name: str, uid: str, *, live: Json | None, dry_run: bool
+) -> ApiError:
+    """Return the 409 for a replacement that was meant for an earlier object of the same name, which may be gone."""
+    found = live["metadata"]["uid"] if live else ""
+    resource = f"{rtype.group}/{rtype.resource}" if rtype.custom else _STORED_AT.get(rtype.resource, rtype.resource)
+    path = "/".join(part for part in ("" if dry_run else "/registry", resource, namespace, name) if part)
+    key = path if path.startswith("/") else f"/{path}"
+    why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
+    text = f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
+    return conflict(rtype, name, text)
+
+
+_STORED_AT = {
+    "endpoints": "services/endpoints",
+    "ingresses": "ingress",
+    "nodes": "minions",
+    "replicationcontrollers": "controllers",
+    "services": "services/specs",
+    "customresourcedefinitions": "apiextensions.k8s.io/customresourcedefinitions",
+}
+"""Resources that are stored under another name than their own."""
 
 
 def name_taken(rtype: ResourceType, taken: Json, *, generated: bool) -> ApiError:
@@ -160,7 +171,7 @@ def name_taken(rtype: ResourceType, taken: Json, *, generated: bool) -> ApiError
 def with_old_fields(new: Json, old: Json) -> Json:
     """Return an updated object with the system's fields put back."""
     before = old["metadata"]
-    metadata = dict(new["metadata"])
+    metadata = {name: value for name, value in new["metadata"].items() if name != "selfLink"}
     metadata["uid"] = metadata.get("uid") or before["uid"]
     metadata["creationTimestamp"] = before["creationTimestamp"]
     if "deletionTimestamp" in before:

@@ -10,7 +10,8 @@ names and versions in `write_rules`, ownership of fields in `managed_fields`, de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,11 +19,11 @@ from engine.sandbox.simulator import write_rules
 from engine.sandbox.simulator.admission import builtin_admission
 from engine.sandbox.simulator.errors import ApiError, conflict, not_found
 from engine.sandbox.simulator.options import AdmissionRequest, AdmissionVerdict, Answer, WriteOptions
-from engine.sandbox.simulator.resource_types import ResourceType
+from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
 from engine.sandbox.simulator.services import SERVICES, ServiceAllocator
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json, Revision, object_key
-from engine.sandbox.simulator.strategies import NAMESPACES, prepared_for_create, prepared_for_update
+from engine.sandbox.simulator.strategies import CLAIMS, JOBS, NAMESPACES, prepared_for_create, prepared_for_update
 from engine.sandbox.simulator.type_rules import TypeRules, TypeRulesCache
 
 Steps = Generator[AdmissionRequest, AdmissionVerdict, Answer]
@@ -30,6 +31,9 @@ Steps = Generator[AdmissionRequest, AdmissionVerdict, Answer]
 Operation = Literal["CREATE", "UPDATE"]
 
 APPLY_PATCH = "application/apply-patch+yaml"
+
+_UNSETTLED_LIMIT = 10_000
+"""Objects remembered that are stored otherwise than they are read; of forgotten ones a write that changes nothing is none."""
 
 _NAME_ATTEMPTS = 8
 """How often a generated name is tried: with it, a million names of one prefix collide once in a thousand cases."""
@@ -48,6 +52,7 @@ class Write:
         name: as in the URL or the body; may be empty while it is generated.
         options: as the client gave them.
         warnings: collected for the answer.
+        applies: this is a server-side apply.
 
     """
 
@@ -56,6 +61,7 @@ class Write:
     name: str
     options: WriteOptions
     warnings: list[str] = field(default_factory=list)
+    applies: bool = False
 
     @property
     def rtype(self) -> ResourceType:
@@ -80,40 +86,46 @@ class Writes:
         self._state = state
         self._rules = rules
         self._services = ServiceAllocator(state)
+        self._unsettled: dict[tuple[TypeKey, str], int] = {}
+        """By type and key: the version in which an object was stored otherwise than it is read: a claim without its phase, a
+        job without its template's labels, a custom resource with empty labels. The next write changes that, if nothing else.
+        """
 
     def create(self, rtype: ResourceType, namespace: str, name: str, body: Json, options: WriteOptions) -> Steps:
         """Create an object; see `SimulatedCluster.create`."""
         rules = self._rules.of(rtype)
         warnings: list[str] = []
-        obj = write_rules.without_system_fields(rules.decoded(body, options, warnings))
-        obj = write_rules.in_namespace(rtype, namespace, obj)
-        obj = write_rules.without_duplicate_owners(obj, warnings)
-        managed = rules.field_manager("").updated(None, obj, manager=options.manager, now=self._state.now())
-        obj = write_rules.with_metadata(obj, managedFields=managed or None)
-        name = name or obj["metadata"].get("name", "")
-        return (yield from self._create(Write(rules, namespace, name, options, warnings), obj))
+        with _telling(warnings):
+            obj = write_rules.without_system_fields(rules.decoded(body, options, warnings))
+            obj = write_rules.in_namespace(rtype, namespace, obj)
+            obj = write_rules.without_duplicate_owners(obj, warnings)
+            managed = rules.field_manager("").updated(None, obj, manager=options.manager, now=self._state.now())
+            obj = write_rules.with_metadata(obj, managedFields=managed or None)
+            name = name or obj["metadata"].get("name", "")
+            return (yield from self._create(Write(rules, namespace, name, options, warnings), obj))
 
     def replace(self, rtype: ResourceType, namespace: str, name: str, body: Json, options: WriteOptions) -> Steps:
         """Replace an object, its status or a namespace's finalizers; see `SimulatedCluster.replace`."""
         rules = self._rules.of(rtype)
         warnings: list[str] = []
-        live = self._live(rules, namespace, name)
-        sent = rules.decoded(body, options, warnings, known=live.object if live else None)
-        sent = write_rules.in_namespace(rtype, namespace, sent)
-        write_rules.check_name(sent, name)
-        sent = write_rules.without_duplicate_owners(sent, warnings)
+        with _telling(warnings):
+            live = self._live(rules, namespace, name)
+            sent = rules.decoded(body, options, warnings, known=live.object if live else None)
+            sent = write_rules.in_namespace(rtype, namespace, sent)
+            write_rules.check_name(sent, name)
+            sent = write_rules.without_duplicate_owners(sent, warnings)
 
-        def transform(live: Revision | None, _: list[str]) -> Json:
-            before = live.object if live is not None else None
-            uid = sent["metadata"].get("uid")
-            if before is not None and uid and uid != before["metadata"]["uid"]:
-                raise write_rules.uid_mismatch(rtype, before, uid)
-            manager = rules.field_manager(options.subresource)
-            managed = manager.updated(before, sent, manager=options.manager, now=self._state.now())
-            return write_rules.with_metadata(sent, managedFields=managed or None)
+            def transform(live: Revision | None, _: list[str]) -> Json:
+                before = live.object if live is not None else None
+                uid = sent["metadata"].get("uid")
+                if uid and uid != (before["metadata"]["uid"] if before else ""):
+                    raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=before, dry_run=options.dry_run)
+                manager = rules.field_manager(options.subresource)
+                managed = manager.updated(before, sent, manager=options.manager, now=self._state.now())
+                return write_rules.with_metadata(sent, managedFields=managed or None)
 
-        write = Write(rules, namespace, name, options, warnings)
-        return (yield from self._update(write, transform, creates=rtype.create_on_update))
+            write = Write(rules, namespace, name, options, warnings)
+            return (yield from self._update(write, transform, creates=rtype.create_on_update))
 
     def patch(
         self, rtype: ResourceType, namespace: str, name: str, body: Any, options: WriteOptions, *, patch_type: str
@@ -137,7 +149,9 @@ class Writes:
             return obj
 
         creates = patch_type == APPLY_PATCH or rtype.create_on_update
-        return (yield from self._update(Write(rules, namespace, name, options), transform, creates=creates))
+        write = Write(rules, namespace, name, options, applies=patch_type == APPLY_PATCH)
+        with _telling(write.warnings):
+            return (yield from self._update(write, transform, creates=creates))
 
     def change(
         self,
@@ -155,7 +169,8 @@ class Writes:
             return transform(live, warnings)
 
         write = Write(self._rules.of(rtype), namespace, name, options)
-        return (yield from self._update(write, update, creates=False))
+        with _telling(write.warnings):
+            return (yield from self._update(write, update, creates=False))
 
     def _applied(
         self, rules: TypeRules, before: Json | None, config: Json, options: WriteOptions, warnings: list[str]
@@ -164,7 +179,7 @@ class Writes:
             before, config, manager=options.manager, force=options.force, now=self._state.now()
         )
         rules.check_applied(options, warnings)
-        return rules.completed(obj, known=before)
+        return rules.completed(obj, known=before, said_by=config)
 
     def _patched(
         self, rules: TypeRules, before: Json, patch: Any, patch_type: str, options: WriteOptions, warnings: list[str]
@@ -196,7 +211,7 @@ class Writes:
         if prefix and not name:
             name = self._state.generated_name(prefix)
         obj = write_rules.with_metadata(obj, name=name or None, uid=self._state.new_uid(), creationTimestamp=now)
-        if rtype.key == SERVICES:
+        if rtype.key == SERVICES and not write.options.subresource:
             obj = self._services.created(obj, dry_run=write.options.dry_run)
         obj = prepared_for_create(rtype, obj, now)
         rules.check_new(obj, write.warnings)
@@ -209,8 +224,8 @@ class Writes:
         if taken is not None:
             raise write_rules.name_taken(rtype, taken.object, generated=bool(prefix))
         if write.options.dry_run:
-            return write.answer(obj, 201)
-        stored = self._stored(rules, key, obj)
+            return write.answer(rules.to_storage(obj), 201)
+        stored = self._stored(write, key, obj, created=True)
         return write.answer(stored.object, 201, stored)
 
     # What all updates have in common
@@ -221,9 +236,13 @@ class Writes:
             del write.warnings[known_warnings:]
             live = self._live(write.rules, write.namespace, write.name)
             if live is None:
-                if not creates or write.options.subresource:
+                # Services are made even by a write of their status.
+                by_status = write.rtype.create_on_update and write.options.subresource == "status"
+                if not creates or (write.options.subresource and not by_status):
                     raise not_found(write.rtype, write.name)
-                obj = write_rules.with_metadata(transform(None, write.warnings), resourceVersion=None)
+                obj = transform(None, write.warnings)
+                if not write.options.dry_run:
+                    obj = write_rules.with_metadata(obj, resourceVersion=None)
                 return (yield from self._create(write, obj))
             answer = yield from self._update_once(write, live, transform)
             if answer is not None:
@@ -252,15 +271,23 @@ class Writes:
             if not write.options.dry_run:
                 store.remove(rtype.key, live.key)
             return write.answer(new, 200)
-        if write_rules.unchanged(new, old):
+        lacks = self._unsettled.get((rtype.key, live.key)) == live.rv and not _leaves_empties(write, new)
+        if write_rules.unchanged(rules.to_storage(new), old) and not lacks:
             return write.answer(old, 200, live)
         if write.options.dry_run:
-            return write.answer(new, 200)
-        stored = self._stored(rules, live.key, new)
+            return write.answer(rules.to_storage(new), 200)
+        stored = self._stored(write, live.key, new, created=False)
         return write.answer(stored.object, 200, stored)
 
-    def _stored(self, rules: TypeRules, key: str, obj: Json) -> Revision:
+    def _stored(self, write: Write, key: str, obj: Json, *, created: bool) -> Revision:
+        rules, rtype = write.rules, write.rtype
         revision = self._state.store.put(rules.storage, key, rules.to_storage(obj))
+        labels = revision.object["metadata"].get("labels")
+        is_job_without_labels = rtype.key == JOBS and labels != obj["metadata"].get("labels")
+        if (created and rtype.key == CLAIMS) or is_job_without_labels or _leaves_empties(write, obj):
+            self._unsettled[rtype.key, key] = revision.rv
+            if len(self._unsettled) > _UNSETTLED_LIMIT:
+                del self._unsettled[next(iter(self._unsettled))]
         return revision.view(rules.rtype, rules.convert)
 
     def _live(self, rules: TypeRules, namespace: str, name: str) -> Revision | None:
@@ -273,7 +300,7 @@ class Writes:
     def _mutated(
         self, write: Write, operation: Operation, obj: Json, old: Json | None
     ) -> Generator[AdmissionRequest, AdmissionVerdict, Json]:
-        obj = builtin_admission(self._state, write.rtype, operation, write.name, obj, write.options.subresource)
+        obj = builtin_admission(self._state, write.rtype, operation, write.name, obj, write.options.subresource, old)
         if self._state.concerns(operation, write.rtype, write.options.subresource):
             verdict = yield self._question(write, "mutating", operation, write.name, obj, old)
             write.warnings.extend(verdict.warnings)
@@ -319,3 +346,28 @@ class Writes:
             dry_run=options.dry_run,
             user=options.user,
         )
+
+
+@contextmanager
+def _telling(warnings: list[str]) -> Iterator[None]:
+    """Let a refusal tell what the request was warned of so far."""
+    try:
+        yield
+    except ApiError as error:
+        error.warnings = tuple(warnings)
+        raise
+
+
+def _leaves_empties(write: Write, obj: Json) -> bool:
+    """Return whether the real server stores an empty map in metadata: an apply of a custom resource brings one that far."""
+    if not write.applies or not write.rtype.custom:
+        return False
+    metadata = obj["metadata"]
+    mine = [
+        entry["fieldsV1"].get("f:metadata", {})
+        for entry in metadata.get("managedFields") or ()
+        if entry["operation"] == "Apply" and entry.get("manager") == write.options.manager
+    ]
+    return any(
+        owned.get(f"f:{name}") == {} and name not in metadata for owned in mine for name in ("labels", "annotations")
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.sandbox.api_servers import ApiServer
+from engine.sandbox.simulator.fleet import SimulatedFleet
 from tests.api_session import ApiSession
 from tests.contracts.api_server.servers import Place, ServerUnderTest, forget_history, open_place
 
@@ -23,7 +24,15 @@ def real_with_controllers(assets: Path, tmp_path_factory: pytest.TempPathFactory
     shutil.rmtree(cluster.layout.etcd_data)
 
 
-@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.e2e)])
+@pytest.fixture(scope="session")
+def simulated_with_controllers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUnderTest]:
+    """A simulated cluster with the same controllers."""
+    with SimulatedFleet(tmp_path_factory.mktemp("contract"), names=["simulated"]) as fleet:
+        cluster = fleet["simulated"]
+        yield ServerUnderTest("simulated", cluster.kubeconfig, lambda _: cluster.compact())
+
+
+@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.e2e)])
 def server(request: pytest.FixtureRequest) -> ServerUnderTest:
     found: ServerUnderTest = request.getfixturevalue(f"{request.param}_with_controllers")
     return found

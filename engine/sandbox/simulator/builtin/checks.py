@@ -6,14 +6,21 @@ In: a value and the path of its field. Out: causes, none if it is right. All of 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from engine.sandbox.simulator import quantities
 from engine.sandbox.simulator.errors import Cause
-from engine.sandbox.simulator.field_errors import forbidden, invalid, not_supported, required
+from engine.sandbox.simulator.field_errors import (
+    GoStruct,
+    duplicate,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+)
 from engine.sandbox.simulator.names import (
     dns_label_problems,
     dns_subdomain_problems,
@@ -97,12 +104,9 @@ def _requirement(requirement: Json, path: str) -> list[Cause]:
     return causes
 
 
-def selector_matches(found: Json | None, wanted: Json) -> bool | None:
-    """Return whether a LabelSelector selects labels; None: it is no selector."""
-    try:
-        compiled = label_selector(found)
-    except KeyError:  # an unknown operator
-        return None
+def selector_matches(found: Json | None, wanted: Json) -> bool:
+    """Return whether a LabelSelector that is right selects labels; None selects nothing."""
+    compiled = label_selector(found)
     return compiled is not None and compiled.matches(wanted)
 
 
@@ -153,7 +157,7 @@ def config_map_key_problems(key: str) -> list[str]:
     """Return what is wrong with a key of a ConfigMap or Secret."""
     problems = []
     if len(key) > 253:
-        problems.append("must be no more than 253 bytes")
+        problems.append("must be no more than 253 characters")
     if not _CONFIG_MAP_KEY.fullmatch(key):
         problems.append(
             "a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
@@ -198,29 +202,36 @@ def choice(value: str | None, choices: Sequence[str], path: str) -> list[Cause]:
     return [] if value in choices else [not_supported(path, value, choices)]
 
 
-def ip_address(value: str, path: str) -> list[Cause]:
-    """Check an IP address as older fields take it."""
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return [invalid(path, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
-    return []
-
-
-def cidr(value: str, path: str) -> list[Cause]:
-    """Check a block of addresses as older fields take it."""
-    try:
-        network = ipaddress.ip_interface(value) if "/" in value else None
-    except ValueError:
-        network = None
-    if network is None:
-        return [invalid(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")]
-    return []
-
-
 def immutable(new: Any, old: Any, path: str) -> list[Cause]:
     """Check a field that may not change."""
     return [] if new == old else [invalid(path, new, "field is immutable")]
+
+
+def go_struct(value: Json | None, /, **fields: Any) -> GoStruct | None:
+    """Return what a message shows of a struct of the server's own: its Go names, in its order.
+
+    Args:
+        value: the struct; None: there is none.
+        fields: names in its order, with what stands for a missing value.
+
+    """
+    if value is None:
+        return None
+    return GoStruct({name[0].upper() + name[1:]: value.get(name, missing) for name, missing in fields.items()})
+
+
+def shown_selector(found: Json | None) -> GoStruct | None:
+    """Return what a message shows of a LabelSelector."""
+    names = ("matchLabels", "matchExpressions")
+    return None if found is None else GoStruct({name: found[name] for name in names if name in found})
+
+
+def number_or_percent(value: Any) -> int:
+    """Return a number of pods or a percentage, whichever it is; other texts are 0."""
+    share = percentage(value)
+    if share is not None:
+        return share
+    return value if isinstance(value, int) else 0
 
 
 def count_or_percent(value: Any, path: str) -> list[Cause]:
@@ -304,4 +315,56 @@ def container_resource_name(name: str, path: str) -> list[Cause]:
             causes.append(invalid(path, name, "must be a standard resource for containers"))
     elif not is_native(name) and (name.startswith("requests.") or label_key_problems(f"requests.{name}")):
         causes.append(invalid(path, name, "doesn't follow extended resource name standard"))
+    return causes
+
+
+_HTTP_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", re.ASCII)
+
+
+def domain_prefixed_path(value: str, path: str) -> list[Cause]:
+    """Check a name such as `acme.io/foo`."""
+    host, _, rest = value.partition("/")
+    if not value:
+        return [required(path)]
+    if not host or not rest:
+        return [invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')]
+    causes = dns_subdomain(host, path)
+    if not _HTTP_PATH.fullmatch(rest):
+        causes.append(invalid(path, rest, f"Invalid path (regex used for validation is '{_HTTP_PATH.pattern}')"))
+    return causes
+
+
+_REASON = re.compile("[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
+_REASON_PROBLEM = (
+    "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters "
+    "or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or "
+    f"'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '{_REASON.pattern}')"
+)
+_REASON_LENGTH, _MESSAGE_LENGTH = 1024, 32 * 1024
+
+
+def conditions(found: Sequence[Json], path: str) -> list[Cause]:
+    """Check a list of metav1.Condition."""
+    causes: list[Cause] = []
+    for index, one in enumerate(found):
+        here, kind, reason = f"{path}[{index}]", one.get("type", ""), one.get("reason", "")
+        if any(kind == other.get("type", "") for other in found[:index]):
+            causes.append(duplicate(f"{here}.type", kind))
+        causes += qualified_name(kind, f"{here}.type")
+        status, statuses = one.get("status", ""), ("False", "True", "Unknown")
+        if status not in statuses:
+            causes.append(not_supported(f"{here}.status", status, statuses))
+        if one.get("observedGeneration", 0) < 0:
+            why = "must be greater than or equal to zero"
+            causes.append(invalid(f"{here}.observedGeneration", one["observedGeneration"], why))
+        if not one.get("lastTransitionTime"):
+            causes.append(required(f"{here}.lastTransitionTime"))
+        if not reason:
+            causes.append(required(f"{here}.reason"))
+        elif not _REASON.fullmatch(reason):
+            causes.append(invalid(f"{here}.reason", reason, _REASON_PROBLEM))
+        if len(reason) > _REASON_LENGTH:
+            causes.append(too_long(f"{here}.reason", _REASON_LENGTH))
+        if len(one.get("message", "")) > _MESSAGE_LENGTH:
+            causes.append(too_long(f"{here}.message", _MESSAGE_LENGTH))
     return causes

@@ -251,6 +251,26 @@ def _volume(volume: Json) -> Json:
     return volume if any(key != "name" for key in volume) else {**volume, "emptyDir": {}}
 
 
+def _pod_spec(spec: Json) -> Json:
+    """Return a pod's spec with both names of its account: one is deprecated, and always what the other is."""
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if not account or spec.get("serviceAccountName") == spec.get("serviceAccount"):
+        return spec
+    return {**spec, "serviceAccountName": account, "serviceAccount": account}
+
+
+def _pod_status(status: Json) -> Json:
+    """Return a pod's status with both forms of its addresses; where they differ, the single one counts."""
+    result = dict(status)
+    for one, many in (("podIP", "podIPs"), ("hostIP", "hostIPs")):
+        address, addresses = status.get(one), status.get(many) or ()
+        if address and (not addresses or addresses[0].get("ip") != address):
+            result[many] = [{"ip": address}]
+        elif addresses and not address:
+            result[one] = addresses[0].get("ip", "")
+    return result
+
+
 def _pod(pod: Json) -> Json:
     spec = {"enableServiceLinks": True, **(pod.get("spec") or {})}
     for kind in ("containers", "initContainers"):
@@ -404,6 +424,8 @@ def _crd(crd: Json) -> Json:
 _CRD = "apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"
 
 RULES: dict[str, Callable[[Json], Json]] = {
+    "api.core.v1.PodSpec": _pod_spec,
+    "api.core.v1.PodStatus": _pod_status,
     "api.apps.v1.DaemonSet": _daemon_set,
     "api.apps.v1.DaemonSetUpdateStrategy": _daemon_set_strategy,
     "api.apps.v1.DeploymentStrategy": _deployment_strategy,

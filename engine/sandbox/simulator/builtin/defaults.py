@@ -16,7 +16,7 @@ from engine.sandbox.simulator.schema import Schema
 
 Json = dict[str, Any]
 
-_EMPTY = ("", 0, {}, False)
+_EMPTY: tuple[object, ...] = ("", 0, {}, False)
 
 
 @dataclass(slots=True)

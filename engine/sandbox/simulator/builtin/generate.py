@@ -118,7 +118,7 @@ def _read(server: ApiServer, path: str) -> Json:
 
 def _by_kind(schemas: Json) -> dict[tuple[str, str, str], str]:
     """Return the definition's name of each kind."""
-    found = {}
+    found: dict[tuple[str, str, str], str] = {}
     for name, schema in schemas.items():
         for one in schema.get("x-kubernetes-group-version-kind", ()):
             found.setdefault((one["group"], one["version"], one["kind"]), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from engine.sandbox.simulator import quantities
@@ -27,13 +28,13 @@ def claim_causes(new: Json, old: Json | None) -> list[Cause]:
     """Return what is wrong with a PersistentVolumeClaim."""
     spec = new.get("spec") or {}
     causes = claim_spec_causes(spec, "spec")
-    return causes if old is None else causes + _claim_change_causes(spec, old.get("spec") or {})
+    return causes if old is None else causes + _claim_change_causes(new, old)
 
 
 def claim_spec_causes(spec: Json, path: str) -> list[Cause]:
     """Return what is wrong with what a claim asks for."""
-    causes = _mode_causes(spec, path)
-    causes[len(causes) :] = selector(spec.get("selector"), f"{path}.selector")
+    causes = _mode_causes(spec, path, "at least 1 access mode is required")
+    causes += selector(spec.get("selector"), f"{path}.selector")
     where = f"{path}.resources[storage]"
     size = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if size is None:
@@ -50,33 +51,53 @@ def claim_spec_causes(spec: Json, path: str) -> list[Cause]:
     return causes
 
 
-def _mode_causes(spec: Json, path: str) -> list[Cause]:
+def _mode_causes(spec: Json, path: str, why: str = "") -> list[Cause]:
     modes = spec.get("accessModes") or ()
     where = f"{path}.accessModes"
     if not modes:
-        return [required(where, "at least 1 access mode is required")]
+        return [required(where, why)]
     causes = [not_supported(where, mode, _MODES) for mode in modes if mode not in _MODES]
     if "ReadWriteOncePod" in modes and any(mode in _MODES and mode != "ReadWriteOncePod" for mode in modes):
         causes.append(forbidden(where, "may not use ReadWriteOncePod with other access modes"))
     return causes
 
 
-def _claim_change_causes(spec: Json, old: Json) -> list[Cause]:
-    def rest(claim: Json) -> Json:
-        resources = {key: value for key, value in (claim.get("resources") or {}).items() if key != "requests"}
-        return {**claim, "resources": resources, "volumeAttributesClassName": None}
-
-    before = dict(old)
-    if "volumeName" not in before and "volumeName" in spec:
-        before["volumeName"] = spec["volumeName"]
-    if rest(spec) != rest(before):
+def _claim_change_causes(new: Json, old: Json) -> list[Cause]:
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
+    comparable = dict(spec)
+    if "storageClassName" not in before:
+        comparable.pop("storageClassName", None)  # the default class may be put in late
+    known = dict(before)
+    if not before.get("volumeName") and "volumeName" in spec:
+        known["volumeName"] = spec["volumeName"]
+    if (new.get("status") or {}).get("phase") == "Bound":
+        comparable["resources"], known["resources"] = _unsized(spec), _unsized(before)
+        for claim in (comparable, known):
+            claim.pop("volumeAttributesClassName", None)
+    causes = []
+    if comparable != known:
         why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"
-        return [forbidden("spec", why)]
-    new_size = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    old_size = ((old.get("resources") or {}).get("requests") or {}).get("storage")
-    if new_size and old_size and quantities.parse(new_size).value < quantities.parse(old_size).value:
-        return [forbidden("spec.resources.requests.storage", "field can not be less than previous value")]
-    return []
+        causes.append(forbidden("spec", why))
+    if _size(spec) < _size(before) and _size(spec) <= _capacity(old):
+        why = "field can not be less than status.capacity"
+        causes.append(forbidden("spec.resources.requests.storage", why))
+    if spec.get("volumeMode") != before.get("volumeMode"):
+        causes += immutable(spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
+    return causes
+
+
+def _unsized(spec: Json) -> Json:
+    resources = spec.get("resources") or {}
+    requests = {name: size for name, size in (resources.get("requests") or {}).items() if name != "storage"}
+    return {**resources, "requests": requests}
+
+
+def _size(spec: Json) -> Decimal:
+    return quantities.parse(((spec.get("resources") or {}).get("requests") or {}).get("storage", "0")).value
+
+
+def _capacity(claim: Json) -> Decimal:
+    return quantities.parse(((claim.get("status") or {}).get("capacity") or {}).get("storage", "0")).value
 
 
 def volume_causes(new: Json, old: Json | None) -> list[Cause]:
@@ -86,8 +107,8 @@ def volume_causes(new: Json, old: Json | None) -> list[Cause]:
     capacity = spec.get("capacity") or {}
     if not capacity:
         causes.append(required("spec.capacity"))
-    elif set(capacity) != {"storage"}:
-        causes.append(not_supported("spec.capacity", capacity, ("storage",)))
+    if set(capacity) != {"storage"}:
+        causes.append(not_supported("spec.capacity", spec.get("capacity"), ("storage",)))
     for name, size in capacity.items():
         where = f"spec.capacity[{name}]"
         if quantities.parse(size).value <= 0:
@@ -96,8 +117,13 @@ def volume_causes(new: Json, old: Json | None) -> list[Cause]:
     policies = ("Delete", "Recycle", "Retain")
     if policy and policy not in policies:
         causes.append(not_supported("spec.persistentVolumeReclaimPolicy", policy, policies))
-    if not any(key not in _NO_SOURCE for key in spec):
+    sources = sorted((key for key in spec if key not in _NO_SOURCE), key=lambda key: key != "hostPath")
+    if not sources:
         causes.append(required("spec", "must specify a volume type"))
+    causes += [forbidden(f"spec.{extra}", "may not specify more than 1 volume type") for extra in sources[1:]]
+    if (spec.get("hostPath") or {}).get("path") == "/" and policy == "Recycle":
+        why = "may not be 'recycle' for a hostPath mount of '/'"
+        causes.append(forbidden("spec.persistentVolumeReclaimPolicy", why))
     if spec.get("storageClassName"):
         causes += dns_subdomain(spec["storageClassName"], "spec.storageClassName")
     mode = spec.get("volumeMode")
@@ -105,7 +131,7 @@ def volume_causes(new: Json, old: Json | None) -> list[Cause]:
         causes.append(not_supported("spec.volumeMode", mode, _VOLUME_MODES))
     if old is not None:
         before = old.get("spec") or {}
-        causes += immutable(spec.get("volumeMode"), before.get("volumeMode"), "spec.volumeMode")
+        causes += immutable(spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
         if any(spec.get(key) != value for key, value in before.items() if key not in _NO_SOURCE):
             why = "spec.persistentvolumesource is immutable after creation\n"
             causes.append(forbidden("spec.persistentvolumesource", why))
@@ -143,4 +169,12 @@ def storage_class_causes(new: Json, old: Json | None) -> list[Cause]:
         causes.append(required("volumeBindingMode"))
     elif mode not in {"Immediate", "WaitForFirstConsumer"}:
         causes.append(not_supported("volumeBindingMode", mode, ("Immediate", "WaitForFirstConsumer")))
+    if "" in (new.get("parameters") or {}):
+        causes.append(invalid("parameters", "", "field can not be empty."))
+    for index, term in enumerate(new.get("allowedTopologies") or ()):
+        for number, one in enumerate(term.get("matchLabelExpressions") or ()):
+            here = f"allowedTopologies[{index}].matchLabelExpressions[{number}]"
+            causes += qualified_name(one.get("key", ""), f"{here}.key")
+            if not one.get("values"):
+                causes.append(required(f"{here}.values"))
     return causes

@@ -5,6 +5,7 @@ In: a container as decoded and defaulted, and the volumes of its pod. Out: cause
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from engine.sandbox.simulator.builtin.checks import (
     container_resource_name,
     dns_label,
     dns_subdomain,
+    go_struct,
     in_range,
     is_huge_page,
     is_native,
@@ -36,12 +38,25 @@ Json = dict[str, Any]
 Volumes = Mapping[str, Json]
 """The valid volumes of a pod, by name."""
 
-_ENV_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName")
-_ENV_FIELDS += ("status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs")
+_ENV_FIELDS = (
+    *("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName"),
+    *("status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"),
+)
+_POD_FIELDS = {
+    *_ENV_FIELDS,
+    *("metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName", "status.phase"),
+}
+"""Fields that the server finds in a pod; which of them can be referred to depends on where."""
 _RESOURCE_FIELDS = tuple(
     sorted(f"{kind}.{name}" for kind in ("limits", "requests") for name in ("cpu", "ephemeral-storage", "memory"))
 )
+_HEADER_PROBLEM = (
+    "a valid HTTP header must consist of alphanumeric characters or '-' "
+    "(e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')"
+)
 _ENV_NAME = "a valid environment variable name must consist only of printable ASCII characters other than '='"
+_DIVISORS = ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei")
+_HEADER = re.compile("[-A-Za-z0-9]+")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 _ONE_HANDLER = "may not specify more than 1 handler type"
 
@@ -127,7 +142,7 @@ def _env_source_causes(variable: Json, path: str) -> list[Cause]:
                 named(key, f"{path}.{kind}.key", config_map_key_problems) if key else [required(f"{path}.{kind}.key")]
             )
     if not source:
-        kinds = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
+        kinds = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
         causes.append(invalid(path, "", f"must specify one of: {kinds}"))
     elif variable.get("value"):
         causes.append(invalid(path, "", "may not be specified when `value` is not empty"))
@@ -143,21 +158,13 @@ def field_reference_causes(reference: Json, allowed: Sequence[str], path: str) -
     field = reference.get("fieldPath", "")
     if not field:
         return [required(f"{path}.fieldPath")]
-    known = (
-        *allowed,
-        "metadata.labels",
-        "metadata.annotations",
-        "spec.restartPolicy",
-        "spec.schedulerName",
-        "status.phase",
-    )
     name, bracket, subscript = field.partition("['")
     if bracket and field.endswith("']"):
         key = subscript.removesuffix("']")
         if name in {"metadata.annotations", "metadata.labels"}:
             return qualified_name(key.lower() if name == "metadata.annotations" else key, path)
         return [invalid(path, name, "does not support subscript")]
-    if field not in known:
+    if field not in _POD_FIELDS:
         why = f"error converting fieldPath: field label not supported: {field}"
         return [invalid(f"{path}.fieldPath", field, why)]
     return [] if field in allowed else [not_supported(f"{path}.fieldPath", field, sorted(allowed))]
@@ -172,7 +179,21 @@ def resource_reference_causes(reference: Json, path: str, *, in_volume: bool = F
         return [required(f"{path}.resource")]
     if name not in _RESOURCE_FIELDS and not name.startswith(("limits.hugepages-", "requests.hugepages-")):
         return [not_supported(f"{path}.resource", name, _RESOURCE_FIELDS)]
-    return []
+    return _divisor_causes(name, reference.get("divisor", "0"), f"{path}.divisor")
+
+
+def _divisor_causes(name: str, divisor: str, path: str) -> list[Cause]:
+    kind = name.partition(".")[2]
+    if quantities.parse(divisor).value == 0:
+        return []
+    if kind == "cpu":
+        why = "only divisor's values 1m and 1 are supported with the cpu resource"
+        return [] if divisor in {"1m", "1"} else [invalid(path, name, why)]
+    if divisor in _DIVISORS:
+        return []
+    what = {"ephemeral-storage": "local ephemeral storage", "memory": "memory"}.get(kind, "hugepages")
+    why = f"only divisor's values {', '.join(_DIVISORS)} are supported with the {what} resource"
+    return [invalid(path, name, why)]
 
 
 def _env_from_causes(sources: Sequence[Json], path: str) -> list[Cause]:
@@ -293,12 +314,20 @@ def resource_causes(resources: Json, path: str) -> list[Cause]:
             here = f"{path}.{kind}[{name}]"
             causes += container_resource_name(name, here)
             causes += resource_quantity(name, quantity, here)
+            if is_huge_page(name):
+                causes += _huge_page_causes(name, quantity, here)
             if kind == "requests":
                 causes += _request_causes(name, quantity, limits, path)
     names = {*limits, *requests}
     if any(is_huge_page(name) for name in names) and not names & {"cpu", "memory"}:
         causes.append(forbidden(path, "HugePages require cpu or memory"))
     return causes
+
+
+def _huge_page_causes(name: str, quantity: str, path: str) -> list[Cause]:
+    size, value = quantities.parse(name.removeprefix("hugepages-")).value, quantities.parse(quantity).value
+    fits = size > 0 and value % size == 0
+    return [] if fits else [invalid(path, quantity, f"{quantity} is not positive integer multiple of {name}")]
 
 
 def _request_causes(name: str, quantity: str, limits: Json, path: str) -> list[Cause]:
@@ -320,6 +349,7 @@ def security_causes(context: Json, path: str) -> list[Cause]:
     for name in ("runAsUser", "runAsGroup"):
         if name in context:
             causes += in_range(context[name], 0, LARGEST_INT32, f"{path}.{name}")
+    causes += seccomp_causes(context.get("seccompProfile"), f"{path}.seccompProfile")
     if context.get("allowPrivilegeEscalation") is False:
         if context.get("privileged"):
             why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
@@ -327,6 +357,22 @@ def security_causes(context: Json, path: str) -> list[Cause]:
         if "CAP_SYS_ADMIN" in ((context.get("capabilities") or {}).get("add") or ()):
             why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
             causes.append(invalid(path, context, why))
+    return causes
+
+
+def seccomp_causes(profile: Json | None, path: str) -> list[Cause]:
+    """Return what is wrong with the profile that limits system calls."""
+    if profile is None:
+        return []
+    kind, place = profile.get("type", ""), profile.get("localhostProfile")
+    causes = choice(kind, ("Localhost", "RuntimeDefault", "Unconfined"), f"{path}.type")
+    where = f"{path}.localhostProfile"
+    if kind == "Localhost":
+        why = "must be set when seccomp type is Localhost"
+        return causes + ([required(where, why)] if place is None else descending_path(place, where))
+    if place is not None:
+        shown = go_struct(profile, type="", localhostProfile=None)
+        causes.append(invalid(where, shown, "can only be set when seccomp type is Localhost"))
     return causes
 
 
@@ -374,11 +420,12 @@ def _one_handler_causes(kind: str, handler: Json, grace_period: int | None, path
         causes = [] if handler.get("path") else [required(f"{path}.path")]
         causes += port(handler.get("port", 0), f"{path}.port")
         scheme = handler.get("scheme", "")
-        return (
-            causes
-            if scheme in {"HTTP", "HTTPS"}
-            else [*causes, not_supported(f"{path}.scheme", scheme, ("HTTP", "HTTPS"))]
-        )
+        if scheme not in {"HTTP", "HTTPS"}:
+            causes.append(not_supported(f"{path}.scheme", scheme, ("HTTP", "HTTPS")))
+        for header in handler.get("httpHeaders") or ():
+            if not _HEADER.fullmatch(header.get("name", "")):
+                causes.append(invalid(f"{path}.httpHeaders", header.get("name", ""), _HEADER_PROBLEM))
+        return causes
     if kind == "sleep":
         seconds = handler.get("seconds", 0)
         if grace_period is not None and not 0 <= seconds <= grace_period:

@@ -7,9 +7,11 @@ resources, and volumes of storage vendors.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from engine.sandbox.simulator.builtin.addresses import ip_address
 from engine.sandbox.simulator.builtin.checks import (
     LARGEST_INT32,
     annotation_keys,
@@ -17,29 +19,37 @@ from engine.sandbox.simulator.builtin.checks import (
     dns_label,
     dns_subdomain,
     in_range,
-    ip_address,
     labels,
-    positive,
     qualified_name,
-    selector,
+    resource_quantity,
 )
-from engine.sandbox.simulator.builtin.validate_affinity import affinity_causes, node_affinity_change_causes
 from engine.sandbox.simulator.builtin.validate_containers import (
     Volumes,
     container_causes,
     host_port_causes,
     probe_causes,
+    seccomp_causes,
+)
+from engine.sandbox.simulator.builtin.validate_scheduling import (
+    affinity_causes,
+    node_selector_change_causes,
+    scheduling_gate_causes,
+    spread_causes,
+    toleration_causes,
 )
 from engine.sandbox.simulator.builtin.validate_volumes import volume_causes
 from engine.sandbox.simulator.errors import Cause
 from engine.sandbox.simulator.field_errors import duplicate, forbidden, invalid, not_found, not_supported, required
-from engine.sandbox.simulator.names import label_value_problems
 
 Json = dict[str, Any]
 
 _RESTARTS = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_SYSCTL = re.compile(r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?", re.ASCII)
+_SYSCTL_LENGTH = 253
+_SEARCH_DOMAIN = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SEARCH_PATTERN = re.compile(rf"{_SEARCH_DOMAIN}(\.{_SEARCH_DOMAIN})*", re.ASCII)
+_MOST_SEARCHES, _LONGEST_SEARCH_LIST = 32, 2048
 _UPDATABLE = (
     "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
     "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` "
@@ -119,8 +129,8 @@ def pod_spec_causes(spec: Json, path: str, *, is_pod: bool) -> list[Cause]:
     causes += _dns_causes(spec, f"{path}.dnsConfig")
     for index, gate in enumerate(spec.get("readinessGates") or ()):
         causes += qualified_name(gate.get("conditionType", ""), f"{path}.readinessGates[{index}].conditionType")
-    causes += _gate_causes(spec.get("schedulingGates") or (), f"{path}.schedulingGates")
-    causes += _spread_causes(spec.get("topologySpreadConstraints") or (), f"{path}.topologySpreadConstraints")
+    causes += scheduling_gate_causes(spec.get("schedulingGates") or (), f"{path}.schedulingGates")
+    causes += spread_causes(spec.get("topologySpreadConstraints") or (), f"{path}.topologySpreadConstraints")
     return causes + _name_causes(spec, path)
 
 
@@ -143,9 +153,21 @@ def _name_causes(spec: Json, path: str) -> list[Cause]:
     for name in ("priorityClassName", "runtimeClassName"):
         if spec.get(name):
             causes += dns_subdomain(spec[name], f"{path}.{name}")
+    for name, value in (spec.get("overhead") or {}).items():
+        causes += resource_quantity(name, value, f"{path}.overhead.limits[{name}]")
+    causes += _system_causes(spec.get("os"), f"{path}.os")
     if "preemptionPolicy" in spec:
         causes += choice(spec["preemptionPolicy"], ("PreemptLowerPriority", "Never"), f"{path}.preemptionPolicy")
     return causes
+
+
+def _system_causes(system: Json | None, path: str) -> list[Cause]:
+    if system is None:
+        return []
+    name, names = system.get("name", ""), ("linux", "windows")
+    if not name:
+        return [required(f"{path}.name")]
+    return [] if name in names else [not_supported(path, name, names)]
 
 
 def _containers_causes(containers: Sequence[Json], volumes: Volumes, grace: int | None, path: str) -> list[Cause]:
@@ -175,6 +197,9 @@ def _init_causes(spec: Json, volumes: Volumes, grace: int | None, path: str) -> 
             causes.append(duplicate(f"{here}.name", name))
         elif name:
             names.add(name)
+        policies = ("Always", "Never", "OnFailure")
+        if one.get("restartPolicy", "Always") not in policies:
+            causes.append(not_supported(f"{here}.restartPolicy", one["restartPolicy"], policies))
         causes += host_port_causes([one], path)
         if one.get("restartPolicy") == "Always":
             causes += probe_causes(one, grace, here)
@@ -223,6 +248,23 @@ def _security_causes(context: Json, path: str) -> list[Cause]:
     policy = context.get("fsGroupChangePolicy")
     if policy is not None and policy not in {"OnRootMismatch", "Always"}:
         causes.append(not_supported(f"{path}.fsGroupChangePolicy", policy, ("Always", "OnRootMismatch")))
+    causes += seccomp_causes(context.get("seccompProfile"), f"{path}.seccompProfile")
+    return causes + _sysctl_causes(context.get("sysctls") or (), f"{path}.sysctls")
+
+
+def _sysctl_causes(settings: Sequence[Json], path: str) -> list[Cause]:
+    causes = []
+    names: set[str] = set()
+    for index, one in enumerate(settings):
+        where, name = f"{path}[{index}].name", one.get("name", "")
+        if not name:
+            causes.append(required(where))
+        elif len(name) > _SYSCTL_LENGTH or not _SYSCTL.fullmatch(name):
+            why = f"must have at most {_SYSCTL_LENGTH} characters and match regex ^{_SYSCTL.pattern}$"
+            causes.append(invalid(where, name, why))
+        elif name in names:
+            causes.append(duplicate(where, name))
+        names.add(name)
     return causes
 
 
@@ -242,70 +284,28 @@ def _dns_causes(spec: Json, path: str) -> list[Cause]:
         causes.append(invalid(f"{path}.nameservers", servers, "must not have more than 3 nameservers"))
     for index, one in enumerate(servers):
         causes += ip_address(one, f"{path}.nameservers[{index}]")
+    causes += _search_causes(config.get("searches") or [], f"{path}.searches")
     for index, option in enumerate(config.get("options") or ()):
         if not option.get("name"):
             causes.append(required(f"{path}.options[{index}]", "must not be empty"))
     return causes
 
 
-def _gate_causes(gates: Sequence[Json], path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    seen: set[str] = set()
-    for index, gate in enumerate(gates):
-        name = gate.get("name", "")
-        causes += qualified_name(name, f"{path}[{index}]")
-        if name in seen:
-            causes.append(duplicate(f"{path}[{index}]", name))
-        seen.add(name)
-    return causes
-
-
-def _spread_causes(constraints: Sequence[Json], path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    seen: set[tuple[str, str]] = set()
-    for index, one in enumerate(constraints):
-        here = f"{path}[{index}]"
-        key, action = one.get("topologyKey", ""), one.get("whenUnsatisfiable", "")
-        causes += positive(one.get("maxSkew", 0), f"{here}.maxSkew")
-        if not key:
-            causes.append(required(f"{here}.topologyKey", "can not be empty"))
-        actions = ("DoNotSchedule", "ScheduleAnyway")
-        if action not in actions:
-            causes.append(not_supported(f"{here}.whenUnsatisfiable", action, actions))
-        if (key, action) in seen:
-            causes.append(duplicate(f"{here}.{{topologyKey, whenUnsatisfiable}}", f"{{{key}, {action}}}"))
-        seen.add((key, action))
-        causes += selector(one.get("labelSelector"), f"{here}.labelSelector")
-    return causes
-
-
-def toleration_causes(tolerations: Sequence[Json], path: str) -> list[Cause]:
-    """Return what is wrong with tolerations."""
-    causes: list[Cause] = []
-    for index, one in enumerate(tolerations):
-        here = f"{path}[{index}]"
-        key, operator, value = one.get("key", ""), one.get("operator", ""), one.get("value", "")
-        effect = one.get("effect", "")
-        if key:
-            causes += qualified_name(key, f"{here}.key")
-        if not key and operator != "Exists":
-            why = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-            causes.append(invalid(f"{here}.operator", operator, why))
-        if "tolerationSeconds" in one and effect != "NoExecute":
-            causes.append(
-                invalid(f"{here}.effect", effect, "effect must be 'NoExecute' when `tolerationSeconds` is set")
+def _search_causes(searches: list[str], path: str) -> list[Cause]:
+    causes = []
+    if len(searches) > _MOST_SEARCHES:
+        causes.append(invalid(path, searches, f"must not have more than {_MOST_SEARCHES} search paths"))
+    if len(" ".join(searches)) > _LONGEST_SEARCH_LIST:
+        why = f"must not have more than {_LONGEST_SEARCH_LIST} characters (including spaces) in the search list"
+        causes.append(invalid(path, searches, why))
+    for index, one in enumerate(searches):
+        if one != "." and not _SEARCH_PATTERN.fullmatch(one.removesuffix(".")):
+            why = (
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', "
+                "and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation "
+                f"is '{_SEARCH_PATTERN.pattern}')"
             )
-        if operator in {"", "Equal"}:
-            if problems := label_value_problems(value):
-                causes.append(invalid(f"{here}.operator", value, ";".join(problems)))
-        elif operator == "Exists":
-            if value:
-                causes.append(invalid(f"{here}.operator", value, "value must be empty when `operator` is 'Exists'"))
-        else:
-            operators = ("Equal", "Exists", "Lt", "Gt") if operator in {"Lt", "Gt"} else ("Equal", "Exists")
-            causes.append(not_supported(f"{here}.operator", operator, operators))
-        if effect:
-            causes += choice(effect, _EFFECTS, f"{here}.effect")
+            causes.append(invalid(f"{path}[{index}]", one.removesuffix("."), why))
     return causes
 
 
@@ -330,7 +330,7 @@ def pod_update_causes(new: Json, old: Json) -> list[Cause]:
         return causes
     rest = _with_what_may_change(spec, before)
     if before.get("schedulingGates"):
-        causes += node_affinity_change_causes(spec, before)
+        causes += node_selector_change_causes(spec, before)
         rest = {key: value for key, value in rest.items() if key not in {"nodeSelector", "affinity"}}
         before = {key: value for key, value in before.items() if key not in {"nodeSelector", "affinity"}}
     if rest != before:
