@@ -46,6 +46,7 @@ class Printer:
         self._kinds = kinds
         self._columns = columns
         self._table: Table | None = None
+        self._spaces = False
 
     def rows(self, rows: Sequence[Row]) -> None:
         """Print a listing."""

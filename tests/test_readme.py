@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import os
 import re
 import shutil
@@ -42,6 +43,23 @@ def test_every_block_is_executed_or_claimed_by_another_test() -> None:
     for path in named:
         used = Path(path).parent.name if Path(path).parent.name != "examples" else path
         assert used in done, f"{path} is shown and not used"
+
+
+def test_every_link_within_the_repository_leads_somewhere() -> None:
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+def test_the_picture_and_the_text_are_of_one_run() -> None:
+    (recorded,) = [block for block in BLOCKS if block.verb == "output of"]
+    (command,) = recorded.commands()
+    drawn = html.unescape(re.sub(r"<[^>]*>", " ", (ROOT / "docs/demo.svg").read_text())).split()
+    assert not {word for line in command.output for word in line.split()} - set(drawn)
 
 
 def unclaimed(block: Block) -> list[str]:

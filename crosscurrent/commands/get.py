@@ -77,6 +77,8 @@ async def get(
         raise UsageError("an object cannot be got by name across all namespaces", "name its namespace with -n")
     if named and (selector or field_selector):
         raise UsageError("a name and a selector exclude each other")
+    if changes and not watch:
+        raise UsageError("--output-watch-events says something only with --watch")
     question = Question(
         targets=tuple(targets),
         namespace="" if all_namespaces else namespace or "default",
@@ -104,7 +106,7 @@ async def show_objects(log: EventLog, question: Question, style: Style) -> int:
         print_documents(rows, style.form, one=len(rows) == 1 and all(selection.names for selection in chosen))
     missing = [text for selection, rows in found for text in _missing(selection, rows, types)]
     _complain(missing, question)
-    if not missing and not any(rows for _, rows in found):
+    if not missing and not any(rows for _, rows in found) and style.form not in (Format.JSON, Format.YAML):
         note(f"No {', '.join(s.group_resource for s in chosen)} found {_place(chosen[0])}.")
     return 0
 

@@ -58,6 +58,7 @@ def test_help_lists_every_command(capsys: Capture) -> None:
         ["get", "deploy", "-l", "a in b"],
         ["get", "deploy", "--field-selector", "a"],
         ["get", "deploy", "name", "-l", "a=b"],
+        ["get", "deploy", "--output-watch-events"],
         ["events", "--no-watch"],
         ["completion", "tcsh"],
         ["events", "a/b/c/d/e"],

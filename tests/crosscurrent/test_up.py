@@ -247,7 +247,7 @@ def test_a_wrong_token_is_answered_with_what_to_check(tmp_path: Path, nats_serve
     config.write_text(f"{HEAD}nats: {{url: '{nats_server.url}', token: wrong}}\n")
     done = run("clusters", "-f", str(config))
     assert done.returncode == 1
-    assert "check nats.url, nats.token" in done.stderr  # the broker's own words get lost when it hangs up first
+    assert "check nats.url and nats.token" in done.stderr  # the broker's own words get lost when it hangs up first
     assert nats_server.token not in done.stderr
 
 
