@@ -39,7 +39,7 @@ class Exchange:
         user: who asks.
 
     Attributes:
-        is_custom: whether this is about custom resources, whose paths no library of the server knows; set with the type.
+        is_custom: whether this is about custom resources, whose paths no library of the server knows; set once the type is.
         deprecation: what every answer warns of, set then too; empty: nothing.
 
     """

@@ -300,10 +300,10 @@ def _joined(left: Evaluator, right: Evaluator, scope: Scope, *, decisive: bool) 
     except CelError as error:
         problem = error
     if first is decisive:
-        return decisive
+        return bool(decisive)
     second: Any = right(scope)
     if second is decisive:
-        return decisive
+        return bool(decisive)
     if problem is not None:
         raise problem
     if not isinstance(first, bool) or not isinstance(second, bool):
