@@ -136,6 +136,11 @@ class _Client(Client):
             pending, self._pending, self._pending_data_size = self._pending, [], 0
             self._transport.writelines(pending)
 
+    def hang_up(self) -> None:
+        """Let go of the socket, whatever state the client is in."""
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+
     def drop_pending(self) -> None:
         """Forget what was not written yet."""
         self._pending.clear()
@@ -383,17 +388,23 @@ class Connection:
             raise NoAnswer(f"no answer from the broker: {problem}") from problem
 
     async def close(self) -> None:
-        """Write out what is queued and disconnect, within two seconds."""
+        """Write out what is queued and disconnect, within two seconds; a broker that does not answer is left without that."""
         if self._watch is not None:
             self._watch.cancel()
         self._on_change.clear()
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                if self._client.is_connected:
-                    await self.round_trip(CLOSE_TIMEOUT_SECONDS / 2)
-                await self._client.close()
-        except (TimeoutError, EventLogError, nats_errors.Error, OSError) as problem:
+            if self._client.is_connected:
+                await self.round_trip(CLOSE_TIMEOUT_SECONDS / 2)
+        except NoAnswer as problem:
             _log.debug("closed without a farewell", reason=str(problem))
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS / 2):
+                await self._client.close()
+        except (TimeoutError, nats_errors.Error, OSError) as problem:
+            _log.debug("closed by force", reason=str(problem))
+        finally:
+            self._client.hang_up()
+            await asyncio.sleep(0)  # the loop closes an aborted socket in its next turn
         self._lose()
 
     # --- what the client tells us ---
