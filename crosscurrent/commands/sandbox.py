@@ -53,11 +53,12 @@ async def sandbox(
     _check(names, port, kubeconfig)
     from engine.sandbox.processes import SandboxError  # noqa: PLC0415 - after the arguments are known to be right
     from engine.sandbox.simulator.controllers import Controllers  # noqa: PLC0415
-    from engine.sandbox.simulator.fleet import simulated_clusters  # noqa: PLC0415
+    from engine.sandbox.simulator.fleet import collect_garbage_rarely, simulated_clusters  # noqa: PLC0415
 
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    collect_garbage_rarely()
     started = time.monotonic()
     with ExitStack() as stack:
         directory = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crosscurrent-sandbox-")))

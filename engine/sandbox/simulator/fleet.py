@@ -9,6 +9,7 @@ It has the shape of `engine.sandbox.fleet.Fleet`.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,16 @@ from engine.sandbox.simulator.api_server import LOOPBACK, SimulatedApiServer
 from engine.sandbox.simulator.control import Control
 from engine.sandbox.simulator.controllers import Controllers
 from engine.sandbox.simulator.loop_thread import LoopThread
+
+
+_COLLECT_EVERY = 20_000
+"""Objects made between two looks of Python's garbage collector. With its usual 700 it takes a sixth of the time of creates, and
+finds next to nothing: stored objects are trees, which go when nothing refers to them."""
+
+
+def collect_garbage_rarely() -> None:
+    """Tune this process for holding many objects. For processes that do nothing but run clusters."""
+    gc.set_threshold(_COLLECT_EVERY, 20, 100)
 
 
 class SimulatedFleet(SandboxFleet[SimulatedApiServer]):

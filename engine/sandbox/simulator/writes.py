@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+import msgspec
 
 from engine.sandbox.simulator import write_rules
 from engine.sandbox.simulator.admission import builtin_admission
@@ -35,8 +37,13 @@ APPLY_PATCH = "application/apply-patch+yaml"
 _UNSETTLED_LIMIT = 10_000
 """Objects remembered that are stored otherwise than they are read; of forgotten ones a write that changes nothing is none."""
 
+_STORAGE_BYTES: Final = 1536 * 1024
+"""Most that etcd takes in a request. Here an object counts as JSON; there most are a little smaller, as protobuf."""
+
 _NAME_ATTEMPTS = 8
 """How often a generated name is tried: with it, a million names of one prefix collide once in a thousand cases."""
+
+_encode = msgspec.json.Encoder().encode
 
 Transform = Callable[[Revision | None, list[str]], Json]
 """Makes the object wanted from the stored one (None: there is none), and may add warnings."""
@@ -281,7 +288,10 @@ class Writes:
 
     def _stored(self, write: Write, key: str, obj: Json, *, created: bool) -> Revision:
         rules, rtype = write.rules, write.rtype
-        revision = self._state.store.put(rules.storage, key, rules.to_storage(obj))
+        to_store = rules.to_storage(obj)
+        if len(_encode(to_store)) > _STORAGE_BYTES:
+            raise ApiError(500, "", "etcdserver: request is too large")
+        revision = self._state.store.put(rules.storage, key, to_store)
         labels = revision.object["metadata"].get("labels")
         is_job_without_labels = rtype.key == JOBS and labels != obj["metadata"].get("labels")
         if (created and rtype.key == CLAIMS) or is_job_without_labels or _leaves_empties(write, obj):
