@@ -45,7 +45,51 @@ class Killable(Protocol):
         """Let it go on."""
 
 
-class SandboxCluster(ABC):
+class ReachableCluster(ABC):
+    """A cluster that answers its administrator, whoever runs it.
+
+    Args:
+        name: what it is called here.
+
+    Attributes:
+        name: as given.
+        identity: UID of the namespace kube-system, once known: which cluster this is, whatever it is called.
+
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.identity = ""
+
+    @property
+    @abstractmethod
+    def client(self) -> ApiClient:
+        """A client that is the administrator."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        content_type: str = "application/json",
+        timeout: float = REQUEST_TIMEOUT_SECONDS,
+    ) -> tuple[int, Json]:
+        """Send one request as administrator; see `ApiClient.request`."""
+        return await asyncio.to_thread(
+            self.client.request, method, path, body, content_type=content_type, timeout=timeout
+        )
+
+    async def apply_yaml(self, source: str | Path) -> list[Json]:
+        """Apply YAML as administrator; see `ApiClient.apply_yaml`."""
+        return await asyncio.to_thread(self.client.apply_yaml, source)
+
+    async def wait_for_crd(self, name: str, timeout: float = REQUEST_TIMEOUT_SECONDS) -> None:
+        """Return once a definition is served; see `ApiClient.wait_for_crd`."""
+        await asyncio.to_thread(self.client.wait_for_crd, name, timeout)
+
+
+class SandboxCluster(ReachableCluster):
     """One cluster. As a context manager it is started, and killed at the end; what it holds stays.
 
     Args:
@@ -58,19 +102,13 @@ class SandboxCluster(ABC):
     """
 
     def __init__(self, name: str, authority: CertificateAuthority) -> None:
-        self.name = name
-        self.identity = ""
+        super().__init__(name)
         self._authority = authority
 
     @property
     @abstractmethod
     def url(self) -> str:
         """URL of the API server."""
-
-    @property
-    @abstractmethod
-    def client(self) -> ApiClient:
-        """A client that is the administrator."""
 
     @property
     @abstractmethod
@@ -128,28 +166,6 @@ class SandboxCluster(ABC):
         """Return a kubeconfig with a client certificate that expires after `lifetime` (negative: it has expired)."""
         pair = self._authority.issue(user, organizations=groups, lifetime=lifetime)
         return identities.kubeconfig(self.name, self.url, self._authority.pem, pair=pair)
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        content_type: str = "application/json",
-        timeout: float = REQUEST_TIMEOUT_SECONDS,
-    ) -> tuple[int, Json]:
-        """Send one request as administrator; see `ApiClient.request`."""
-        return await asyncio.to_thread(
-            self.client.request, method, path, body, content_type=content_type, timeout=timeout
-        )
-
-    async def apply_yaml(self, source: str | Path) -> list[Json]:
-        """Apply YAML as administrator; see `ApiClient.apply_yaml`."""
-        return await asyncio.to_thread(self.client.apply_yaml, source)
-
-    async def wait_for_crd(self, name: str, timeout: float = REQUEST_TIMEOUT_SECONDS) -> None:
-        """Return once a definition is served; see `ApiClient.wait_for_crd`."""
-        await asyncio.to_thread(self.client.wait_for_crd, name, timeout)
 
     def __enter__(self) -> Self:
         try:

@@ -6,7 +6,6 @@ is understood: an https server, an embedded authority, and a token or an embedde
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import ssl
 import tempfile
@@ -15,13 +14,14 @@ from urllib.parse import urlsplit
 
 from engine.runtime.credentials import on_disk
 from engine.runtime.kubeconfig import Context
-from engine.sandbox.api_client import REQUEST_TIMEOUT_SECONDS, ApiClient, Json
+from engine.sandbox.api_client import ApiClient
+from engine.sandbox.clusters import ReachableCluster
 from engine.sandbox.processes import SandboxError
 
 _IDENTITY_PATH = "/api/v1/namespaces/kube-system"
 
 
-class RemoteCluster:
+class RemoteCluster(ReachableCluster):
     """One cluster.
 
     Args:
@@ -31,10 +31,13 @@ class RemoteCluster:
     """
 
     def __init__(self, name: str, context: Context) -> None:
-        self.name = name
-        self.identity = ""
-        """UID of its namespace kube-system, once `identify` has asked for it."""
-        self.client = client_of(context)
+        super().__init__(name)
+        self._client = client_of(context)
+
+    @property
+    def client(self) -> ApiClient:
+        """A client that is who the kubeconfig says."""
+        return self._client
 
     def identify(self) -> str:
         """Ask the cluster which one it is, and return that.
@@ -48,24 +51,6 @@ class RemoteCluster:
             raise SandboxError(f"{self.name}: GET {_IDENTITY_PATH}: {status} {namespace.get('message', '')}")
         self.identity = str(namespace["metadata"]["uid"])
         return self.identity
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        content_type: str = "application/json",
-        timeout: float = REQUEST_TIMEOUT_SECONDS,
-    ) -> tuple[int, Json]:
-        """Do `ApiClient.request` in a thread."""
-        return await asyncio.to_thread(
-            self.client.request, method, path, body, content_type=content_type, timeout=timeout
-        )
-
-    async def apply_yaml(self, source: str | Path) -> list[Json]:
-        """Do `ApiClient.apply_yaml` in a thread."""
-        return await asyncio.to_thread(self.client.apply_yaml, source)
 
     def close(self) -> None:
         """Close idle connections."""

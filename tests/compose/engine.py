@@ -169,6 +169,7 @@ def _own_engine(scratch: Path, environment: Mapping[str, str]) -> Iterator[Engin
             engine.clean()
         finally:
             daemon.stop(STOP_GRACE_SECONDS)
+            _unmount_all(scratch)
 
 
 def cache_directory() -> Path:
@@ -211,6 +212,14 @@ def run(
             f"{command}: exit code {done.returncode}:\n{output[-OUTPUT_TAIL:]}\n{errors[-OUTPUT_TAIL:]}"
         )
     return output
+
+
+def _unmount_all(directory: Path) -> None:
+    """Unmount what the daemon leaves mounted: the network namespace of builds, which is this machine's."""
+    places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in places:
+        if Path(place).is_relative_to(directory):
+            run(["umount", place], os.environ, check=False)
 
 
 @contextmanager
