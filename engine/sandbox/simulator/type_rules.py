@@ -38,6 +38,7 @@ _NAME_RULES: dict[TypeKey, NameRule] = {
     ("", "namespaces"): dns_label_problems,
     ("", "services"): dns_label_problems,
     ("apps", "statefulsets"): dns_label_problems,
+    ("policy", "poddisruptionbudgets"): path_segment_problems,
     ("rbac.authorization.k8s.io", "clusterrolebindings"): path_segment_problems,
     ("rbac.authorization.k8s.io", "clusterroles"): path_segment_problems,
     ("rbac.authorization.k8s.io", "rolebindings"): path_segment_problems,

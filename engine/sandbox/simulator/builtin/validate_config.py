@@ -76,7 +76,8 @@ def _frozen_causes(new: Json, old: Json | None, *fields: str) -> list[Cause]:
     if old is None or not old.get("immutable"):
         return []
     causes = [] if new.get("immutable") else [forbidden("immutable", _FROZEN)]
-    return causes + [forbidden(name, _FROZEN) for name in fields if (new.get(name) or {}) != (old.get(name) or {})]
+    # An empty map is another value than none at all to the real server.
+    return causes + [forbidden(name, _FROZEN) for name in fields if new.get(name) != old.get(name)]
 
 
 def _secret_type_causes(secret: Json, kind: str, data: Json) -> list[Cause]:
