@@ -61,7 +61,8 @@ class Informer:
             bufsize=1,
         )
         self._lines: Queue[str] = Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def says(self) -> str:
         """Return the next line."""
@@ -87,12 +88,15 @@ class Informer:
 
     def close(self) -> None:
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         try:
             self._process.wait(10)
         finally:
             self._process.kill()
             self._process.wait()
+            self._reader.join()
+            self._process.stdout.close()
 
     def _read(self) -> None:
         assert self._process.stdout
