@@ -123,7 +123,7 @@ def test_what_it_keeps_comes_back(tmp_path: Path) -> None:
 def test_what_cannot_be_meant_is_a_usage_error(
     arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(("sandbox", *arguments)) == 2
+    assert run(("sandbox", *arguments)) == 1
     assert message in capsys.readouterr().err
 
 
