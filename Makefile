@@ -7,7 +7,7 @@ USE    := $(VENV)/.installed
 STAMP  := $(VENV)/.installed-dev
 ARGS   ?=
 
-.PHONY: help demo demo-real record test unit e2e compose check envtest bench clean
+.PHONY: help demo demo-real record test unit e2e xgc compose check mutants envtest bench clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,9 +31,13 @@ demo-real: $(USE)  ## the same on real API servers, which are built the first ti
 record: $(STAMP)  ## record the demo anew, for the README
 	$(BIN)/python -m docs.record_demo
 
-test: $(STAMP)  ## everything: pure suites, contracts on the real nats-server, e2e on real API servers
+test: $(STAMP)  ## everything but xgc: pure suites, contracts on the real nats-server, e2e on real API servers
 	$(MAKE) --no-print-directory envtest
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not xgc"
+
+xgc: $(STAMP)  ## the forty cases of garbage collection on real API servers, and their table: a quarter of an hour
+	$(MAKE) --no-print-directory envtest
+	$(BIN)/pytest -s tests/garbage
 
 unit: $(STAMP)  ## the suites that need nothing but Python: seconds
 	$(BIN)/pytest -m "not broker and not e2e and not docker"
@@ -51,6 +55,9 @@ check: $(STAMP)  ## lint, format, types
 
 envtest: $(USE)  ## build kube-apiserver, kube-controller-manager and etcd once; the last line is their directory
 	@$(BIN)/python -m engine.sandbox.assets
+
+mutants: $(STAMP)  ## take each guard of the collector away and see that a test notices: minutes
+	$(BIN)/python -m tests.mutants
 
 bench: $(STAMP)  ## print the benchmark table (ratios from one run)
 	$(PIP) -e '.[bench]'

@@ -16,7 +16,7 @@ from engine.core.known import Change
 from engine.core.objects import fields_hashes
 from engine.core.plan import slot_of
 from engine.core.watch_states import Sync
-from engine.runtime.ports import EventLog, Message
+from engine.runtime.ports import EventLog, Message, Performed
 from schemas import subjects
 from schemas.actions import Action, AddFinalizer, Apply, Outcome, PatchStatus, Result
 from schemas.clusters import CLUSTERS, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
@@ -90,7 +90,7 @@ class PaperFleet:
         deadline: float,  # noqa: ARG002 - nothing takes time on paper
         first_apply: Collection[ObjectRef],  # noqa: ARG002 - and nothing is anybody else's
         expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],  # noqa: ARG002
-    ) -> tuple[Outcome, ...]:
+    ) -> Performed:
         """Accept everything."""
         messages, outcomes = [], []
         for action in actions:
@@ -98,7 +98,7 @@ class PaperFleet:
             messages.append(message)
             outcomes.append(outcome)
         await self._log.publish(messages)
-        return tuple(outcomes)
+        return Performed(tuple(outcomes))
 
     def _accept(self, action: Action, manager: str) -> tuple[Message, Outcome]:
         live = self._objects.get(action.ref, {"metadata": {}})

@@ -50,13 +50,22 @@ class Fleet:
         workers: worker processes.
         audit: keep audit logs.
         say: takes a line about what is going on.
+        config: further keys of the configuration, or other values of those that it has.
 
     """
 
     def __init__(
-        self, directory: Path, *, clusters: int, workers: int, say: Callable[[str], None], audit: bool = False
+        self,
+        directory: Path,
+        *,
+        clusters: int,
+        workers: int,
+        say: Callable[[str], None],
+        audit: bool = False,
+        config: Json | None = None,
     ) -> None:
         directory.mkdir(parents=True)
+        self._config = config or {}
         self.directory = directory
         self._say = say
         self._workers = workers
@@ -195,7 +204,7 @@ class Fleet:
             "state_directory": "./state",
             "probe_port": self._probe_port,
             "metrics_port": 0,
-        }
+        } | self._config
         (self.directory / "crosscurrent.yaml").write_text(yaml.safe_dump(document))
 
     def _ready(self) -> bool:

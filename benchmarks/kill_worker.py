@@ -26,7 +26,7 @@ HELD_SECONDS = 1.0
 
 def run(settings: Settings) -> Report:
     """Kill one worker after the other under one long load."""
-    with staged(settings, NAME, clusters=2, recorded={"c2": ALL_DEPLOYMENTS}, rate=RATE) as stage:
+    with staged(settings, NAME, clusters=2, recorded={"c2": ALL_DEPLOYMENTS}, rate=RATE, workers=2) as stage:
         stage.reader.ask({"follow": 1}, "following")
         kills = [_kill(settings, stage, number) for number in range(settings.rounds)]
     held, others = [one["held"] for one in kills], [one["others"] for one in kills]

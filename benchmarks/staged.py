@@ -54,9 +54,9 @@ class Staged(msgspec.Struct, frozen=True):
 
 @contextmanager
 def staged(
-    settings: Settings, name: str, *, clusters: int, recorded: Mapping[str, str], rate: float
+    settings: Settings, name: str, *, clusters: int, recorded: Mapping[str, str], rate: float, workers: int = 1
 ) -> Iterator[Staged]:
-    """Start a fleet of two workers with Foos in c1, wait until it has converged, and warm it up.
+    """Start a fleet with Foos in c1, wait until it has converged, and warm it up.
 
     Args:
         settings: of the command line.
@@ -64,11 +64,12 @@ def staged(
         clusters: how many.
         recorded: what the recorder watches: path by cluster.
         rate: changes per second of the warm-up.
+        workers: worker processes; one is the default of `crosscurrent up`.
 
     """
     foos = [f"foo-{number}" for number in range(QUICK_FOOS if settings.quick else FOOS)]
     directory = settings.directory / name
-    with Fleet(directory, clusters=clusters, workers=2, say=settings.say) as fleet:
+    with Fleet(directory, clusters=clusters, workers=workers, say=settings.say) as fleet:
         fleet.create_foos(foos)
         fleet.wait_children(foos)
         watches = {cluster: {"access": fleet.access(cluster), "path": path} for cluster, path in recorded.items()}

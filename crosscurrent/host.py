@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -74,6 +75,9 @@ async def host(work: Work, registry: CollectorRegistry, ports: Ports) -> int:
     metrics_port = metrics_socket.getsockname()[1] if metrics_socket else 0
 
     def ready() -> None:
+        # What has been imported stays: not looked through again, a full collection takes microseconds instead of 40 ms.
+        gc.collect()
+        gc.freeze()
         is_ready.set()
         if supervised:
             os.write(int(os.environ[NOTIFY_VARIABLE]), msgspec.json.encode(Notice(metrics_port)) + b"\n")

@@ -100,6 +100,13 @@ PAGES: Final[dict[str, Page]] = {
             "events --snapshot -o json | jq .subject",
         ),
     ),
+    "orphans": Page(
+        LOOK,
+        "Dependents whose owners are gone, and why they are still there.",
+        "An owner in another cluster is gone, or cannot be asked for. What waits for a proof, for a brake to be approved or "
+        "for a cluster to come back says so; what was abandoned stays until somebody deletes it.",
+        ("orphans", "orphans -o wide", "orphans -o json"),
+    ),
     "doctor": Page(
         LOOK,
         "Say what is wrong, and what to do about it.",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from crosscurrent.errors import BrokerUnreachable, SettingsError, UserError, did_you_mean
 from crosscurrent.settings import Settings
-from crosscurrent.state_directory import BrokerAddress, find_broker, redaction_key
+from crosscurrent.state_directory import BrokerAddress, find_broker, redaction_key, signing_key
 from schemas.config import ClusterConfig
 
 if TYPE_CHECKING:
@@ -84,10 +84,14 @@ def find_cluster(settings: Settings, name: str) -> ClusterConfig:
 
 def watched_types(settings: Settings, reconcilers: list[Reconciler]) -> list[Resource]:
     """Return the types that the reconcilers need and those that the configuration adds; `*/*` is left to the watcher."""
+    from engine.core.cascade import OWNER_TOMBSTONES, UNREGISTRATIONS  # noqa: PLC0415
     from schemas.names import Resource  # noqa: PLC0415
 
-    wanted = [kind for one in reconcilers for kind in (one.watches, *one.owns)]
+    wanted = [kind for one in reconcilers for kind in (one.watches, *one.owns) if kind.plural != "*"]
     wanted += [Resource.parse(text) for text in settings.config.resources if text != "*/*"]
+    if any(one.name == "garbage" for one in reconcilers):
+        # Whether a tombstone is there must be known before one is written; an unregistration wakes whom it concerns.
+        wanted += [OWNER_TOMBSTONES, UNREGISTRATIONS]
     return list(dict.fromkeys(wanted))
 
 
@@ -186,15 +190,32 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
     """Run the configured reconcilers until cancelled."""
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
     from engine.runtime.worker_metrics import WorkerMetrics  # noqa: PLC0415
-    from reconcilers.service import run_reconcilers  # noqa: PLC0415
+    from reconcilers.garbage import garbage  # noqa: PLC0415
+    from reconcilers.service import GarbageSettings, run_reconcilers  # noqa: PLC0415
 
-    found = check(settings)
+    found, config = check(settings), settings.config
     async with AsyncExitStack() as stack:
         log = await _prepared_log(settings, stack)
-        apis = {item.name: await _open_api(settings, item, stack) for item in settings.config.clusters}
+        apis = {item.name: await _open_api(settings, item, stack) for item in config.clusters}
+        second = {}
+        if garbage in found:
+            second = {item.name: await _open_api(settings, item, stack) for item in config.clusters}
+        collecting = GarbageSettings(
+            config=config.garbage,
+            second=second,
+            watched=None if "*/*" in config.resources else tuple(watched_types(settings, found)),
+            workers=config.workers,
+            key=signing_key(settings.state_directory),
+        )
         ready()
         await run_reconcilers(
-            found, log=log, apis=apis, clock=SystemClock(), name=process_name(), metrics=WorkerMetrics(registry)
+            found,
+            log=log,
+            apis=apis,
+            clock=SystemClock(),
+            name=process_name(),
+            metrics=WorkerMetrics(registry),
+            settings=collecting,
         )
 
 

@@ -22,6 +22,7 @@ from crosscurrent.settings import Settings
 ADDRESS_FILE = "broker.json"
 LOCK_FILE = "up.lock"
 KEY_FILE = "redaction.key"
+SIGNING_KEY_FILE = "signing.key"
 _NONE = "no running broker found: start `crosscurrent up`, or set nats.url"
 
 
@@ -124,19 +125,32 @@ def redaction_key(directory: Path) -> bytes:
         UserError: when it can be neither read nor made.
 
     """
-    path = directory / KEY_FILE
+    return _key(directory / KEY_FILE, "Secrets are watched, so their hashes need a key")
+
+
+def signing_key(directory: Path) -> bytes:
+    """Return the key that signs the owners of the engine's own dependents: made once, kept, the same for all workers here.
+
+    Raises:
+        UserError: when it can be neither read nor made.
+
+    """
+    return _key(directory / SIGNING_KEY_FILE, "dependents are signed, so that they need no grant")
+
+
+def _key(path: Path, purpose: str) -> bytes:
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            # Linked into place whole: of several watchers that start at once, all read the key of the first.
-            temporary = directory / f"{KEY_FILE}.{os.getpid()}"
+            # Linked into place whole: of several processes that start at once, all read the key of the first.
+            temporary = path.with_name(f"{path.name}.{os.getpid()}")
             _write_private(temporary, secrets.token_bytes(32))
             with suppress(FileExistsError):
                 os.link(temporary, path)
             temporary.unlink()
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", "Secrets are watched, so their hashes need a key") from error
+        raise UserError(f"{path}: {error.strerror}", purpose) from error
 
 
 def _token(path: Path) -> str:

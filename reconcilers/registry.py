@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.core.authoring import Reconciler
 
-BUILT_IN = {"foo": "reconcilers.foo:foo"}
+BUILT_IN = {"foo": "reconcilers.foo:foo", "garbage": "reconcilers.garbage:garbage"}
 
 
 class UnknownReconciler(ValueError):

@@ -5,12 +5,45 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from engine.core.authoring import Reconciler
-from engine.runtime.performer import Performer
+from engine.core.brake import Limits
+from engine.runtime.brakes import Brakes
+from engine.runtime.collector import Collector
+from engine.runtime.fleet_directory import FleetDirectory
+from engine.runtime.garbage_loader import GarbageLoader
+from engine.runtime.garbage_mapper import GarbageMapper
+from engine.runtime.garbage_performer import GarbagePerformer
+from engine.runtime.gated_api import GatedApi
+from engine.runtime.performer import REQUEST_SECONDS, Performer
 from engine.runtime.ports import Clock, ClusterApi, EventLog
+from engine.runtime.prover import Prover
+from engine.runtime.references import References
+from engine.runtime.release import Barrier
+from engine.runtime.signing_performer import SigningPerformer
 from engine.runtime.worker import Worker
 from engine.runtime.worker_metrics import WorkerMetrics
-from schemas.names import ClusterName
+from reconcilers.garbage import garbage
+from schemas.config import GarbageConfig
+from schemas.names import ClusterName, Resource
+
+COLLECTING = 64
+"""Keys of the collector at once: most of them wait out the second between the two looks of a proof."""
+
+
+class GarbageSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the collector needs to know."""
+
+    config: GarbageConfig = GarbageConfig()
+    second: Mapping[ClusterName, ClusterApi] = {}
+    """The same clusters through other connections, for the second look of a proof."""
+    watched: tuple[Resource, ...] | None = None
+    """The types that are watched; None: all."""
+    workers: int = 1
+    """Processes that share the rate cap."""
+    key: bytes = b""
+    """Signs the owners of our own dependents."""
 
 
 async def run_reconcilers(
@@ -21,6 +54,7 @@ async def run_reconcilers(
     clock: Clock,
     name: str,
     metrics: WorkerMetrics | None = None,
+    settings: GarbageSettings | None = None,
 ) -> None:
     """Work until cancelled.
 
@@ -31,13 +65,81 @@ async def run_reconcilers(
         clock: time.
         name: of this process, unique among workers; it is written into DECISIONS.
         metrics: where to count.
+        settings: of the collector, and for signing; None: nothing is signed.
 
     """
     metrics = metrics or WorkerMetrics()
+    settings = settings or GarbageSettings()
     performer = Performer(apis, clock)
-    async with asyncio.TaskGroup() as group:
-        for one in reconcilers:
-            worker = Worker(
-                one, log=log, performer=performer, clock=clock, clusters=tuple(apis), name=name, metrics=metrics
-            )
-            group.create_task(worker.run(), name=f"reconciler {one.name}")
+    directory = FleetDirectory(log, clock, apis)
+    signing = SigningPerformer(performer, directory, settings.key)
+    first = {one: GatedApi(api, clock) for one, api in apis.items()}
+    prover = Prover((first, {one: GatedApi(api, clock) for one, api in (settings.second or apis).items()}), clock)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in reconcilers:
+                if one is garbage:
+                    worker = _collecting(
+                        log=log,
+                        apis=first,
+                        clock=clock,
+                        name=name,
+                        metrics=metrics,
+                        settings=settings,
+                        performer=performer,
+                        directory=directory,
+                        prover=prover,
+                    )
+                else:
+                    worker = Worker(
+                        one, log=log, performer=signing, clock=clock, clusters=tuple(apis), name=name, metrics=metrics
+                    )
+                group.create_task(worker.run(), name=f"reconciler {one.name}")
+    finally:
+        await prover.close()
+
+
+def _collecting(
+    *,
+    log: EventLog,
+    apis: Mapping[ClusterName, ClusterApi],
+    clock: Clock,
+    name: str,
+    metrics: WorkerMetrics,
+    settings: GarbageSettings,
+    performer: Performer,
+    directory: FleetDirectory,
+    prover: Prover,
+) -> Worker:
+    """Return the collector's worker: its own mapper, loader and performer around the usual one."""
+    config, brake = settings.config, settings.config.brake
+    limits = Limits(
+        absolute=brake.absolute,
+        percent=brake.percent,
+        window_seconds=brake.window_seconds,
+        per_minute=brake.per_minute,
+    )
+    references = References(apis, directory, prover, clock, engine=config.engine, key=settings.key)
+    collector = Collector(
+        log,
+        directory,
+        references,
+        Brakes(log, apis, clock, limits, brake.settle_seconds),
+        clock,
+        engine=config.engine,
+        deletes_per_second=config.deletes_per_second / max(1, settings.workers),
+        timeout=REQUEST_SECONDS,
+    )
+    barrier = Barrier(directory, references, timeout=REQUEST_SECONDS)
+    return Worker(
+        garbage,
+        log=log,
+        performer=GarbagePerformer(performer, collector, barrier),
+        clock=clock,
+        clusters=tuple(apis),
+        name=name,
+        metrics=metrics,
+        concurrency=COLLECTING,
+        mapper=GarbageMapper(log, garbage, tuple(apis), directory),
+        loader=GarbageLoader(log, clock, apis, watched=settings.watched, engine=config.engine),
+    )

@@ -83,6 +83,10 @@ class RemoveFinalizer(_Action, frozen=True, tag="RemoveFinalizer"):
     finalizer: str
     dependents: tuple[str, ...] = ()
     """Resource types (`apps/v1/deployments`) that must hold nothing labelled with this owner."""
+    blocking_only: bool = False
+    """Collector: only dependents that block count, a foreground deletion's."""
+    remaining: int = 0
+    """Collector: dependents that the index shows; when it changes, a barrier that was closed is worth another try."""
 
 
 class PatchStatus(_Action, frozen=True, tag="PatchStatus"):
@@ -102,7 +106,22 @@ class RecordEvent(_Action, frozen=True, tag="RecordEvent"):
     message: str
 
 
-Action = Apply | Create | Patch | Delete | AddFinalizer | RemoveFinalizer | PatchStatus | RecordEvent
+class Collect(_Action, frozen=True, tag="Collect", omit_defaults=True):
+    """Settle a dependent's ownership across clusters, by live evidence: keep it, part it from owners, or delete it.
+
+    A nomination, not a verdict: whatever the log suggests, the performer proves (docs/garbage-collection.md).
+    """
+
+    uid: Uid
+    observed: tuple[Uid, ...] = ()
+    """Owners whose deletion an unfiltered watch of the present epoch has shown: intent, for the breaker."""
+    restored: tuple[Uid, ...] = ()
+    """Owners that were last seen before their cluster's present epoch."""
+    hints: tuple[str, ...] = ()
+    """What the log says of each owner; when it changes, the dependent is worth another look."""
+
+
+Action = Apply | Create | Patch | Delete | AddFinalizer | RemoveFinalizer | PatchStatus | RecordEvent | Collect
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -48,6 +48,30 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Absolute paths of kubeconfig `exec` plugins that may be run (SEC-21); none by default."""
 
 
+class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When the mass-delete breaker trips. Only owners that nobody saw go are counted; see docs/garbage-collection.md."""
+
+    absolute: int = 20
+    """Owners inferred to be absent within the window that are never too many: people do lose a namespace."""
+    percent: float = 10.0
+    """Of the known owners; both this and `absolute` must be exceeded."""
+    window_seconds: float = 300.0
+    per_minute: int = 100
+    """Owners inferred to be absent within any minute that are too many whatever their share."""
+    settle_seconds: float = 5.0
+    """For so long an owner is suspected before its first dependent goes, so that a loss is counted before it is believed."""
+
+
+class GarbageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The collector (reconciler `garbage`)."""
+
+    engine: str = "crosscurrent"
+    """Id of this engine; another engine on the same clusters needs another, and each leaves the other's objects alone."""
+    deletes_per_second: float = 50.0
+    """Per cluster, shared equally by the `workers`. A cap against our own mistakes, not the API server's limit."""
+    brake: BrakeConfig = BrakeConfig()
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
@@ -59,6 +83,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Names of built-in reconcilers, or `module:attribute` of one's own."""
     resources: tuple[str, ...] = ()
     """Types to watch besides those that the reconcilers need, as `apps/v1/deployments`, `v1/configmaps`, or `*/*` for all."""
+    garbage: GarbageConfig = GarbageConfig()
+    """Of the reconciler `garbage`."""
     workers: int = 1
     """Worker processes that `up` starts."""
     state_directory: str = ".crosscurrent"

@@ -74,6 +74,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     actions: tuple[Action, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     targets: tuple[Target, ...] = ()
+    foreseen: tuple[str, ...] = ()
+    """Ids of the facts of our own writes under this lock that were in view before the watch showed them."""
     failures: int = 0
     """How often in a row the reconciler itself failed."""
     reason: str = ""
@@ -96,5 +98,24 @@ def decode_entry(body: bytes) -> Entry:
     return _decoder.decode(body)
 
 
+class Foresight(msgspec.Struct, frozen=True):
+    """As much of an entry as says what its key has foreseen; the rest, most of it, is skipped over."""
+
+    state: EntryState
+    code: str
+    foreseen: tuple[str, ...] = ()
+
+
+def decode_foresight(body: bytes) -> Foresight:
+    """Decode what an entry's key has foreseen.
+
+    Raises:
+        msgspec.DecodeError: when the body is not an entry.
+
+    """
+    return _foresight.decode(body)
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Entry)
+_foresight = msgspec.json.Decoder(Foresight)

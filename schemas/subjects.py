@@ -14,6 +14,9 @@ from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 FACTS = "facts"
 SYNC = "sync"
 OWNERS = "owners"
+DEPENDENTS = "dependents"
+SUSPECTS = "suspects"
+OWNED = "owned"
 REQUESTS = "requests"
 DECISIONS = "decisions"
 TIMERS = "timers"
@@ -156,8 +159,69 @@ def parse_owner(subject: str) -> tuple[ClusterId, Uid, ObjectRef]:
     return ClusterId(unescape(identity)), Uid(unescape(uid)), parse_object_tokens(tokens)
 
 
+def dependent(identity: ClusterId, owner: ObjectRef, dependent: ObjectRef) -> str:
+    """INDEX subject of one dependent of the object at `owner`, in the cluster with this identity; its alias is left out."""
+    return f"{DEPENDENTS}.{_place(identity, owner)}.{object_tokens(dependent)}"
+
+
+def dependents_of(identity: ClusterId, owner: ObjectRef) -> str:
+    """INDEX filter for every dependent of the object at `owner`."""
+    return f"{DEPENDENTS}.{_place(identity, owner)}.>"
+
+
+def dependents_in(identity: ClusterId, group: str | None = None, resource: str | None = None) -> str:
+    """INDEX filter for every dependent of owners in a cluster, of one type if that is given."""
+    kind = f"{_group(group)}.{escape(resource)}." if group is not None and resource is not None else ""
+    return f"{DEPENDENTS}.{escape(identity)}.{kind}>"
+
+
+def dependents_at(cluster: ClusterName) -> str:
+    """INDEX filter for every dependent that is in a cluster, wherever its owner is."""
+    return f"{DEPENDENTS}.*.*.*.*.*.{escape(cluster)}.>"
+
+
+def parse_dependent(subject: str) -> tuple[ClusterId, ObjectRef, ObjectRef]:
+    """Return (owner's cluster identity, owner, whose cluster is empty, dependent) of an INDEX subject.
+
+    Raises:
+        ValueError: when it is not one.
+
+    """
+    head, identity, *tokens = subject.split(".")
+    if head != DEPENDENTS or len(tokens) != 9:
+        message = f"{subject!r} is not the subject of a dependent"
+        raise ValueError(message)
+    owner = parse_object_tokens(["_", *tokens[:4]])
+    placeless = ObjectRef(ClusterName(""), owner.group, owner.resource, owner.namespace, owner.name)
+    return ClusterId(unescape(identity)), placeless, parse_object_tokens(tokens[4:])
+
+
+def suspect(owner: ObjectRef) -> str:
+    """INDEX subject of an owner that is inferred to be absent."""
+    return f"{SUSPECTS}.{object_tokens(owner)}"
+
+
+def parse_suspect(subject: str) -> ObjectRef:
+    """Return the owner of a suspect's subject.
+
+    Raises:
+        ValueError: when it is not one.
+
+    """
+    head, *tokens = subject.split(".")
+    if head != SUSPECTS:
+        message = f"{subject!r} is not the subject of a suspect"
+        raise ValueError(message)
+    return parse_object_tokens(tokens)
+
+
+def _place(identity: ClusterId, ref: ObjectRef) -> str:
+    tokens = f"{_group(ref.group)}.{escape(ref.resource)}.{_namespace(ref.namespace)}.{escape(ref.name)}"
+    return f"{escape(identity)}.{tokens}"
+
+
 def keyed(stream: str, reconciler: str, ref: ObjectRef) -> str:
-    """Subject of a key (one reconciler, one object) in REQUESTS, DECISIONS, TIMERS or DUE."""
+    """Subject of a key (one reconciler, one object) in REQUESTS, DECISIONS, TIMERS or DUE; of a dependent in OWNED."""
     return f"{stream}.{escape(reconciler)}.{object_tokens(ref)}"
 
 

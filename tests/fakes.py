@@ -27,7 +27,14 @@ TYPES = (
     ("apps", "v1", "deployments", "Deployment", True),
     ("events.k8s.io", "v1", "events", "Event", True),
     ("samplecontroller.k8s.io", "v1alpha1", "foos", "Foo", True),
+    ("crosscurrent.dev", "v1alpha1", "ownergrants", "OwnerGrant", True),
+    ("crosscurrent.dev", "v1alpha1", "ownertombstones", "OwnerTombstone", False),
+    ("crosscurrent.dev", "v1alpha1", "deletionbrakes", "DeletionBrake", False),
+    ("crosscurrent.dev", "v1alpha1", "abandonments", "Abandonment", False),
+    ("crosscurrent.dev", "v1alpha1", "unregistrations", "Unregistration", False),
+    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False),
 )
+KINDS = {(group, plural): kind for group, _, plural, kind, _ in TYPES}
 WITHOUT_STATUS = {"configmaps", "secrets", "events"}
 
 
@@ -243,7 +250,10 @@ class ScriptedCluster:
             group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
             names = sorted(p for g, v, p in self.served if (g, v) == (group, version))
             if names:
-                return {"kind": "APIResourceList", "resources": [{"name": name} for name in names]}
+                return {
+                    "kind": "APIResourceList",
+                    "resources": [{"name": name, "kind": KINDS.get((group, name), "")} for name in names],
+                }
         return None
 
     def _place(self, path: str) -> tuple[str, str, str, str, str]:
@@ -267,13 +277,16 @@ class ScriptedCluster:
         return copy.deepcopy(self._objects[key])
 
     def _list(self, group: str, plural: str, namespace: str, params: Mapping[str, str]) -> Json:
-        wanted = dict(term.split("=", 1) for term in params.get("labelSelector", "").split(",") if term)
+        terms = [term for term in params.get("labelSelector", "").split(",") if term]
+        wanted = dict(term.split("=", 1) for term in terms if "=" in term)
+        present = {term for term in terms if "=" not in term}
         found = [
             body
             for (g, p, ns, _), body in sorted(self._objects.items())
             if (g, p) == (group, plural)
             and namespace in ("", ns)
             and wanted.items() <= (body["metadata"].get("labels") or {}).items()
+            and present <= (body["metadata"].get("labels") or {}).keys()
         ]
         start, limit = int(params.get("continue") or 0), int(params.get("limit") or 0) or len(found) or 1
         metadata = {"resourceVersion": str(self._version)}

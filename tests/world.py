@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from engine.core.drift import digest
-from engine.runtime.ports import EventLog, Message
+from engine.runtime.ports import EventLog, Message, Performed
 from schemas import subjects
 from schemas.actions import (
     Action,
@@ -39,6 +41,9 @@ class World:
         self.objects: dict[ObjectRef, dict[str, Any]] = {}
         self.writes: list[tuple[str, ObjectRef]] = []
         self.hook: Hook | None = None
+        self.lag = 0.0
+        """Seconds after which a write shows on the watch."""
+        self._showing: set[asyncio.Task[None]] = set()
         self._version = 100
 
     async def start(self) -> None:
@@ -86,7 +91,20 @@ class World:
     async def _publish(self, ref: ObjectRef, body: dict[str, Any], *, deleted: bool = False) -> None:
         kind: Resource = KINDS[ref.group, ref.resource]
         fact_id, encoded = fact_message(ref, kind, body, version=str(self._version), deleted=deleted)
-        await self.log.publish([Message(subject=subjects.fact(ref), body=encoded, id=fact_id)])
+        await self._show(Message(subject=subjects.fact(ref), body=encoded, id=fact_id))
+
+    async def _show(self, message: Message) -> None:
+        if not self.lag:
+            await self.log.publish([message])
+            return
+
+        async def later() -> None:
+            await asyncio.sleep(self.lag)
+            await self.log.publish([message])
+
+        showing = asyncio.create_task(later())
+        self._showing.add(showing)
+        showing.add_done_callback(self._showing.discard)
 
     # --- the performer ---
 
@@ -98,12 +116,16 @@ class World:
         deadline: float,
         first_apply: Collection[ObjectRef],
         expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
-    ) -> tuple[Outcome, ...]:
-        outcomes = []
+    ) -> Performed:
+        outcomes, answers = [], {}
         for action in actions:
             outcome = await self.hook(action) if self.hook else None
-            outcomes.append(outcome or await self._perform(action, manager))
-        return tuple(outcomes)
+            if outcome is None:
+                outcome = await self._perform(action, manager)
+                if outcome.version:
+                    answers[action.ref] = msgspec.json.encode(self.objects[action.ref])
+            outcomes.append(outcome)
+        return Performed(tuple(outcomes), answers)
 
     async def _perform(self, action: Action, manager: str) -> Outcome:
         name = type(action).__name__

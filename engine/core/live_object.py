@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from engine.core.objects import fields_hashes
-from engine.core.ownership import OWNER_LABEL, OWNERS_ANNOTATION, owner_references
+from engine.core.ownership import ADMIRALTY_ANNOTATION, OWNER_LABEL, OWNERS_ANNOTATION, owner_references
 from schemas.actions import Json
 from schemas.names import ResourceVersion, Uid
 
@@ -58,5 +58,6 @@ def reference_of(live: Metadata) -> Json:
     return {
         "annotation": (live.annotations or {}).get(OWNERS_ANNOTATION),
         "label": (live.labels or {}).get(OWNER_LABEL),
+        "legacy": (live.annotations or {}).get(ADMIRALTY_ANNOTATION),
         "references": live.owner_references or [],
     }

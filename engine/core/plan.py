@@ -22,6 +22,7 @@ from schemas.actions import (
     Action,
     AddFinalizer,
     Apply,
+    Collect,
     Create,
     Decision,
     Delete,
@@ -63,6 +64,7 @@ _SLOTS: dict[type, str] = {
     RemoveFinalizer: "finalizer",
     PatchStatus: "status",
     RecordEvent: "event",
+    Collect: "collect",
 }
 
 
@@ -151,6 +153,13 @@ def _satisfied(view: View, action: Action) -> bool:
             return live is None or live.uid != action.uid or action.finalizer not in live.finalizers
         case RecordEvent():
             return accepted is not None
+        case Collect():
+            return live is not None and (live.uid != action.uid or _settled(live, accepted))
+
+
+def _settled(live: KubeObject, accepted: Target | None) -> bool:
+    """Return whether a dependent was settled as it stands, on the same hints."""
+    return accepted is not None and live.version == accepted.version
 
 
 def _applied(view: View, action: Apply | Create, live: KubeObject | None, accepted: Target | None) -> bool:
@@ -224,6 +233,8 @@ def remember(
         )
         if outcome.ok and isinstance(action, Delete):
             targets.pop((action.ref, "apply"), None)
+        if outcome.ok and isinstance(action, Collect) and not outcome.version:
+            targets.pop(slot, None)  # it is gone: thousands of these would be carried from entry to entry
     return tuple(targets[slot] for slot in sorted(targets))
 
 

@@ -1,7 +1,8 @@
-"""The view: what a reconciler sees of the fleet for one request. Pure and read-only.
+"""The view: what a reconciler sees of the fleet for one request. Pure, and read-only for reconcilers.
 
-Rows come from STATE. A row is the last fact of one object: present, or a tombstone. A missing row means ABSENT only where
-that type is synced in that cluster, else UNKNOWN (DESIGN §2.2, §5 Reads).
+Rows come from STATE, but for our own writes, which are in view at once (`engine.core.foresight`). A row is the last fact of
+one object: present, or a tombstone. A missing row means ABSENT only where that type is synced in that cluster, else UNKNOWN
+(DESIGN §2.2, §5 Reads).
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class KubeObject(msgspec.Struct, frozen=True):
     ref: ObjectRef
     body: Json
     seq: int = 0
-    """STATE sequence of the fact."""
+    """STATE sequence of the fact; of the one before, if this one is our own write and STATE has not shown it yet."""
     fact: Fact | None = None
 
     @property
@@ -207,6 +208,11 @@ class View:
             return None
         found = self._objects[ref] = KubeObject(ref, body, row.seq, row.fact)
         return found
+
+    def show(self, ref: ObjectRef, row: Row) -> None:
+        """Put a later fact in the place of what was known of an object."""
+        self.rows[ref] = row
+        self._objects.pop(ref, None)
 
     def known(self, ref: ObjectRef) -> Known:
         """Return whether an object is there, is not there, or cannot be told."""

@@ -1,8 +1,8 @@
 """The calls that the engine makes to an API server, on any `ClusterApi`: paths, parameters, and answers as values.
 
 Every call returns what it was asked for or a `Status` that says why not; no answer is a Status too (`Unreachable`,
-`Unauthorized`). Only metadata is asked for where only metadata is used: half the bytes, and a written object's
-resourceVersion, uid and managedFields are all there.
+`Unauthorized`). Reads ask for metadata where only metadata is used: half the bytes. Writes ask for the whole object, so that
+a key sees at once what the server made of its intent; not for Secrets, whose values go no further than needed (DESIGN §2.8).
 """
 
 from __future__ import annotations
@@ -33,6 +33,14 @@ class Head(msgspec.Struct, frozen=True):
     """An object, of which only the metadata is looked at."""
 
     metadata: Metadata = Metadata()
+
+
+class Written(msgspec.Struct, frozen=True):
+    """An object as the server answered a write."""
+
+    metadata: Metadata
+    body: bytes = b""
+    """The whole of it; empty for a Secret."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -97,7 +105,6 @@ async def call(
     body: Json | None = None,
     content_type: str = JSON,
     accept: str = JSON,
-    secret: bool = False,
 ) -> Answer | Status:
     """Send one request and return its decoded answer, or why there is none.
 
@@ -111,23 +118,21 @@ async def call(
         body: to send, as JSON.
         content_type: of the body.
         accept: media type asked for.
-        secret: no value of the body may get into a message.
 
     """
-    data = None if body is None else _encoder.encode(body)
-    try:
-        reply = await api.request(
-            method, path, params=params, body=data, content_type=content_type, accept=accept, timeout=timeout
-        )
-    except ClusterUnreachable as error:
-        return unreachable(str(error))
-    except CredentialsRejected as error:
-        return Status(code=0, reason="Unauthorized", message=str(error), authentic=False)
-    return read_answer(reply, decoder, secret=secret)
+    reply = await _send(
+        api, method, path, timeout=timeout, params=params, body=body, content_type=content_type, accept=accept
+    )
+    if isinstance(reply, Status):
+        return reply
+    return read_answer(reply, decoder)
 
 
 def read_answer(reply: Reply, decoder: msgspec.json.Decoder[Answer], *, secret: bool = False) -> Answer | Status:
-    """Return the decoded body of a 2xx answer, else its Status; what cannot be decoded did not come from an API server."""
+    """Return the decoded body of a 2xx answer, else its Status; what cannot be decoded did not come from an API server.
+
+    With `secret`, no value of a refused body gets into the Status's message.
+    """
     if not 200 <= reply.status < 300:
         return read_status(reply.status, reply.body, reply.headers.get("Retry-After"), secret=secret)
     try:
@@ -191,7 +196,7 @@ async def apply(
     force: bool,
     timeout: float,
     subresource: str = "",
-) -> Metadata | Status:
+) -> Written | Status:
     """Server-side apply; `body` holds apiVersion, kind and metadata.name, and uid and resourceVersion as preconditions.
 
     A uid that does not match is 422 (field immutable), or 409 where there is no object; a resourceVersion that does not
@@ -205,14 +210,14 @@ async def apply(
 
 async def patch(
     api: ClusterApi, resource: Resource, namespace: str, name: str, body: Json, *, manager: str, timeout: float
-) -> Metadata | Status:
+) -> Written | Status:
     """JSON merge patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions."""
     path = object_path(resource, namespace, name)
     params = {"fieldManager": manager}
     return await _write(api, "PATCH", path, body, resource, timeout=timeout, params=params, content_type=MERGE_PATCH)
 
 
-async def create(api: ClusterApi, resource: Resource, body: Json, *, manager: str, timeout: float) -> Metadata | Status:
+async def create(api: ClusterApi, resource: Resource, body: Json, *, manager: str, timeout: float) -> Written | Status:
     """Create an object under the name that `body` gives it."""
     path = collection_path(resource, body["metadata"].get("namespace", ""))
     return await _write(api, "POST", path, body, resource, timeout=timeout, params={"fieldManager": manager})
@@ -279,6 +284,35 @@ async def serves(api: ClusterApi, resource: Resource, *, timeout: float) -> list
     return found
 
 
+async def type_of(api: ClusterApi, group: str, version: str, kind: str, *, timeout: float) -> Resource | Status | None:
+    """Return the type that a kind means, by discovery: in this version, else in another; None proves that none is served.
+
+    Args:
+        api: the cluster.
+        group: of the kind, empty for core.
+        version: preferred.
+        kind: as in `kind: ConfigMap`.
+        timeout: seconds for each of the requests, one and one for each version of the group.
+
+    """
+    versions = [version]
+    if group:
+        groups = await call(api, "GET", "/apis", _groups, timeout=timeout)
+        if isinstance(groups, Status):
+            return groups
+        served = [one.version for found in groups.groups if found.name == group for one in found.versions]
+        versions = sorted(served, key=lambda one: one != version)
+    for one in versions:
+        path = f"/apis/{_escape(group)}/{_escape(one)}" if group else f"/api/{_escape(one)}"
+        listed = await call(api, "GET", path, _resources, timeout=timeout)
+        if isinstance(listed, Status):
+            return listed
+        for found in listed.resources:
+            if found.kind == kind and "/" not in found.name:
+                return Resource(group, one, found.name)
+    return None
+
+
 async def _write(
     api: ClusterApi,
     method: str,
@@ -289,21 +323,39 @@ async def _write(
     timeout: float,
     params: Mapping[str, str],
     content_type: str = JSON,
-) -> Metadata | Status:
+) -> Written | Status:
     secret = resource.group_resource == "secrets"
-    head = await call(
-        api,
-        method,
-        path,
-        _heads,
-        timeout=timeout,
-        params=params,
-        body=body,
-        content_type=content_type,
-        accept=METADATA,
-        secret=secret,
+    accept = METADATA if secret else JSON
+    reply = await _send(
+        api, method, path, timeout=timeout, params=params, body=body, content_type=content_type, accept=accept
     )
-    return _metadata(head)
+    if isinstance(reply, Status):
+        return reply
+    head = read_answer(reply, _heads, secret=secret)
+    metadata = _metadata(head)
+    return metadata if isinstance(metadata, Status) else Written(metadata, b"" if secret else reply.body)
+
+
+async def _send(
+    api: ClusterApi,
+    method: str,
+    path: str,
+    *,
+    timeout: float,
+    params: Mapping[str, str] | None,
+    body: Json | None,
+    content_type: str,
+    accept: str,
+) -> Reply | Status:
+    data = None if body is None else _encoder.encode(body)
+    try:
+        return await api.request(
+            method, path, params=params, body=data, content_type=content_type, accept=accept, timeout=timeout
+        )
+    except ClusterUnreachable as error:
+        return unreachable(str(error))
+    except CredentialsRejected as error:
+        return Status(code=0, reason="Unauthorized", message=str(error), authentic=False)
 
 
 def _metadata(head: Head | Status) -> Metadata | Status:
@@ -333,6 +385,7 @@ class _Groups(msgspec.Struct, frozen=True, tag_field="kind", tag="APIGroupList")
 
 class _Resource(msgspec.Struct, frozen=True):
     name: str
+    kind: str = ""
 
 
 class _Resources(msgspec.Struct, frozen=True, tag_field="kind", tag="APIResourceList"):

@@ -9,7 +9,8 @@ by: every message would cost a parsed header dictionary, an object, a queue and 
 - a connection can be up and deaf: pings every second find that, and a watch of our own finds a ping task that has died;
 - a pong for a ping that was given up ends its read loop, and a ping overtakes what was written before it; here neither;
 - it does not count headers against the payload limit, and the server then cuts the connection; callers check
-  `max_payload` against headers and body.
+  `max_payload` against headers and body;
+- its flusher takes a queue, two futures and two turns of the loop for every write; here one turn's writes go out at its end.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class _Client(Client):
         self.routes: dict[int, Route] = {}
         self.heard = time.monotonic()
         self._on_violation = on_violation
+        self._writing = False
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self.heard = time.monotonic()
@@ -120,13 +122,24 @@ class _Client(Client):
 
     def push(self, data: bytes) -> None:
         """Queue whole protocol commands; they are written together in the next turn of the loop."""
-        queue = self._flush_queue
-        if queue is None or not self.is_connected:
+        if not self.is_connected:
             return
         self._pending.append(data)
         self._pending_data_size += len(data)
-        if queue.empty():
-            queue.put_nowait(asyncio.get_running_loop().create_future())
+        if not self._writing:
+            self._writing = True
+            asyncio.get_running_loop().call_soon(self._write_pending)
+
+    def _write_pending(self) -> None:
+        self._writing = False
+        if self._pending and self.is_connected and self._transport is not None:
+            pending, self._pending, self._pending_data_size = self._pending, [], 0
+            self._transport.writelines(pending)
+
+    def hang_up(self) -> None:
+        """Let go of the socket, whatever state the client is in."""
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
 
     def drop_pending(self) -> None:
         """Forget what was not written yet."""
@@ -375,17 +388,23 @@ class Connection:
             raise NoAnswer(f"no answer from the broker: {problem}") from problem
 
     async def close(self) -> None:
-        """Write out what is queued and disconnect, within two seconds."""
+        """Write out what is queued and disconnect, within two seconds; a broker that does not answer is left without that."""
         if self._watch is not None:
             self._watch.cancel()
         self._on_change.clear()
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                if self._client.is_connected:
-                    await self.round_trip(CLOSE_TIMEOUT_SECONDS / 2)
-                await self._client.close()
-        except (TimeoutError, EventLogError, nats_errors.Error, OSError) as problem:
+            if self._client.is_connected:
+                await self.round_trip(CLOSE_TIMEOUT_SECONDS / 2)
+        except NoAnswer as problem:
             _log.debug("closed without a farewell", reason=str(problem))
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS / 2):
+                await self._client.close()
+        except (TimeoutError, nats_errors.Error, OSError) as problem:
+            _log.debug("closed by force", reason=str(problem))
+        finally:
+            self._client.hang_up()
+            await asyncio.sleep(0)  # the loop closes an aborted socket in its next turn
         self._lose()
 
     # --- what the client tells us ---

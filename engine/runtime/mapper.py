@@ -2,31 +2,32 @@
 
 Maps from STATE, never from FACTS: what woke a key is readable by then. Each reconciler has its own durable consumer, whose
 name carries the digest of the reconciler's code: new code reads everything again and so evaluates everything again.
-INDEX is written before the request, so that the view finds the dependent that woke it.
+INDEX is written before the request, so that the view finds the dependent that woke it. A fact that a key has foreseen, the
+echo of its own write, does not wake it (`engine.core.foresight`).
 """
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
-import structlog
 
 from engine.core.authoring import Reconciler
+from engine.core.foresight import is_foreseen
 from engine.core.ownership import owner_references
-from engine.runtime.ports import Delivery, EventLog, Message, Record, WrongLastSequence
+from engine.runtime.owner_index import OwnerIndex, Owners
+from engine.runtime.ports import Delivery, EventLog, Message, Record
 from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
+from schemas.decisions import EntryState, decode_foresight
 from schemas.facts import SyncType, decode_fact, decode_sync
-from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
+LOOKS, LOOK_SECONDS = 3, 0.01
+"""At an open key that may be about to foresee a fact: most close within 20 ms."""
 MAPPERS_IN_FLIGHT = 256
 """Handlers at once: each waits for a round trip or two, so this many keep the broker busy."""
-ABSENT = b""
-"""Body of an INDEX entry that is no longer true."""
-ABSENT_TTL_SECONDS = 3600.0
-"""An entry that says no longer is kept until no mapper can still hold an older fact of that dependent."""
-
-_log = structlog.get_logger(__name__)
 
 
 class _Object(msgspec.Struct):
@@ -46,6 +47,7 @@ class Mapper:
         self._event_log = log
         self._reconciler = reconciler
         self._clusters = clusters
+        self._index = OwnerIndex(log, reconciler.name)
         self._names: dict[ClusterId, ClusterName] = {}
 
     @property
@@ -86,53 +88,63 @@ class Mapper:
             self._names.clear()
             await self.request_all(record)
             return
-        owners = await self._owners(record, ref) if self._is_owned(ref) else []
-        if self._is_watched(ref.group, ref.resource):
-            owners.append(ref)
-        await self._request([owner for owner in owners if owner.cluster in self._clusters], record)
+        own = [ref] if self._is_watched(ref.group, ref.resource) else []
+        if not self._is_owned(ref):
+            await self._request(await self._unforeseen(record, own), record)
+            return
+        owners = await self._owners(record)
+        indexed = await self._index.update(ref, owners)
+        keys = [*owners.values(), *indexed.former.values(), *own]
+        await self._request(await self._unforeseen(record, keys), record)
+        if indexed.former:
+            await self._index.forget(ref, owners, indexed)
+        if indexed.changed:
+            await self._catch_up(record)
+
+    async def _catch_up(self, record: Record) -> None:
+        """Map the latest fact of an object if another has come since this one: an entry may have been written out of turn."""
+        latest = (await self._event_log.last("STATE", [record.subject])).get(record.subject)
+        if latest is not None and latest.seq > record.seq:
+            await self._fact(latest, subjects.parse_fact(latest.subject))
 
     def _is_owned(self, ref: ObjectRef) -> bool:
         return any((ref.group, ref.resource) == (kind.group, kind.plural) for kind in self._reconciler.owns)
 
-    async def _owners(self, record: Record, ref: ObjectRef) -> list[ObjectRef]:
-        """Return the owners of a dependent, those that it no longer names included; bring INDEX up to date."""
+    async def _owners(self, record: Record) -> Owners:
+        """Return the owners that a dependent names, of the type and in the clusters that requests may come from."""
         fact = decode_fact(record.body)
         references = () if fact.deleted else owner_references(_object.decode(fact.data).metadata)
-        named = {(owner.cluster_id, owner.uid) for owner in references}
-        indexed = await self._event_log.last("INDEX", [f"{subjects.OWNERS}.*.*.{subjects.object_tokens(ref)}"])
-        stale = []
-        for entry in indexed.values():
-            identity, uid, _ = subjects.parse_owner(entry.subject)
-            if entry.body != ABSENT and (identity, uid) not in named:
-                stale.append(subjects.parse_fact(entry.body.decode()))
-                await self._index(entry.subject, ABSENT, entry.seq, record)
-        found = []
+        found = {}
         for owner in references:
             name = await self._cluster_named(owner.cluster_id)
-            if name is None or not self._is_watched(owner.group, owner.resource):
-                continue
-            parent = ObjectRef(name, owner.group, owner.resource, owner.namespace, owner.name)
-            found.append(parent)
-            subject = subjects.owner(owner.cluster_id, Uid(owner.uid), ref)
-            before = indexed.get(subject)
-            if before is None or before.body == ABSENT:
-                await self._index(subject, subjects.fact(parent).encode(), before.seq if before else 0, record)
-        return found + [parent for parent in stale if self._is_watched(parent.group, parent.resource)]
+            if name is not None and self._is_watched(owner.group, owner.resource):
+                parent = ObjectRef(name, owner.group, owner.resource, owner.namespace, owner.name)
+                found[owner.cluster_id, owner.uid] = parent
+        return found
+
+    async def _unforeseen(self, record: Record, keys: list[ObjectRef]) -> list[ObjectRef]:
+        """Return the keys, of declared clusters, that have not decided with this very fact in view.
+
+        While a key is open its worker may be about to say so. Nobody else can act on it until then, so a few milliseconds
+        are lost to no one.
+        """
+        name = self._reconciler.name
+        waiting = {subjects.keyed(subjects.DECISIONS, name, key): key for key in keys if key.cluster in self._clusters}
+        for look in range(LOOKS):
+            if look:
+                await asyncio.sleep(LOOK_SECONDS)
+            found = await self._event_log.last("DECISIONS", list(waiting))
+            entries = {place: decode_foresight(entry.body) for place, entry in found.items()}
+            for place, entry in entries.items():
+                if is_foreseen(entry, record.id, self._reconciler.code):
+                    del waiting[place]
+            if not any(place in entries and entries[place].state is EntryState.OPEN for place in waiting):
+                break
+        return list(waiting.values())
 
     def _is_watched(self, group: str, resource: str) -> bool:
         watched = self._reconciler.watches
         return (group, resource) == (watched.group, watched.plural)
-
-    async def _index(self, subject: str, body: bytes, expect: int, cause: Record) -> None:
-        """Write an entry, unless another mapper did; the fact is then mapped again, from what STATE holds by now."""
-        ttl = ABSENT_TTL_SECONDS if body == ABSENT else 0.0
-        try:
-            await self._event_log.append("INDEX", Message(subject=subject, body=body, ttl=ttl), expect_last=expect)
-        except WrongLastSequence:
-            _log.debug("index entry written by another mapper", subject=subject)
-        latest = (await self._event_log.last("STATE", [cause.subject])).get(cause.subject)
-        if latest is not None and latest.seq > cause.seq:
-            await self._fact(latest, subjects.parse_fact(latest.subject))
 
     async def _cluster_named(self, identity: ClusterId) -> ClusterName | None:
         if identity not in self._names:

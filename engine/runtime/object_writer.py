@@ -26,12 +26,13 @@ from engine.core.live_object import Metadata, is_ours, owners, reference_of
 from engine.core.outcomes import absent, conflict, gone, outcome_of, place, refusal
 from engine.core.write_bodies import EVENTS, complete, event_body, identity
 from engine.runtime import api_calls
-from engine.runtime.api_calls import resource_of
+from engine.runtime.api_calls import Written, resource_of
 from engine.runtime.ports import Clock, ClusterApi
 from schemas.actions import (
     Action,
     AddFinalizer,
     Apply,
+    Collect,
     Create,
     Delete,
     Json,
@@ -51,11 +52,16 @@ retried later. Eight take some 50 ms of a lease of seconds."""
 
 Seen = tuple[Uid, ResourceVersion]
 """uid and resourceVersion of an object."""
-Send = Callable[[Seen], Awaitable[Metadata | Status]]
+Send = Callable[[Seen], Awaitable[Written | Status]]
 
 
 class ObjectWriter:
-    """Writes to one cluster for one reconciler."""
+    """Performs one action of one reconciler.
+
+    Attributes:
+        answer: the whole object as the server answered the write, for the view; empty if there was none, or for a Secret.
+
+    """
 
     def __init__(self, api: ClusterApi, *, manager: str, timeout: float, clock: Clock) -> None:
         """Take what every request needs.
@@ -71,6 +77,7 @@ class ObjectWriter:
         self._manager = manager
         self._timeout = timeout
         self._clock = clock
+        self.answer = b""
 
     async def write(self, action: Action, *, seen: Seen | None, first: bool) -> Outcome:
         """Carry out an action.
@@ -96,6 +103,8 @@ class ObjectWriter:
                 return await self._status(action, seen)
             case RecordEvent():
                 return await self._event(action)
+            case Collect():
+                return conflict(action, "NotHere", "only the collector settles dependents")
             case _:
                 assert_never(action)
 
@@ -107,7 +116,7 @@ class ObjectWriter:
         body, resource = complete(action), resource_of(action.ref, action.api_version)
         if seen is not None and not first:
             answer = await self._send_apply(resource, body, seen, force=action.force)
-            if isinstance(answer, Metadata):
+            if isinstance(answer, Written):
                 return self._done(action, answer, before=seen)
             if not answer.stale:
                 return refusal(action, answer)
@@ -124,14 +133,14 @@ class ObjectWriter:
                     return obstacle
                 now, force = (live.uid, live.resource_version), action.force
             answer = await self._send_apply(resource, body, now, force=force)
-            if isinstance(answer, Metadata):
+            if isinstance(answer, Written):
                 return self._done(action, answer, before=now)
             refused = answer
             if not refused.stale:
                 break
         return refusal(action, refused)
 
-    async def _send_apply(self, resource: Resource, body: Json, seen: Seen | None, *, force: bool) -> Metadata | Status:
+    async def _send_apply(self, resource: Resource, body: Json, seen: Seen | None, *, force: bool) -> Written | Status:
         if seen is not None:
             body = {**body, "metadata": {**body["metadata"], "uid": seen[0], "resourceVersion": seen[1]}}
         return await api_calls.apply(
@@ -152,7 +161,7 @@ class ObjectWriter:
     async def _create(self, action: Create) -> Outcome:
         body, resource = complete(action), resource_of(action.ref, action.api_version)
         answer = await api_calls.create(self._api, resource, body, manager=self._manager, timeout=self._timeout)
-        if isinstance(answer, Metadata):
+        if isinstance(answer, Written):
             return self._done(action, answer, before=None)
         if answer.reason != "AlreadyExists":
             return refusal(action, answer)
@@ -160,13 +169,13 @@ class ObjectWriter:
         if isinstance(live, Status):
             return refusal(action, live) if not absent(live, action) else refusal(action, answer)
         if is_ours(live, action.body, self._manager):
-            return self._done(action, live, before=(live.uid, live.resource_version))
+            return self._done(action, Written(live), before=(live.uid, live.resource_version))
         return conflict(action, "NotOurs", f"{action.kind} {place(action)} exists already and is not ours", live)
 
     async def _patch(self, action: Patch, seen: Seen | None) -> Outcome:
         resource, ref = resource_of(action.ref, action.api_version), action.ref
 
-        async def send(now: Seen) -> Metadata | Status:
+        async def send(now: Seen) -> Written | Status:
             metadata = {**(action.patch.get("metadata") or {}), "uid": now[0], "resourceVersion": now[1]}
             body = {**action.patch, "metadata": metadata}
             return await api_calls.patch(
@@ -178,7 +187,7 @@ class ObjectWriter:
     async def _status(self, action: PatchStatus, seen: Seen | None) -> Outcome:
         resource = resource_of(action.ref, action.api_version)
 
-        async def send(now: Seen) -> Metadata | Status:
+        async def send(now: Seen) -> Written | Status:
             body = {**identity(action), "status": action.status}
             body["metadata"] = {**body["metadata"], "uid": now[0], "resourceVersion": now[1]}
             return await api_calls.apply(
@@ -203,7 +212,7 @@ class ObjectWriter:
         """Update an object that must be `uid`; if it is gone there is nothing left to do."""
         if seen is not None and seen[0] == uid:
             answer = await send(seen)
-            if isinstance(answer, Metadata):
+            if isinstance(answer, Written):
                 return self._done(action, answer, before=seen, subresource=subresource)
             if not answer.stale:
                 return gone(action) if absent(answer, action) else refusal(action, answer)
@@ -215,7 +224,7 @@ class ObjectWriter:
                 return gone(action)
             now = (live.uid, live.resource_version)
             answer = await send(now)
-            if isinstance(answer, Metadata):
+            if isinstance(answer, Written):
                 return self._done(action, answer, before=now, subresource=subresource)
             refused = answer
             if not refused.stale:
@@ -247,7 +256,7 @@ class ObjectWriter:
             answer = await api_calls.patch(
                 self._api, resource, ref.namespace, ref.name, body, manager=self._manager, timeout=self._timeout
             )
-            if isinstance(answer, Metadata):
+            if isinstance(answer, Written):
                 return self._done(action, answer, before=None)
             refused = answer
             if not refused.stale:
@@ -296,18 +305,20 @@ class ObjectWriter:
         """Create an Event; its name is a hash of what it says, so that saying it again changes nothing."""
         body = event_body(action, self._manager, self._clock.time())
         answer = await api_calls.create(self._api, EVENTS, body, manager=self._manager, timeout=self._timeout)
-        if isinstance(answer, Metadata):
+        if isinstance(answer, Written):
             return outcome_of(action, Result.DONE, code=201)
         if answer.reason == "AlreadyExists":
             return outcome_of(action, Result.UNCHANGED, code=answer.code)
         return refusal(action, answer)
 
-    def _done(self, action: Action, written: Metadata, *, before: Seen | None, subresource: str = "") -> Outcome:
-        unchanged = before == (written.uid, written.resource_version)
+    def _done(self, action: Action, written: Written, *, before: Seen | None, subresource: str = "") -> Outcome:
+        self.answer = written.body
+        metadata = written.metadata
+        unchanged = before == (metadata.uid, metadata.resource_version)
         return outcome_of(
             action,
             Result.UNCHANGED if unchanged else Result.DONE,
-            written,
+            metadata,
             code=200,
-            fields=written.fields_hash(self._manager, subresource),
+            fields=metadata.fields_hash(self._manager, subresource),
         )

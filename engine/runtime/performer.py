@@ -24,11 +24,12 @@ from engine.runtime.barrier import find_dependents
 from engine.runtime.budget import Budget
 from engine.runtime.leased_api import LeasedApi, LeaseOver
 from engine.runtime.object_writer import ObjectWriter, Seen
-from engine.runtime.ports import Clock, ClusterApi
+from engine.runtime.ports import Clock, ClusterApi, Performed
 from schemas.actions import (
     Action,
     AddFinalizer,
     Apply,
+    Collect,
     Create,
     Delete,
     Outcome,
@@ -47,6 +48,7 @@ PHASES: dict[type, int] = {
     Apply: 1,
     Create: 1,
     Patch: 1,
+    Collect: 2,
     Delete: 2,
     PatchStatus: 3,
     RecordEvent: 3,
@@ -89,7 +91,7 @@ class Performer:
         deadline: float,
         first_apply: Collection[ObjectRef] = (),
         expect: Mapping[ObjectRef, Seen] | None = None,
-    ) -> tuple[Outcome, ...]:
+    ) -> Performed:
         """Carry actions out.
 
         Args:
@@ -100,17 +102,18 @@ class Performer:
             expect: uid and resourceVersion of objects as the decision saw them.
 
         Returns:
-            What became of each action, in their order. Trouble is an outcome, never an exception.
+            What became of each action, in their order, and the written objects. Trouble is an outcome, never an exception.
 
         """
-        task = _Task(self._leased(deadline), self._clock, manager, self._timeout, first_apply, dict(expect or {}))
+        task = _Task(self.leased(deadline), self._clock, manager, self._timeout, first_apply, dict(expect or {}))
         return await task.run(actions)
 
     def budget(self, cluster: ClusterName) -> Budget:
         """Return the budget of a cluster."""
         return self._budgets.setdefault(cluster, Budget())
 
-    def _leased(self, deadline: float) -> dict[ClusterName, ClusterApi | None]:
+    def leased(self, deadline: float) -> dict[ClusterName, ClusterApi | None]:
+        """Return the clusters, bounded by their budgets and by a lease that ends at this monotonic time."""
         leased: dict[ClusterName, ClusterApi | None] = {}
         for name, api in self._apis.items():
             leased[name] = None if api is None else LeasedApi(api, self.budget(name), self._clock, deadline)
@@ -137,12 +140,13 @@ class _Task:
         self._seen = seen
         """Kept up to date with our own writes, so that a later phase does not stumble over an earlier one."""
         self._outcomes: dict[int, Outcome] = {}
+        self._answers: dict[ObjectRef, bytes] = {}
 
-    async def run(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
+    async def run(self, actions: Sequence[Action]) -> Performed:
         numbered = list(enumerate(actions))
         for phase in sorted({PHASES[type(action)] for action in actions}):
             await self._phase(phase, [(i, action) for i, action in numbered if PHASES[type(action)] == phase], actions)
-        return tuple(self._outcomes[i] for i in range(len(actions)))
+        return Performed(tuple(self._outcomes[i] for i in range(len(actions))), self._answers)
 
     async def _phase(self, phase: int, members: list[tuple[int, Action]], actions: Sequence[Action]) -> None:
         if (failed := self._stopped_by(phase, actions)) is not None:
@@ -186,7 +190,10 @@ class _Task:
             if finding is not None:
                 return _failed(action, finding.reason, finding.message, finding.result)
         writer = ObjectWriter(api, manager=self._manager, timeout=self._timeout, clock=self._clock)
-        return await writer.write(action, seen=self._seen.get(action.ref), first=action.ref in self._first)
+        outcome = await writer.write(action, seen=self._seen.get(action.ref), first=action.ref in self._first)
+        if writer.answer:
+            self._answers[action.ref] = writer.answer
+        return outcome
 
     def _audit(self, action: Action, outcome: Outcome) -> None:
         """Leave a trace of what can never be undone (SEC-27)."""

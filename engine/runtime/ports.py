@@ -10,7 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from schemas.names import ClusterName
+from schemas.actions import Outcome
+from schemas.names import ClusterName, ObjectRef
 
 
 class EventLogError(Exception):
@@ -240,6 +241,15 @@ class ClusterApi(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
+
+
+class Performed(msgspec.Struct, frozen=True):
+    """What became of a decision's actions."""
+
+    outcomes: tuple[Outcome, ...]
+    """One for each action, in order."""
+    objects: dict[ObjectRef, bytes] = {}
+    """Written objects as the servers answered them, whole: for the view, never for a record."""
 
 
 class Clock(Protocol):

@@ -106,7 +106,16 @@ def stream_specs(*, fact_days: float) -> dict[str, StreamSpec]:
             duplicate_window=DUPLICATE_WINDOW_SECONDS,
         ),
         StreamSpec(name=STATE, source=FACTS, per_subject=1),
-        StreamSpec(name=INDEX, subjects=(f"{subjects.OWNERS}.>",), per_subject=1),
+        StreamSpec(
+            name=INDEX,
+            subjects=(
+                f"{subjects.OWNERS}.>",
+                f"{subjects.OWNED}.>",
+                f"{subjects.DEPENDENTS}.>",
+                f"{subjects.SUSPECTS}.>",
+            ),
+            per_subject=1,
+        ),
         StreamSpec(name=REQUESTS, subjects=(f"{subjects.REQUESTS}.>",), per_subject=1, work_queue=True),
         StreamSpec(name=DECISIONS, subjects=(f"{subjects.DECISIONS}.>",), per_subject=DECISIONS_KEPT, rollup=True),
         StreamSpec(

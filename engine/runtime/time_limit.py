@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 
 
@@ -25,14 +26,21 @@ def cpu_limit(seconds: float) -> Iterator[None]:
         yield
         return
 
-    def expire(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form of a signal handler
-        message = f"the reconciler used more than {seconds:g} s of CPU time"
-        raise TookTooLong(message)
-
-    before = signal.signal(signal.SIGVTALRM, expire)
+    _handle_expiry()
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:
         yield
+    except TookTooLong:
+        message = f"the reconciler used more than {seconds:g} s of CPU time"
+        raise TookTooLong(message) from None
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+
+
+@cache  # the handler stays: to set and restore it each time would cost as much as a small reconciler
+def _handle_expiry() -> None:
+    signal.signal(signal.SIGVTALRM, _expire)
+
+
+def _expire(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form of a signal handler
+    raise TookTooLong

@@ -34,6 +34,8 @@ class Loaded(msgspec.Struct, kw_only=True):
     inputs: dict[str, int]
     """STATE sequence of every row read, by subject; 0 for a missing row."""
     incarnation: str
+    foreseen: tuple[str, ...] = ()
+    """Ids of the facts that our writes were put into the view as."""
 
 
 class ViewLoader:

@@ -17,10 +17,11 @@ import structlog
 
 from engine.core.authoring import Reconciler
 from engine.core.fence import ACK_WAIT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Verdict, judge, merged_inputs
+from engine.core.foresight import foresee
 from engine.core.plan import Plan, failures_changed, make_plan, remember
 from engine.core.view import Known
 from engine.runtime.mapper import Mapper
-from engine.runtime.ports import Clock, Delivery, EventLog, Message, WrongLastSequence
+from engine.runtime.ports import Clock, Delivery, EventLog, Message, Performed, Record, WrongLastSequence
 from engine.runtime.time_limit import cpu_limit
 from engine.runtime.view_loader import Loaded, ViewLoader
 from engine.runtime.worker_metrics import WorkerMetrics
@@ -62,8 +63,18 @@ class Performer(Protocol):
         deadline: float,
         first_apply: Collection[ObjectRef],
         expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
-    ) -> tuple[Outcome, ...]:
-        """Return what became of each action, in order."""
+    ) -> Performed:
+        """Return what became of each action, in order, and the objects that were written."""
+
+
+class Maps(Protocol):
+    """Turns facts into requests; see `engine.runtime.mapper`."""
+
+    async def run(self, ack_wait: float) -> None:
+        """Map until cancelled."""
+
+    async def request_all(self, cause: Record | None = None) -> None:
+        """Request everything."""
 
 
 class Worker:
@@ -80,6 +91,8 @@ class Worker:
         name: str,
         metrics: WorkerMetrics | None = None,
         concurrency: int = 64,
+        mapper: Maps | None = None,
+        loader: ViewLoader | None = None,
     ) -> None:
         """Take everything from outside.
 
@@ -92,16 +105,18 @@ class Worker:
             name: of this worker, unique, for the entries that it makes.
             metrics: where to count.
             concurrency: requests in flight; each mostly waits for the broker or an API server.
+            mapper: if it takes another than the usual one to find what to ask for.
+            loader: the same for what to show.
 
         """
         self.reconciler = reconciler
-        self.mapper = Mapper(log, reconciler, tuple(clusters))
+        self.mapper: Maps = mapper or Mapper(log, reconciler, tuple(clusters))
         self.metrics = metrics or WorkerMetrics()
         self._event_log = log
         self._performer = performer
         self._clock = clock
         self._clusters = frozenset(clusters)
-        self._loader = ViewLoader(log, clock, clusters)
+        self._loader = loader or ViewLoader(log, clock, clusters)
         self._name = name
         self._concurrency = concurrency
         self._types = tuple(dict.fromkeys((reconciler.watches, *reconciler.owns)))
@@ -264,18 +279,19 @@ class Worker:
         self, loaded: Loaded, actions: tuple[Action, ...], deadline: float
     ) -> tuple[Outcome, ...]:
         """Perform, and let the view know what was written."""
-        outcomes = await self._performer.perform(
+        performed = await self._performer.perform(
             actions,
             manager=self.reconciler.manager,
             deadline=deadline,
             first_apply=_not_ours_yet(loaded, actions),
             expect=_expected(loaded, actions),
         )
-        self.metrics.count_outcomes(outcomes)
+        self.metrics.count_outcomes(performed.outcomes)
         now, seed = self._clock.time(), random.random()  # noqa: S311 - spreads load
-        targets = remember(loaded.view, actions, outcomes, now=now, seed=seed)
+        targets = remember(loaded.view, actions, performed.outcomes, now=now, seed=seed)
         loaded.view.targets = {(target.ref, target.slot): target for target in targets}
-        return outcomes
+        loaded.foreseen += foresee(loaded.view, performed.objects, self._types)
+        return performed.outcomes
 
     async def _follow_up(
         self, loaded: Loaded, request: Request, plan: Plan, outcomes: tuple[Outcome, ...], before: tuple[Target, ...]
@@ -283,7 +299,8 @@ class Worker:
         """Return what is left to do now that the outcomes are known; None if only a new request can tell."""
         if _cut_short(outcomes):
             return None
-        if not plan.deferred and not failures_changed(before, tuple(loaded.view.targets.values())):
+        after = tuple(loaded.view.targets.values())
+        if not (plan.deferred or loaded.foreseen or failures_changed(before, after)):
             return Plan(wake_at=plan.wake_at)
         try:
             return await self._plan(loaded, request)
@@ -368,6 +385,7 @@ class Worker:
             actions=actions,
             outcomes=outcomes,
             targets=tuple(loaded.view.targets.values()) if targets is None else targets,
+            foreseen=loaded.foreseen,
             failures=failures,
             reason=reason,
             cause=cause,

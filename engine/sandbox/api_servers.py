@@ -21,6 +21,7 @@ from engine.sandbox.clusters import SandboxCluster
 from engine.sandbox.control_plane import (
     AUDIT_POLICY,
     DEFAULT_CONTROLLERS,
+    SERVER_ENVIRONMENT,
     Layout,
     api_server_arguments,
     controller_arguments,
@@ -174,6 +175,7 @@ class ApiServer(SandboxCluster):
             self.layout.directory / f"{program.name}.log",
             ready=ready,
             start_timeout=START_TIMEOUT_SECONDS,
+            environment=SERVER_ENVIRONMENT,
         )
 
     def _prepare_directory(self) -> None:

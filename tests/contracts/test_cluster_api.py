@@ -13,6 +13,7 @@ import pytest
 from engine.core.api_errors import Status, result_of
 from engine.core.live_object import Metadata
 from engine.runtime import api_calls
+from engine.runtime.api_calls import Written
 from engine.runtime.kubeconfig import resolve
 from engine.runtime.ports import ClusterApi, ClusterUnreachable, Reply
 from schemas.actions import Result
@@ -23,6 +24,11 @@ MAPS = Resource("", "v1", "configmaps")
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
 T = 10.0
 numbers = itertools.count(1)
+
+
+def head(answer: Written | Status) -> Any:
+    """The metadata of what was written, or the refusal."""
+    return answer.metadata if isinstance(answer, Written) else answer
 
 
 class Place:
@@ -37,7 +43,7 @@ class Place:
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
 
     async def apply(self, body: dict[str, Any], manager: str = "crosscurrent/foo", *, force: bool = True) -> Any:
-        return await api_calls.apply(self.api, MAPS, body, manager=manager, force=force, timeout=T)
+        return head(await api_calls.apply(self.api, MAPS, body, manager=manager, force=force, timeout=T))
 
     async def get(self, name: str = "a") -> Any:
         return await api_calls.get(self.api, MAPS, self.namespace, name, timeout=T)
@@ -47,7 +53,7 @@ class Place:
         return found["data"] if isinstance(found, dict) else found
 
     async def patch(self, body: dict[str, Any], name: str = "a") -> Any:
-        return await api_calls.patch(self.api, MAPS, self.namespace, name, body, manager="m", timeout=T)
+        return head(await api_calls.patch(self.api, MAPS, self.namespace, name, body, manager="m", timeout=T))
 
     async def delete(self, uid: str, version: str | None, name: str = "a") -> Any:
         given = None if version is None else ResourceVersion(version)
@@ -74,7 +80,7 @@ async def place(api: ClusterApi) -> Place:
     name = f"contract-{next(numbers)}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     made = await api_calls.create(api, Resource("", "v1", "namespaces"), body, manager="m", timeout=T)
-    assert isinstance(made, Metadata)
+    assert isinstance(made, Written)
     return Place(api, name)
 
 
@@ -186,7 +192,7 @@ async def test_a_merge_patch_is_held_to_uid_and_version(place: Place) -> None:
 
 async def test_what_exists_cannot_be_created(place: Place) -> None:
     made = await api_calls.create(place.api, MAPS, place.body(k="1"), manager="m", timeout=T)
-    assert isinstance(made, Metadata)
+    assert isinstance(made, Written)
     again = await api_calls.create(place.api, MAPS, place.body(k="2"), manager="m", timeout=T)
     assert isinstance(again, Status)
     assert (again.code, again.reason) == (409, "AlreadyExists")
@@ -239,10 +245,10 @@ async def test_status_is_applied_apart_from_the_rest(place: Place) -> None:
     named = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "namespace": place.namespace}}
     body = {**named, "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}}
     call: Any = {"manager": "crosscurrent/foo", "force": True, "timeout": T}
-    made = await api_calls.apply(place.api, DEPLOYMENTS, body, **call)
+    made = head(await api_calls.apply(place.api, DEPLOYMENTS, body, **call))
     assert isinstance(made, Metadata), made
     status = {**named, "status": {"replicas": 3}}
-    written = await api_calls.apply(place.api, DEPLOYMENTS, status, subresource="status", **call)
+    written = head(await api_calls.apply(place.api, DEPLOYMENTS, status, subresource="status", **call))
     assert isinstance(written, Metadata), written
     assert written.fields_hash("crosscurrent/foo") == made.fields_hash("crosscurrent/foo")
     assert written.fields_hash("crosscurrent/foo", "status")
@@ -278,6 +284,33 @@ async def test_a_watch_answers_first_and_then_gives_whole_lines(place: Place) ->
             if seen[-1][0] == "DELETED":
                 break
     assert seen[-2:] == [("MODIFIED", "2"), ("DELETED", "2")]
+
+
+async def test_a_write_is_answered_with_what_a_watch_then_shows(place: Place) -> None:
+    """Foresight rests on this (`engine.core.foresight`): to the byte, but for the order of keys."""
+    made = await place.apply(place.body("before"))
+    path = api_calls.collection_path(MAPS, place.namespace)
+    params = {"watch": "true", "resourceVersion": made.resource_version}
+    call: Any = {"manager": "crosscurrent/foo", "timeout": T}
+    answers = [await api_calls.apply(place.api, MAPS, place.body(k="1"), force=True, **call)]
+    answers.append(await api_calls.patch(place.api, MAPS, place.namespace, "a", {"data": {"n": "2"}}, **call))
+    answers.append(await api_calls.create(place.api, MAPS, place.body("b"), **call))
+    shown: list[Any] = []
+    async with aclosing(place.api.stream(path, params=params, idle_timeout=T)) as stream:  # type: ignore[type-var]
+        assert isinstance(await anext(stream), Reply)
+        while len(shown) < len(answers):
+            lines = await anext(stream)
+            assert isinstance(lines, list)
+            shown += [msgspec.json.decode(line)["object"] for line in lines]
+    assert [msgspec.json.decode(answer.body) for answer in answers if isinstance(answer, Written)] == shown
+
+
+async def test_a_written_secret_is_answered_without_its_values(place: Place) -> None:
+    body = {**place.body("s"), "kind": "Secret", "data": {"k": "aHVudGVyMg=="}}
+    made = await api_calls.create(place.api, Resource("", "v1", "secrets"), body, manager="m", timeout=T)
+    assert isinstance(made, Written)
+    assert made.metadata.uid
+    assert made.body == b""
 
 
 async def test_a_watch_of_what_is_not_served_is_answered_with_the_refusal(api: ClusterApi) -> None:

@@ -84,7 +84,7 @@ class System:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "crosscurrent", "up", "-f", str(self.config)],
@@ -93,7 +93,8 @@ class System:
                 cwd=self.directory,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
-        until(self.ready, seconds=60, what=f"not ready:\n{self.tail()}")
+        if wait:
+            until(self.ready, seconds=60, what=f"not ready:\n{self.tail()}")
 
     def ready(self) -> bool:
         """Return whether every cluster that can be reached is live and synced."""

@@ -24,7 +24,7 @@ from engine.core.authoring import dependent, reconciler
 from engine.core.view import View
 from engine.runtime import worker as worker_module
 from engine.runtime.clock import SystemClock
-from engine.runtime.ports import EventLog, EventLogError
+from engine.runtime.ports import EventLog, EventLogError, Performed
 from engine.runtime.worker import Worker
 from engine.sandbox.memory_log import MemoryLog
 from engine.sandbox.nats_server import NatsServer
@@ -76,7 +76,7 @@ class Book:
         deadline: float,
         first_apply: Collection[ObjectRef],
         expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
-    ) -> tuple[Outcome, ...]:
+    ) -> Performed:
         (action,) = actions
         assert isinstance(action, Apply)
         if self.dice.random() < STALL_ODDS:
@@ -85,7 +85,7 @@ class Book:
         call = min(0.3, self.dice.expovariate(100))
         if time.monotonic() + call > deadline:  # as the performer: sent only while the lease outlasts its timeout
             self.counts["late"] += 1
-            return (Outcome(action="Apply", ref=action.ref, result=Result.SKIPPED),)
+            return Performed((Outcome(action="Apply", ref=action.ref, result=Result.SKIPPED),))
         value = action.body["spec"]["replicas"]
         self.performing[action.ref] = self.performing.get(action.ref, 0) + 1
         if self.performing[action.ref] > 1:

@@ -248,6 +248,19 @@ async def test_closing_without_a_broker_takes_no_longer_than_three_seconds(
         server.resume()
 
 
+async def test_a_connection_to_a_broker_that_says_nothing_is_closed_all_the_same(server: NatsServer) -> None:
+    """It is not left to the garbage collector, which would report an open socket in whatever test runs then."""
+    connection = await Connection.open(server.url, name="test", token=server.token)
+    transport = connection._client._transport._io_writer.transport
+    server.pause()
+    try:
+        await connection.close()
+    finally:
+        server.resume()
+    assert connection._client.is_closed
+    assert transport.get_extra_info("socket").fileno() == -1
+
+
 # --- streams that are not what they were ---
 
 

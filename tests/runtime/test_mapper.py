@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from engine.core.authoring import dependent
+from engine.core.ownership import OWNERS_ANNOTATION
 from engine.runtime.mapper import Mapper
 from engine.runtime.ports import Message
 from engine.sandbox.memory_log import MemoryLog
@@ -17,9 +18,22 @@ from reconcilers.foo import DEPLOYMENTS as KIND
 from reconcilers.foo import deployment, foo
 from schemas import subjects
 from schemas.clusters import ClusterState
-from schemas.facts import SyncType
-from schemas.names import ClusterName, ObjectRef
-from tests.builders import C1, C2, DEPLOYMENTS, a_view, deployment_ref, foo_body, foo_ref, identity, sync_fact
+from schemas.decisions import Entry, EntryState, encode_entry
+from schemas.facts import FactId, SyncType
+from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid
+from tests.builders import (
+    C1,
+    C2,
+    DEPLOYMENTS,
+    FOOS,
+    a_view,
+    deployment_ref,
+    fact_message,
+    foo_body,
+    foo_ref,
+    identity,
+    sync_fact,
+)
 from tests.world import World, eventually
 
 
@@ -59,7 +73,9 @@ async def drain(log: MemoryLog) -> None:
 
 def indexed(log: MemoryLog) -> dict[tuple[str, str], bool]:
     last = {record.subject: record.body != b"" for record in log.records("INDEX")}
-    return {subjects.parse_owner(subject)[:2]: there for subject, there in last.items()}
+    return {
+        subjects.parse_owner(subject)[:2]: there for subject, there in last.items() if subject.startswith("owners.")
+    }
 
 
 async def test_an_object_wakes_its_own_key(woken: tuple[MemoryLog, World]) -> None:
@@ -133,6 +149,67 @@ async def test_objects_of_undeclared_clusters_wake_nothing(woken: tuple[MemoryLo
     await world.put(foo_ref(cluster=ClusterName("elsewhere")), foo_body())
     await asyncio.sleep(0.1)
     assert requested(log) == set()
+
+
+async def decided(log: MemoryLog, key: ObjectRef, *foreseen: str, code: str = foo.code) -> None:
+    """Append the entry of a decision that was made with these facts in view."""
+    entry = Entry(state=EntryState.CLOSED, worker="w", reconciler="foo", code=code, now=0.0, foreseen=tuple(foreseen))
+    subject = subjects.keyed(subjects.DECISIONS, "foo", key)
+    await log.append("DECISIONS", Message(subject=subject, body=encode_entry(entry)))
+
+
+def id_of(ref: ObjectRef, version: str) -> str:
+    return str(FactId(identity(ref.cluster), 1, ref.group, ref.resource, Uid("foo-uid"), ResourceVersion(version)))
+
+
+async def write(log: MemoryLog, ref: ObjectRef, version: str, sync: str = "") -> str:
+    """Publish a version of a Foo; return the fact's id."""
+    fact_id, encoded = fact_message(ref, FOOS, foo_body(ref.name), version=version)
+    fact_id = f"{fact_id}/{sync}" if sync else fact_id
+    await log.publish([Message(subject=subjects.fact(ref), body=encoded, id=fact_id)])
+    return fact_id
+
+
+async def test_a_foreseen_fact_wakes_nothing_and_the_next_version_does(woken: tuple[MemoryLog, World]) -> None:
+    log, _ = woken
+    await decided(log, foo_ref(), id_of(foo_ref(), "11"), id_of(foo_ref(), "12"))
+    for version in ("11", "12"):
+        await write(log, foo_ref(), version)
+    await asyncio.sleep(0.1)
+    assert requested(log) == set()
+    await write(log, foo_ref(), "13")
+    await eventually(lambda: requested(log) == {foo_ref()})
+
+
+async def test_a_foreseen_fact_that_comes_in_a_healing_pass_wakes_its_key(woken: tuple[MemoryLog, World]) -> None:
+    log, _ = woken
+    await decided(log, foo_ref(), id_of(foo_ref(), "11"))
+    await write(log, foo_ref(), "11", sync="healing")
+    await eventually(lambda: requested(log) == {foo_ref()})
+
+
+async def test_what_other_code_has_foreseen_wakes_the_key(woken: tuple[MemoryLog, World]) -> None:
+    log, _ = woken
+    await decided(log, foo_ref(), id_of(foo_ref(), "11"), code="older")
+    await write(log, foo_ref(), "11")
+    await eventually(lambda: requested(log) == {foo_ref()})
+
+
+async def test_what_one_key_has_foreseen_wakes_another_that_owns_it_too(woken: tuple[MemoryLog, World]) -> None:
+    log, _ = woken
+    body = child_of()
+    references = msgspec.json.decode(body["metadata"]["annotations"][OWNERS_ANNOTATION])
+    both = [*references, references[0] | {"name": "second", "uid": "second-uid"}]
+    body["metadata"]["annotations"][OWNERS_ANNOTATION] = msgspec.json.encode(both).decode()
+    ref = deployment_ref(C2)
+    fact_id, encoded = fact_message(
+        ref, DEPLOYMENTS, {**body, "metadata": body["metadata"] | {"uid": "u"}}, version="20"
+    )
+    await decided(log, foo_ref(), fact_id)
+    await log.publish([Message(subject=subjects.fact(ref), body=encoded, id=fact_id)])
+    await eventually(lambda: requested(log) == {foo_ref("second")})
+    await asyncio.sleep(0.05)
+    assert requested(log) == {foo_ref("second")}
 
 
 def test_new_code_reads_everything_again() -> None:

@@ -59,7 +59,8 @@ class Fleet:
         expect = {
             ref: (body["metadata"]["uid"], body["metadata"]["resourceVersion"]) for ref, body in (seen or {}).items()
         }
-        return list(await self.performer.perform(actions, manager=MANAGER, expect=expect, **options))
+        performed = await self.performer.perform(actions, manager=MANAGER, expect=expect, **options)
+        return list(performed.outcomes)
 
     def stored(self, cluster: ScriptedCluster, name: str = "d", **metadata: Any) -> tuple[ObjectRef, dict[str, Any]]:
         """A Deployment of ours, as a reconciler made it."""

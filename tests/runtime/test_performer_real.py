@@ -88,7 +88,7 @@ class Fleet:
 
     async def perform(self, *actions: Action, manager: str = "crosscurrent/foo", **options: Any) -> list[Outcome]:
         options.setdefault("deadline", self.clock.monotonic() + 30)
-        return list(await self.performer.perform(actions, manager=manager, **options))
+        return list((await self.performer.perform(actions, manager=manager, **options)).outcomes)
 
     async def admin(self, ref: ObjectRef, method: str = "GET", body: Any = None, **options: Any) -> dict[str, Any]:
         path = f"/apis/{GADGET}/namespaces/{self.namespace}/{ref.resource}/{ref.name}"
@@ -192,12 +192,13 @@ async def test_a_late_worker_does_not_overwrite_its_successor(fleet: Fleet) -> N
     [second] = await fleet.perform(fleet.apply(fleet.c2, size=5), expect=seen(first))
     assert second.result is Result.DONE
     late = Performer(fleet.apis, _RunsOut(fleet.clock), request_timeout=5.0)
-    [outcome] = await late.perform(
+    performed = await late.perform(
         [fleet.apply(fleet.c2, size=2)],
         manager="crosscurrent/foo",
         deadline=fleet.clock.monotonic() + 30,
         expect=seen(first),
     )
+    [outcome] = performed.outcomes
     assert outcome.result is Result.SKIPPED
     assert (await fleet.admin(first.ref))["spec"]["size"] == 5
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from engine.core import fence
-from engine.core.authoring import reconciler
+from engine.core.authoring import dependent, reconciler
 from engine.core.ownership import DEPENDENTS_FINALIZER
 from engine.core.view import View
 from engine.runtime import worker as worker_module
 from engine.runtime.clock import SystemClock
 from engine.runtime.worker import Worker
 from engine.sandbox.memory_log import MemoryLog
-from reconcilers.foo import foo
-from schemas.actions import Action, AddFinalizer, Apply, Decision, Outcome, Request, Result
+from reconcilers.foo import deployment, foo
+from schemas.actions import Action, AddFinalizer, Apply, Decision, Outcome, PatchStatus, Request, Result
 from schemas.clusters import ClusterState
 from schemas.decisions import Entry, EntryState, decode_entry
 from schemas.names import ObjectRef
@@ -101,6 +101,67 @@ async def test_a_changed_spec_is_followed_and_an_edited_or_deleted_child_comes_b
         await eventually(lambda: world.objects[deployment_ref(C2)]["spec"]["replicas"] == 4)
         await world.remove(deployment_ref(C3))
         await eventually(lambda: deployment_ref(C3) in world.objects)
+
+
+async def test_the_echo_of_own_writes_asks_for_nothing() -> None:
+    log, world = await a_world()
+    world.lag = 0.02
+    async with running(log, world, workers=2):
+        await world.put(foo_ref(), foo_body())
+        await eventually(lambda: ready(world) == "True")
+        await asyncio.sleep(5 * world.lag)
+        await settled(log)
+        asked, written = await log.last_sequence("REQUESTS"), len(world.writes)
+        body = world.objects[foo_ref()]
+        await world.put(foo_ref(), {**body, "metadata": {**body["metadata"], "generation": 2}})
+        await eventually(lambda: world.objects[foo_ref()]["status"]["observedGeneration"] == 2)
+        await asyncio.sleep(5 * world.lag)
+        await settled(log)
+        assert [name for name, _ in world.writes[written:]] == ["PatchStatus"]
+        assert await log.last_sequence("REQUESTS") == asked + 1, "the change itself, and not the status that followed"
+        assert entries(log)[-1].foreseen
+
+
+async def test_a_foreign_change_right_after_our_own_write_is_not_taken_for_its_echo() -> None:
+    log, world = await a_world()
+    meddled = False
+
+    async def meddle(action: Action) -> Outcome | None:
+        nonlocal meddled
+        if isinstance(action, PatchStatus) and not meddled:
+            meddled = True
+            child = world.objects[deployment_ref(C2)]
+            await world.put(deployment_ref(C2), {**child, "spec": {**child["spec"], "replicas": 9}})
+        return None
+
+    world.hook = meddle
+    async with running(log, world):
+        await world.put(foo_ref(), foo_body())
+        await eventually(lambda: meddled and world.objects[deployment_ref(C2)]["spec"]["replicas"] == 1)
+
+
+async def test_what_the_server_fills_in_is_used_under_the_same_lock() -> None:
+    @reconciler("chained", watches="samplecontroller.k8s.io/v1alpha1/foos", owns=["apps/v1/deployments"])
+    def chained(view: View, request: Request) -> Decision:
+        """Make one child, and tell another what uid it was given."""
+        parent = view.get(request.object)
+        if parent is None:
+            return Decision.wait()
+        first = dependent(view, parent, C2, "apps/v1/deployments", deployment(parent))
+        made = view.get(first.ref)
+        if made is None:
+            return Decision.do(first)
+        body = {**deployment(parent), "spec": {"told": made.uid}}
+        return Decision.do(first, dependent(view, parent, C3, "apps/v1/deployments", body))
+
+    log, world = await a_world()
+    world.lag = 0.2
+    async with running(log, world, what=chained):
+        await world.put(foo_ref(), foo_body())
+        await eventually(lambda: deployment_ref(C3) in world.objects)
+        await asyncio.sleep(0.05)
+    assert world.objects[deployment_ref(C3)]["spec"]["told"] == world.objects[deployment_ref(C2)]["metadata"]["uid"]
+    assert [entry.state for entry in entries(log)] == [EntryState.OPEN, EntryState.OPEN, EntryState.CLOSED]
 
 
 async def test_a_renamed_child_moves_and_the_old_one_goes() -> None:

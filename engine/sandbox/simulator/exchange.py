@@ -38,16 +38,20 @@ class Exchange:
         info: what it asks for.
         user: who asks.
 
+    Attributes:
+        is_custom: whether this is about custom resources, whose paths no library of the server knows; set once the type is.
+        deprecation: what every answer warns of, set then too; empty: nothing.
+
     """
 
-    __slots__ = ("_headers", "info", "is_custom", "request", "user")
+    __slots__ = ("_headers", "deprecation", "info", "is_custom", "request", "user")
 
     def __init__(self, request: web.BaseRequest, info: RequestInfo, user: User) -> None:
         self.request = request
         self.info = info
         self.user = user
         self.is_custom = False
-        """Whether this is about custom resources, whose paths no library of the server knows; set when the type is found."""
+        self.deprecation = ""
         self._headers = request.headers
 
     @property
@@ -120,8 +124,7 @@ class Exchange:
     ) -> web.Response:
         """Return the response with these very bytes, compressed if they are many and the client likes that."""
         response = web.Response(body=body, status=code, headers=self.headers(media_type))
-        for warning in warnings:
-            response.headers.add("Warning", f"299 - {_quoted_string(warning)}")
+        self.warn(response, warnings)
         if len(body) > _GZIP_FROM and "gzip" in self._headers.get("Accept-Encoding", ""):
             packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
             response.body = packer.compress(body) + packer.flush()
@@ -135,6 +138,12 @@ class Exchange:
         if error.retry_after_seconds:
             response.headers["Retry-After"] = str(error.retry_after_seconds)
         return response
+
+    def warn(self, response: web.StreamResponse, warnings: Sequence[str] = ()) -> None:
+        """Add warnings to an answer's header, after that of the deprecation."""
+        for warning in (self.deprecation, *warnings):
+            if warning:
+                response.headers.add("Warning", f"299 - {_quoted_string(warning)}")
 
     def headers(self, media_type: str) -> dict[str, str]:
         """Return what every answer's header says."""

@@ -105,9 +105,7 @@ class ObjectRequests:
         form = exchange.wanted()
         answer = self._cluster.list(rtype, exchange.info.namespace, list_options(exchange.info.query))
         include = (exchange.info.query.get("includeObject") or ("",))[0]
-        return exchange.respond(
-            list_bytes(rtype, answer, form, include=include, now=self._now()), warnings=_warnings(rtype)
-        )
+        return exchange.respond(list_bytes(rtype, answer, form, include=include, now=self._now()))
 
     async def _create(self, exchange: Exchange, rtype: ResourceType) -> web.Response:
         info = exchange.info
@@ -157,9 +155,7 @@ class ObjectRequests:
         steps = self._cluster.steps.delete_collection(rtype, exchange.info.namespace, options, selection)
         answer = await self._run(steps, warnings)
         include = (exchange.info.query.get("includeObject") or ("",))[0]
-        return exchange.respond(
-            list_bytes(rtype, answer, form, include=include, now=self._now()), warnings=(*_warnings(rtype), *warnings)
-        )
+        return exchange.respond(list_bytes(rtype, answer, form, include=include, now=self._now()), warnings=warnings)
 
     def _options(self, kind: str, exchange: Exchange, body: Body, *, is_apply: bool = False) -> WriteOptions:
         return write_options(
@@ -198,7 +194,7 @@ class ObjectRequests:
     ) -> web.Response:
         include = (exchange.info.query.get("includeObject") or ("",))[0]
         body = object_bytes(rtype, answer, exchange.wanted(), include=include, now=self._now())
-        return exchange.respond(body, code=answer.code, warnings=(*_warnings(rtype), *warnings, *answer.warnings))
+        return exchange.respond(body, code=answer.code, warnings=(*warnings, *answer.warnings))
 
 
 def not_allowed() -> ApiError:
@@ -211,7 +207,3 @@ def delete_warnings(rtype: ResourceType, options: DeleteOptions) -> tuple[str, .
     check_delete_options(options)
     silent = options.propagation_policy is not None or options.orphan_dependents is not None
     return () if silent or rtype.key != JOBS else (_ORPHANED_PODS,)
-
-
-def _warnings(rtype: ResourceType) -> tuple[str, ...]:
-    return (rtype.warning,) if rtype.warning else ()

@@ -105,6 +105,7 @@ class ApiHandler:
                 return exchange.respond_text(_NOT_FOUND, code=404)
             raise errors.unknown_path()
         exchange.is_custom = rtype.custom
+        exchange.deprecation = rtype.warning
         _check_path(rtype, info)
         if not rtype.namespaced and info.namespace:
             exchange.info = msgspec.structs.replace(info, namespace="")  # of a Namespace, the path tells its name twice

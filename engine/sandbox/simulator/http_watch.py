@@ -86,6 +86,7 @@ class WatchRequests:
         self._streams.add(task)
         try:
             response = web.StreamResponse(headers=exchange.headers(JSON))
+            exchange.warn(response)
             await response.prepare(exchange.request)
             lines = _plain_lines if form.target is Target.OBJECT else _Converter(exchange, rtype, form, self._now)
             await self._stream(exchange, response, subscription, lines, wake, seconds, options)

@@ -32,8 +32,6 @@ Json = dict[str, Any]
 _DEFAULTED_WHEN_READ = {("batch", "jobs"), ("", "replicationcontrollers")}
 """Types with defaults that depend on what the server fills in after defaulting: their template's labels are theirs, too."""
 
-_SCHEME = 'in scheme "pkg/runtime/scheme.go:111"'
-
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -74,20 +72,6 @@ def undecodable(rtype: ResourceType, body: Any, problem: str) -> ApiError:
         kind = body.get("kind") or kind
         version = str(body.get("apiVersion") or version).rpartition("/")[2]
     return bad_request(f"{kind} in version {quoted(version)} cannot be handled as a {rtype.kind}: {problem}")
-
-
-def check_kind(rtype: ResourceType, body: Json) -> Json:
-    """Return the body with its apiVersion and kind, which may be left out.
-
-    Raises:
-        ApiError: 400 when it names another kind.
-
-    """
-    kind, version = body.get("kind") or rtype.kind, body.get("apiVersion") or rtype.group_version
-    if (kind, version) == (rtype.kind, rtype.group_version):
-        return {**body, "kind": kind, "apiVersion": version} if "kind" not in body or "apiVersion" not in body else body
-    problem = f"no kind {quoted(str(kind))} is registered for version {quoted(str(version))} {_SCHEME}"
-    raise undecodable(rtype, body, problem)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from engine.sandbox.simulator import field_errors
+from engine.sandbox.simulator.builtin.validate_services import cluster_ip_causes
 from engine.sandbox.simulator.errors import Cause, internal_error, invalid
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json
@@ -25,8 +26,6 @@ NODE_PORTS = range(30000, 32768)
 _HEADLESS = "None"
 _IPV4, _IPV6 = "IPv4", "IPv6"
 _SINGLE, _PREFER_DUAL, _DUAL = "SingleStack", "PreferDualStack", "RequireDualStack"
-_FAMILIES = (_IPV4, _IPV6)
-_POLICIES = (_PREFER_DUAL, _DUAL, _SINGLE)
 _FEW_TRIES = 64
 """Random picks before the free ones are listed: a picked address is taken in one case of two when half are."""
 
@@ -102,7 +101,7 @@ class ServiceAllocator:
         if "ipFamilyPolicy" not in spec:
             inherited = before.get("ipFamilyPolicy") if before else None
             spec["ipFamilyPolicy"] = inherited or (_DUAL if selectorless else _SINGLE)
-        _refuse(service, address_causes(spec, before))
+        _refuse(service, cluster_ip_causes(spec, before or {}))
         if before is not None:
             _reduce(spec, before)
         _refuse(service, _policy_causes(spec))
@@ -214,43 +213,6 @@ class ServiceAllocator:
         return numbers | {spec["healthCheckNodePort"] for spec in specs if spec.get("healthCheckNodePort")}
 
 
-def address_causes(spec: Json, before: Json | None) -> list[Cause]:
-    """Return what is wrong with a Service's addresses, families and policy, taken by themselves."""
-    causes: list[Cause] = []
-    address, addresses = spec.get("clusterIP") or "", list(spec.get("clusterIPs") or ())
-    if address and not addresses:
-        causes.append(field_errors.required("spec.clusterIPs"))
-    elif address and addresses[0] != address:
-        causes.append(field_errors.invalid("spec.clusterIPs", addresses, "first value must match `clusterIP`"))
-    elif addresses and not address:
-        why = "must be empty when `clusterIP` is not specified"
-        causes.append(field_errors.invalid("spec.clusterIPs", addresses, why))
-    for index, family in enumerate(spec.get("ipFamilies") or ()):
-        field = f"spec.ipFamilies[{index}]"
-        if family not in _FAMILIES:
-            causes.append(field_errors.not_supported(field, family, _FAMILIES))
-        if family in spec["ipFamilies"][:index]:
-            causes.append(field_errors.duplicate(field, family))
-    if (policy := spec.get("ipFamilyPolicy")) is not None and policy not in _POLICIES:
-        causes.append(field_errors.not_supported("spec.ipFamilyPolicy", policy, _POLICIES))
-    return causes + _value_causes(addresses, (before or {}).get("clusterIPs") or ())
-
-
-def _value_causes(addresses: list[str], known: Sequence[str]) -> list[Cause]:
-    causes: list[Cause] = []
-    for index, one in enumerate(addresses):
-        if index == 0 and one == _HEADLESS:
-            if len(addresses) > 1:
-                why = "'None' must be the first and only value"
-                causes.append(field_errors.invalid("spec.clusterIPs", addresses, why))
-        elif one not in known and not _is_address(one):
-            why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            causes.append(field_errors.invalid(f"spec.clusterIPs[{index}]", one, why))
-    if len(addresses) > 2:
-        causes.append(field_errors.invalid("spec.clusterIPs", addresses, "may only hold up to 2 values"))
-    return causes
-
-
 def _policy_causes(spec: Json) -> list[Cause]:
     if spec["ipFamilyPolicy"] != _SINGLE:
         return []
@@ -277,14 +239,6 @@ def _is_same_dual(spec: Json, before: Json) -> bool:
         and before.get("ipFamilyPolicy", _PREFER_DUAL) == _PREFER_DUAL
         and all(spec.get(field) == before.get(field) for field in ("clusterIP", "clusterIPs", "ipFamilies"))
     )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _refuse(service: Json, causes: list[Cause]) -> None:

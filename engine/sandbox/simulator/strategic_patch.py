@@ -246,7 +246,8 @@ def _merged_items(schema: Schema, original: list[Any], patch: list[Any], key: st
 def _partitioned(merged: list[Any], wanted: Sequence[Any], key: str) -> tuple[list[Any], list[Any]]:
     """Return the items that the patch has, and those that only the object has."""
     values = [_identity(item, key) for item in wanted]
-    ours, theirs = [], []
+    ours: list[Any] = []
+    theirs: list[Any] = []
     for item in merged:
         (ours if _identity(item, key, must=True) in values else theirs).append(item)
     return ours, theirs

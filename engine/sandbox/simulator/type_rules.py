@@ -144,7 +144,7 @@ class TypeRules:
         if problems and options.field_validation == "Strict":
             raise objects.undecodable(self.rtype, body, objects.strict_problem(problems))
         warnings += problems
-        return _with_metadata(objects.defaulted(self.rtype, found.object))
+        return _with_metadata(objects.defaulted(self.rtype, found.object, known))
 
     def patched(self, before: Json, patch: Any, patch_type: str, options: WriteOptions, warnings: list[str]) -> Json:
         """Return the object after a patch that is not an apply, with defaults.
@@ -166,7 +166,7 @@ class TypeRules:
         if problems and options.field_validation == "Strict":
             raise objects.unpatchable(_shown(result, patch, patch_type), objects.strict_problem(problems))
         warnings += problems
-        return _with_metadata(objects.defaulted(self.rtype, found.object))
+        return _with_metadata(objects.defaulted(self.rtype, found.object, before))
 
     def completed(self, obj: Json, known: Json | None, said_by: Json | None = None) -> Json:
         """Return what an apply or webhooks have made in the form in which it is stored, with defaults.
@@ -190,7 +190,7 @@ class TypeRules:
             raise ApiError(
                 500, "", f"failed to convert new object ({target}) to proper version: {made}: {why}"
             ) from error
-        return _with_metadata(objects.defaulted(self.rtype, found.object))
+        return _with_metadata(objects.defaulted(self.rtype, found.object, known))
 
     def check_applied(self, options: WriteOptions, warnings: list[str]) -> None:
         """Warn of fields that a configuration gives twice, or refuse them.

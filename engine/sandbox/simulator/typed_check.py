@@ -15,7 +15,7 @@ from engine.sandbox.simulator.schema import Schema
 
 _GO_KINDS = {bool: "bool", int: "int64", float: "float64", str: "string", dict: "map[string]interface {}"}
 _GO_KINDS[list] = "[]interface {}"
-_SCALARS = {"string": {str}, "boolean": {bool}, "integer": {int, float}, "number": {int, float}}
+_SCALARS: dict[str, set[type]] = {"string": {str}, "boolean": {bool}, "integer": {int, float}, "number": {int, float}}
 _PLAIN_FORMATS = {"", "byte"}
 
 

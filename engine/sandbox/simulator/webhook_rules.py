@@ -1,17 +1,19 @@
 """Which admission webhooks want to see a request: rules, selectors and order, as the configurations say.
 
 In: ValidatingWebhookConfigurations and MutatingWebhookConfigurations, and what is about to be written. Out: the
-webhooks to call, in order. Calling them is in `webhooks`. Match conditions are expressions of CEL, which this simulator
-does not evaluate: see `Webhook.has_conditions`.
+webhooks to call, in order. Calling them is in `webhooks`. The variable `authorizer` of match conditions is not there:
+a condition that uses it cannot be evaluated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from engine.sandbox.simulator.cel import CelError, CelSyntaxError, Program, compiled
 from engine.sandbox.simulator.options import AdmissionRequest
 from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
 from engine.sandbox.simulator.selectors import label_selector
@@ -65,7 +67,7 @@ class Webhook(msgspec.Struct, frozen=True):
         reinvoked: whether it is asked again when a later one changes the object.
         selects_namespace: its namespaceSelector.
         selects_object: its objectSelector.
-        has_conditions: whether it has match conditions: then it counts as one that cannot be asked.
+        conditions: its matchConditions, as texts in CEL.
 
     """
 
@@ -80,7 +82,7 @@ class Webhook(msgspec.Struct, frozen=True):
     reinvoked: bool
     selects_namespace: Callable[[dict[str, str]], bool]
     selects_object: Callable[[dict[str, str]], bool]
-    has_conditions: bool
+    conditions: tuple[str, ...]
 
     def version_for(self, operation: str, rtype: ResourceType, subresource: str, served: Iterable[str]) -> str | None:
         """Return in which version it wants to see an object, None if it does not want to."""
@@ -102,6 +104,26 @@ class Webhook(msgspec.Struct, frozen=True):
         objects = [one for one in (request.object, request.old_object) if one is not None]
         return any(self.selects_object(_labels(one)) for one in objects)
 
+    def meets_conditions(self, question: Json) -> bool:
+        """Return whether every match condition holds for an AdmissionRequest.
+
+        Raises:
+            CelError: when none is false, and one cannot be evaluated.
+            CelSyntaxError: when none is false, and one is no expression.
+
+        """
+        failure: CelError | CelSyntaxError | None = None
+        variables = {"object": question["object"], "oldObject": question["oldObject"], "request": question}
+        for text in self.conditions:
+            try:
+                if not _program(text)(variables):
+                    return False
+            except (CelError, CelSyntaxError) as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return True
+
 
 def webhooks_of(configurations: Iterable[Revision]) -> tuple[Webhook, ...]:
     """Return the webhooks of some configurations, in the order in which they are called."""
@@ -122,8 +144,13 @@ def _webhook(configuration: str, raw: Json) -> Webhook:
         reinvoked=raw.get("reinvocationPolicy") == "IfNeeded",
         selects_namespace=_selector(raw.get("namespaceSelector")),
         selects_object=_selector(raw.get("objectSelector")),
-        has_conditions=bool(raw.get("matchConditions")),
+        conditions=tuple(one["expression"] for one in raw.get("matchConditions") or ()),
     )
+
+
+@lru_cache(maxsize=200)
+def _program(text: str) -> Program:
+    return compiled(text, ("object", "oldObject", "request"))
 
 
 def _selector(raw: Json | None) -> Callable[[dict[str, str]], bool]:

@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 
 from engine.sandbox.simulator import errors
+from engine.sandbox.simulator.cel import CelError, CelSyntaxError
 from engine.sandbox.simulator.cluster import SimulatedCluster
 from engine.sandbox.simulator.errors import ApiError
 from engine.sandbox.simulator.go_text import quoted
@@ -154,11 +155,14 @@ class Webhooks:
             return AdmissionVerdict()
 
     async def _call(self, webhook: Webhook, version: str, request: AdmissionRequest) -> AdmissionVerdict:
-        if webhook.has_conditions:
-            raise _CallFailed("match conditions are not evaluated by the simulator")
         uid = str(uuid.uuid4())
-        body = _encode({**_REVIEW, "request": _question(uid, version, request)})
-        response = await self._post(webhook, body)
+        question = _question(uid, version, request)
+        try:
+            if not webhook.meets_conditions(question):
+                return AdmissionVerdict()
+        except (CelError, CelSyntaxError) as error:
+            raise _CallFailed(str(error)) from error
+        response = await self._post(webhook, _encode({**_REVIEW, "request": question}))
         if response.get("uid") != uid:
             raise _CallFailed(f"received invalid webhook response: expected response.uid={quoted(uid)}")
         warnings = tuple(str(one) for one in response.get("warnings") or ())

@@ -32,6 +32,9 @@ _CONDITIONAL_UPDATE = {
     ("storage.k8s.io", "csidrivers"),
     ("storage.k8s.io", "volumeattachments"),
 }
+_DEPRECATED = {
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
 _SCALE_SELECTOR = ".status.selector"
 
 
@@ -86,4 +89,5 @@ def _resource_type(raw: dict[str, Any]) -> ResourceType:
         storage_version=raw["version"],
         unconditional_update=key not in _CONDITIONAL_UPDATE,
         create_on_update=key in _CREATE_ON_UPDATE,
+        warning=_DEPRECATED.get(key, ""),
     )

@@ -97,7 +97,9 @@ def _node_causes(schema: Json, place: _Place) -> Iterator[Cause]:
     for index, rule in enumerate(rules):
         yield from _rule_causes(rule, schema, f"{path}.x-kubernetes-validations[{index}]")
     if rules and place.has_rules and not below and not own:
-        yield from rule_problems(schema, f"{path}.x-kubernetes-validations", place.correlation)
+        yield from rule_problems(
+            schema, f"{path}.x-kubernetes-validations", place.correlation, is_resource=place.is_root
+        )
 
 
 def _keyword_causes(schema: Json, place: _Place) -> Iterator[Cause]:

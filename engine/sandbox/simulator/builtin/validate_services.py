@@ -79,7 +79,7 @@ def _service_causes(spec: Json, before: Json) -> list[Cause]:
     causes += labels(spec.get("selector"), "spec.selector")
     causes += _affinity_causes(spec)
     if kind != "ExternalName":
-        causes += _cluster_ip_causes(spec, before)
+        causes += cluster_ip_causes(spec, before)
     for index, address in enumerate(spec.get("externalIPs") or ()):
         where = f"spec.externalIPs[{index}]"
         known = address in (before.get("externalIPs") or ())
@@ -138,8 +138,14 @@ def _affinity_causes(spec: Json) -> list[Cause]:
     return causes
 
 
-def _cluster_ip_causes(spec: Json, before: Json) -> list[Cause]:
-    """Return what is wrong with a Service's own addresses and their families."""
+def cluster_ip_causes(spec: Json, before: Json) -> list[Cause]:
+    """Return what is wrong with a Service's own addresses and their families.
+
+    Args:
+        spec: of the Service.
+        before: the spec in force, whose addresses pass as they are; empty: it is new.
+
+    """
     first, addresses, path = spec.get("clusterIP", ""), spec.get("clusterIPs") or [], "spec.clusterIPs"
     causes: list[Cause] = []
     if first and not addresses:

@@ -9,8 +9,8 @@ here such an expression fails when it is evaluated. The cost of an evaluation is
 iterations is limited.
 """
 
-from engine.sandbox.simulator.cel.evaluation import Program, compiled
+from engine.sandbox.simulator.cel.evaluation import Program, compiled, field_name
 from engine.sandbox.simulator.cel.syntax import CelSyntaxError
 from engine.sandbox.simulator.cel.values import CelError
 
-__all__ = ["CelError", "CelSyntaxError", "Program", "compiled"]
+__all__ = ["CelError", "CelSyntaxError", "Program", "compiled", "field_name"]

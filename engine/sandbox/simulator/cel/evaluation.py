@@ -27,9 +27,10 @@ from engine.sandbox.simulator.cel.values import (
 Evaluator = Callable[[Scope], Any]
 
 _TYPES = {
-    name: CelType(name) for name in ("bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint")
+    name: CelType(name)
+    for name in ("bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint")
 }
-_NAMESPACES = {"cel", "ip", "math", "optional", "sets", "strings", "cidr", "format", "google"}
+_NAMESPACES = {"format", "ip", "lists", "optional", "sets", "strings"}
 
 
 class Program:
@@ -244,6 +245,8 @@ def selected(operand: Any, name: str, *, optional: bool = False) -> Any:
     """
     if isinstance(operand, Optional):
         return selected(operand.value, name, optional=True) if operand.is_there else NONE
+    if isinstance(operand, list):
+        raise CelError("unsupported index type 'string' in list")
     if not isinstance(operand, dict):
         raise no_overload()
     key = name if name in operand else field_name(name)
@@ -290,21 +293,22 @@ def _or(left: Evaluator, right: Evaluator) -> Evaluator:
 
 def _joined(left: Evaluator, right: Evaluator, scope: Scope, *, decisive: bool) -> bool:
     """Return `&&` or `||`: an operand that decides hides the other's error, whichever comes first."""
+    first: Any = None
+    problem: CelError | None = None
     try:
-        value = left(scope)
-        problem = None if isinstance(value, bool) else no_overload()
+        first = left(scope)
     except CelError as error:
-        value, problem = None, error
-    if value is decisive:
-        return decisive
-    other = right(scope)
-    if other is decisive:
-        return decisive
+        problem = error
+    if first is decisive:
+        return bool(decisive)
+    second: Any = right(scope)
+    if second is decisive:
+        return bool(decisive)
     if problem is not None:
         raise problem
-    if not isinstance(other, bool):
+    if not isinstance(first, bool) or not isinstance(second, bool):
         raise no_overload()
-    return other
+    return not decisive
 
 
 def _if(condition: Evaluator, then: Evaluator, otherwise: Evaluator) -> Evaluator:
@@ -313,14 +317,6 @@ def _if(condition: Evaluator, then: Evaluator, otherwise: Evaluator) -> Evaluato
         if not isinstance(value, bool):
             raise no_overload()
         return then(scope) if value else otherwise(scope)
-
-    return evaluate
-
-
-def _or_value(left: Evaluator, right: Evaluator) -> Evaluator:
-    def evaluate(scope: Scope) -> Any:
-        value = _checked(left(scope))
-        return value.value if value.is_there else right(scope)
 
     return evaluate
 

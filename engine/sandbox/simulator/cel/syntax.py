@@ -19,17 +19,42 @@ _TOKEN = re.compile(
     (?P<space>[ \t\r\n\f]+|//[^\n]*)
   | (?P<float>(?:\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?))
   | (?P<int>0x[0-9a-fA-F]+[uU]?|\d+[uU]?)
-  | (?P<string>(?:[bB][rR]?|[rR][bB]?)?(?:\"\"\"(?:[^\\]|\\.)*?\"\"\"|'''(?:[^\\]|\\.)*?'''|"(?:[^"\\\n\r]|\\.)*"|'(?:[^'\\\n\r]|\\.)*'))
+  | (?P<string>(?:[bB][rR]?|[rR][bB]?)?(?:
+        \"\"\"(?:[^\\]|\\.)*?\"\"\"
+      | \'\'\'(?:[^\\]|\\.)*?\'\'\'
+      | "(?:[^"\\\n\r]|\\.)*"
+      | '(?:[^'\\\n\r]|\\.)*'))
   | (?P<ident>[A-Za-z_][A-Za-z0-9_]*|`[A-Za-z0-9_.\-/ ]+`)
   | (?P<op>&&|\|\||[=!<>]=|\.\?|\[\?|[-+*/%!<>?:.,()\[\]{}])
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
+"""What a text is made of. In a raw string a backslash is one, but a quote after it does not end the string."""
+_ANY_VALUE = (
+    "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
+)
+"""What a value can start with, as the message for a missing one says it."""
 _RESERVED = frozenset(
-    ("as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace")
+    (
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+    )
 ) | {"return", "var", "void", "while"}
 _RELATIONS = {"==", "!=", "<", "<=", ">", ">="}
-_ESCAPE = re.compile(r"\\(?:([abfnrtv\\\"'`?])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.?))", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\(?:([abfnrtv\\\"'`?])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.?))", re.DOTALL
+)
 _CONTROL = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -178,7 +203,7 @@ class _Parser:
             raise self._unexpected(f"'{text}'")
         return found
 
-    def _unexpected(self, wanted: str = "an expression") -> CelSyntaxError:
+    def _unexpected(self, wanted: str = _ANY_VALUE) -> CelSyntaxError:
         token = self._token
         return CelSyntaxError(self._text, token.at, f"Syntax error: mismatched input '{token.text}' expecting {wanted}")
 
@@ -238,7 +263,7 @@ class _Parser:
         if token := self._takes("-"):
             if self._token.kind in {"int", "float"}:
                 return self._number(self._take(), token.at, "-")
-            return Call(token.at, None, "negate", (self._unary(),))
+            return Call(token.at, None, "-_", (self._unary(),))
         return self._member(self._primary())
 
     # Values
@@ -337,16 +362,15 @@ class _Parser:
             raise CelSyntaxError(self._text, at, "invalid int literal")
         return Literal(at, value)
 
-    def _string(self, token: _Token) -> Any:
+    def _string(self, token: _Token) -> str | bytes:
         start = re.match("[bBrR]*", token.text)
         prefix = (start.group() if start else "").lower()
         body = token.text[len(prefix) :]
         quotes = 3 if body[:3] in {'"""', "'''"} else 1
         body = body[quotes:-quotes]
-        is_bytes = "b" in prefix
         if "r" not in prefix:
             body = _ESCAPE.sub(lambda match: self._unescaped(match, token.at), body)
-        return body.encode("latin-1" if is_bytes and body.isascii() is False and "\\x" in token.text else "utf-8") if is_bytes else body
+        return body.encode() if "b" in prefix else body
 
     def _unescaped(self, match: re.Match[str], at: int) -> str:
         simple, two, four, eight, octal, other = match.groups()

@@ -6,6 +6,7 @@ In and out: values. JSON's values are Python's own: None, bool, int, float, str,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -95,7 +96,7 @@ def compare(left: Any, right: Any) -> int:
         comparable = type(left) is type(right) and isinstance(left, kinds)
     if not comparable:
         raise no_overload()
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def integer(value: int) -> int:
@@ -141,4 +142,9 @@ _NAMES: dict[type, str] = {
 
 def type_of(value: Any) -> CelType:
     """Return a value's type."""
-    return CelType(_NAMES.get(type(value)) or getattr(value, "type_name", "dyn"))
+    known = _NAMES.get(type(value))
+    return CelType(known if known is not None else str(getattr(value, "type_name", "dyn")))
+
+
+Table = dict[str, tuple[Callable[..., Any], int, int]]
+"""Functions by name, with the least and the most number of arguments, a target included."""

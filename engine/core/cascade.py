@@ -1,0 +1,338 @@
+"""What the collector asks for: which dependents to look at, and how a deleted owner is let go. Pure.
+
+The log nominates and never condemns: everything here is asked of a view that may be old, and every `Collect` is decided
+again on live evidence (`engine.core.collection`). An owner that cannot be judged just now, its cluster away or its type not
+synced, is waited for; the mapper wakes its key when that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from engine.core.collection import FOREGROUND_FINALIZER, ORPHAN_FINALIZER
+from engine.core.ownership import (
+    ADMIRALTY_ENGINE,
+    ADMIRALTY_FINALIZER,
+    ADMIRALTY_LABEL,
+    CASCADE_FINALIZER,
+    ENGINE,
+    OWNER_LABEL,
+    PROPAGATION_ANNOTATION,
+    OwnerReference,
+    all_references,
+    owner_label,
+    plural_of,
+)
+from engine.core.view import Cluster, Known, KubeObject, View
+from schemas.actions import Action, Apply, Collect, Patch, Propagation, RecordEvent, RemoveFinalizer
+from schemas.clusters import ClusterState
+from schemas.facts import Cause, Fact
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
+
+OWNER_TOMBSTONES = Resource("crosscurrent.dev", "v1alpha1", "ownertombstones")
+UNREGISTRATIONS = Resource("crosscurrent.dev", "v1alpha1", "unregistrations")
+BATCH = 400
+"""Dependents collected in one decision: at two requests each that is about a second, within the lease."""
+UNWATCHED_SECONDS = 600.0
+"""How often an owner is asked for whose type nobody watches."""
+UNREGISTERED_SECONDS = 1.0
+"""A dependent of an owner in an unknown cluster is looked at again when something wakes it, but not more often."""
+
+
+class Held(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An entry of INDEX: a dependent, and by which uids it refers to what is at its owner's place."""
+
+    uid: Uid
+    api_version: str
+    kind: str
+    owners: tuple[Uid, ...]
+    blocking: bool = False
+    epoch: int = 0
+    """Of the owner's cluster when the reference was first seen."""
+    findable: bool = False
+    """Whether a live LIST finds it by these uids."""
+    ref: ObjectRef = ObjectRef(ClusterName(""), "", "", "", "")
+    """From the subject."""
+
+
+class Hint(StrEnum):
+    """What the log says of an owner."""
+
+    SOLID = "solid"
+    GOING = "going"
+    """It is being deleted, and the collector holds it."""
+    ABSENT = "absent"
+    REPLACED = "replaced"
+    UNWATCHED = "unwatched"
+    UNREGISTERED = "unregistered"
+    WAIT = "wait"
+    """It cannot be judged just now."""
+
+
+class GarbageView(View):
+    """A view with what the collector reads besides.
+
+    Attributes:
+        held: dependents of the requested object's place, at most a few batches of them.
+        since: epoch in which each reference of the requested object was first seen, by identity and place of its owner.
+        watched: (group, plural) of the watched types; None: all.
+        types: the types in which dependents may be, as `apps/v1/deployments`.
+        past: facts of the requested object, oldest first, where it is or was being deleted.
+        engine: id of this engine.
+
+    """
+
+    held: tuple[Held, ...] = ()
+    since: Mapping[tuple[ClusterId, ObjectRef], int] = {}
+    watched: frozenset[tuple[str, str]] | None = None
+    types: tuple[str, ...] = ()
+    past: tuple[Fact, ...] = ()
+    engine: str = ENGINE
+
+    @property
+    def identities(self) -> dict[ClusterName, ClusterId]:
+        """Identities of the clusters that have answered, by name."""
+        return {name: cluster.identity for name, cluster in self.clusters.items() if cluster.identity}
+
+    def home(self, identity: ClusterId) -> Cluster | None:
+        """Return the cluster with this identity; none where two claim it: it cannot be told which one is meant."""
+        found = [cluster for cluster in self.clusters.values() if identity and cluster.identity == identity]
+        return found[0] if len(found) == 1 else None
+
+
+def settle(view: GarbageView, found: KubeObject) -> list[Action]:
+    """Return what an object needs as a dependent: nothing if all of its owners seem solid and know of it."""
+    references = all_references(found.metadata, view.identities)
+    hints = [hint(view, reference) for reference in references]
+    if not references or Hint.WAIT in hints or found.deleting:
+        return []
+    if set(hints) == {Hint.SOLID} and all(is_labelled(found.labels, one.uid) for one in references):
+        return []
+    return [_collect(view, found.ref, found.api_version, found.kind, found.uid, references)]
+
+
+def hint(view: GarbageView, reference: OwnerReference) -> Hint:
+    """Return what the log says of an owner."""
+    if reference.engine not in (view.engine, ADMIRALTY_ENGINE):
+        return Hint.SOLID
+    home = view.home(reference.cluster_id)
+    if home is None:
+        return Hint.UNREGISTERED
+    place = place_of(reference, home.name)
+    watched = view.watched is None or (place.group, place.resource) in view.watched
+    synced = (place.cluster, place.group, place.resource) in view.synced
+    if home.state is not ClusterState.LIVE or (watched and not synced):
+        return Hint.WAIT
+    if not watched:
+        return Hint.UNWATCHED
+    owner = view.get(place)
+    if owner is None:
+        return Hint.WAIT if view.known(place) is Known.PRESENT else Hint.ABSENT
+    if owner.uid != reference.uid:
+        return Hint.REPLACED
+    return Hint.GOING if owner.deleting and PROPAGATION_ANNOTATION in notes_of(owner) else Hint.SOLID
+
+
+def place_of(reference: OwnerReference, cluster: ClusterName) -> ObjectRef:
+    """Return where an owner is; the plural of its type is guessed where the reference leaves it out."""
+    resource = reference.resource or plural_of(reference.kind)
+    return ObjectRef(cluster, reference.group, resource, reference.namespace, reference.name)
+
+
+def is_labelled(labels: Mapping[str, str], uid: Uid) -> bool:
+    """Return whether a live LIST finds a dependent by its owner's uid."""
+    return uid in (labels.get(OWNER_LABEL), labels.get(ADMIRALTY_LABEL)) or owner_label(uid) in labels
+
+
+def notes_of(found: KubeObject) -> dict[str, str]:
+    """Return an object's annotations."""
+    return found.metadata.get("annotations") or {}
+
+
+def collect_held(view: GarbageView, place: ObjectRef) -> list[Action]:
+    """Return what an object's place needs as an owner: dependents of what is not there any more are looked at."""
+    home = view.clusters[place.cluster]
+    synced = (place.cluster, place.group, place.resource) in view.synced
+    if not view.held or home.state is not ClusterState.LIVE or not synced or view.home(home.identity) is None:
+        return []
+    present = view.get(place)
+    if present is None and view.known(place) is Known.PRESENT:
+        return []  # it is there, though its body is not published
+    here = {present.uid} if present is not None else set[Uid]()
+    # Those that are not findable waited for this owner's cluster or type when they were looked at themselves.
+    wanted = [held for held in view.held if not here.issuperset(held.owners) or not held.findable]
+    return [_collect_held(view, place, held, home, present) for held in wanted[:BATCH]]
+
+
+def let_go(view: GarbageView, owner: KubeObject) -> list[Action]:
+    """Return what an owner that is being deleted needs before the collector's finalizer goes."""
+    finalizer = next((one for one in (CASCADE_FINALIZER, ADMIRALTY_FINALIZER) if one in owner.finalizers), "")
+    if not finalizer or not owner.deleting:
+        return []
+    noted = notes_of(owner).get(PROPAGATION_ANNOTATION, "")
+    if noted not in set(Propagation):
+        return [_note(owner, seen_propagation(view.past, owner.uid))]
+    home = view.clusters[owner.cluster]
+    mine = [held for held in view.held if owner.uid in held.owners]
+    # multicluster-controller's finalizer always meant: children first.
+    blocks = [held for held in mine if held.blocking or finalizer == ADMIRALTY_FINALIZER]
+    orphan = noted == Propagation.ORPHAN
+    if orphan and not _is_entombed(view, owner):
+        return [tombstone(owner.ref, owner.uid, owner.api_version, owner.kind)]
+    if noted == Propagation.BACKGROUND and finalizer == CASCADE_FINALIZER:
+        return [_release(owner, finalizer)]
+    wanted = mine if orphan else [*blocks, *(held for held in mine if held not in blocks)]
+    release = _release(
+        owner,
+        finalizer,
+        dependents=view.types,
+        blocking_only=not orphan and finalizer == CASCADE_FINALIZER,
+        remaining=len(mine if orphan else blocks),
+    )
+    return [*(_collect_held(view, owner.ref, held, home, owner) for held in wanted[:BATCH]), release]
+
+
+def orphan_late(view: GarbageView, place: ObjectRef) -> list[Action]:
+    """Return the tombstone of an owner that was deleted with Orphan before the collector could hold it, if that was seen."""
+    row = view.rows.get(place)
+    if row is None or not row.fact.deleted or not view.held:
+        return []
+    if seen_propagation(view.past, row.fact.uid) is not Propagation.ORPHAN:
+        return []
+    made = tombstone(place, row.fact.uid, "", "")
+    return [] if _is_made(view, made.ref) else [made]
+
+
+def seen_propagation(past: Iterable[Fact], uid: Uid) -> Propagation | None:
+    """Return how an object's deletion was asked for, from its recorded history; None if nobody saw it begin.
+
+    Kubernetes notes Orphan and Foreground as finalizers, which its own collector takes away at once. Either mark is proof.
+    Their absence proves Background only in the very state in which the deletion began, as a watch showed it.
+    """
+    alive = False
+    for fact in past:
+        if fact.uid != uid:
+            continue
+        body = msgspec.json.decode(fact.data)
+        metadata: dict[str, Any] = (body or {}).get("metadata") or {}
+        finalizers = metadata.get("finalizers") or ()
+        if "deletionTimestamp" not in metadata:
+            alive = alive or body is not None
+            continue
+        if ORPHAN_FINALIZER in finalizers:
+            return Propagation.ORPHAN
+        if FOREGROUND_FINALIZER in finalizers:
+            return Propagation.FOREGROUND
+        if alive and fact.cause is Cause.OBSERVED:
+            return Propagation.BACKGROUND
+        alive = False
+    return None
+
+
+def tombstone(owner: ObjectRef, uid: Uid, api_version: str, kind: str) -> Apply:
+    """Return the tombstone that orphans whatever ever refers to an owner; cluster-scoped, in the owner's cluster."""
+    spec = {
+        "uid": uid,
+        "disposition": "Orphaned",
+        "owner": {"apiVersion": api_version, "kind": kind, "namespace": owner.namespace, "name": owner.name},
+    }
+    ref = ObjectRef(owner.cluster, OWNER_TOMBSTONES.group, OWNER_TOMBSTONES.plural, "", uid)
+    api = OWNER_TOMBSTONES.api_version
+    body = {"apiVersion": api, "kind": "OwnerTombstone", "metadata": {"name": uid}, "spec": spec}
+    return Apply(ref=ref, api_version=api, kind="OwnerTombstone", body=body)
+
+
+def _is_entombed(view: GarbageView, owner: KubeObject) -> bool:
+    return _is_made(view, tombstone(owner.ref, owner.uid, "", "").ref)
+
+
+def _is_made(view: GarbageView, ref: ObjectRef) -> bool:
+    target = view.targets.get((ref, "apply"))
+    return view.get(ref) is not None or (target is not None and bool(target.desired))
+
+
+def _note(owner: KubeObject, seen: Propagation | None) -> Patch | RecordEvent:
+    if seen is None:
+        return RecordEvent(
+            ref=owner.ref,
+            api_version=owner.api_version,
+            kind=owner.kind,
+            uid=owner.uid,
+            type="Warning",
+            reason="PropagationUnknown",
+            message=f"nobody saw how its deletion was asked for: set the annotation {PROPAGATION_ANNOTATION} to Background, "
+            "Foreground or Orphan",
+        )
+    patch = {"metadata": {"annotations": {PROPAGATION_ANNOTATION: seen.value}}}
+    return Patch(ref=owner.ref, api_version=owner.api_version, kind=owner.kind, uid=owner.uid, patch=patch)
+
+
+def _release(owner: KubeObject, finalizer: str, **barrier: Any) -> RemoveFinalizer:
+    return RemoveFinalizer(
+        ref=owner.ref, api_version=owner.api_version, kind=owner.kind, uid=owner.uid, finalizer=finalizer, **barrier
+    )
+
+
+def _collect(
+    view: GarbageView,
+    ref: ObjectRef,
+    api_version: str,
+    kind: str,
+    uid: Uid,
+    references: Iterable[OwnerReference],
+) -> Collect:
+    observed, restored, hints = [], [], []
+    for reference in references:
+        home = view.home(reference.cluster_id)
+        told = hint(view, reference)
+        every = {Hint.UNWATCHED: UNWATCHED_SECONDS, Hint.UNREGISTERED: UNREGISTERED_SECONDS}.get(told)
+        hints.append(f"{told}:{int(view.now // every)}" if every else told.value)
+        if home is None:
+            continue
+        place = place_of(reference, home.name)
+        if _was_seen_to_go(view, place, reference.uid):
+            observed.append(reference.uid)
+        if view.since.get((home.identity, place.on(ClusterName(""))), home.epoch) != home.epoch:
+            restored.append(reference.uid)
+    return Collect(
+        ref=ref,
+        api_version=api_version,
+        kind=kind,
+        uid=uid,
+        observed=tuple(observed),
+        restored=tuple(restored),
+        hints=tuple(hints),
+    )
+
+
+def _collect_held(
+    view: GarbageView, place: ObjectRef, held: Held, home: Cluster, present: KubeObject | None
+) -> Collect:
+    if present is None:
+        told = Hint.ABSENT
+    elif present.uid not in held.owners:
+        told = Hint.REPLACED
+    else:
+        told = Hint.GOING if present.deleting else Hint.SOLID
+    seen = tuple(uid for uid in held.owners if _was_seen_to_go(view, place, uid))
+    return Collect(
+        ref=held.ref,
+        api_version=held.api_version,
+        kind=held.kind,
+        uid=held.uid,
+        observed=seen,
+        restored=held.owners if held.epoch != home.epoch else (),
+        hints=(told.value,),
+    )
+
+
+def _was_seen_to_go(view: GarbageView, place: ObjectRef, uid: Uid) -> bool:
+    """Return whether a watch of the present epoch has shown the deletion of this very uid."""
+    row = view.rows.get(place)
+    fact = row.fact if row is not None else None
+    gone = fact is not None and fact.deleted and fact.uid == uid and fact.cause is Cause.OBSERVED
+    return gone and fact is not None and fact.epoch == view.clusters[place.cluster].epoch

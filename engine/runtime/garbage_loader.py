@@ -1,0 +1,205 @@
+"""Loads what the collector looks at: one object, its owners, and its dependents by INDEX; history where it is being deleted.
+
+Unlike other reconcilers', its inputs are not recorded for the fence beyond the object itself: whatever it does is decided
+again on live evidence, with preconditions, so that old rows can mislead it to a question and never to a write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from engine.core.cascade import BATCH, GarbageView, Held, place_of, tombstone
+from engine.core.ownership import all_references
+from engine.core.view import Cluster, KubeObject, Row
+from engine.runtime.dependents_index import DependentsIndex
+from engine.runtime.ports import Clock, EventLog, Record
+from engine.runtime.view_loader import Loaded, ViewLoader
+from schemas import subjects
+from schemas.actions import Request
+from schemas.clusters import ClusterRecord, cluster_ref
+from schemas.decisions import decode_entry
+from schemas.facts import Fact, decode_fact, decode_sync
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
+
+HELD_READ = 2 * BATCH
+"""Dependents read for one decision: those beyond the batch tell that there are more."""
+HISTORY_READ = 64
+"""Facts of one object read to find out how its deletion began; the newest matter."""
+
+_held = msgspec.json.Decoder(Held)
+_record = msgspec.json.Decoder(ClusterRecord)
+
+
+class GarbageLoader(ViewLoader):
+    """Loads views for the collector."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        clock: Clock,
+        clusters: Iterable[ClusterName],
+        *,
+        watched: Sequence[Resource] | None,
+        engine: str,
+    ) -> None:
+        """Read through `log`.
+
+        Args:
+            log: the streams.
+            clock: time.
+            clusters: the declared ones.
+            watched: the watched types; None: all.
+            engine: id of this engine.
+
+        """
+        names = tuple(clusters)
+        super().__init__(log, clock, names)
+        self._event_log, self._now, self._names = log, clock, names
+        self._engine, self._index = engine, DependentsIndex(log)
+        self._declared = watched
+        self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
+
+    async def load(self, request: Request, types: Sequence[Resource]) -> Loaded:  # noqa: ARG002 - it reads all types
+        """Return what is known for a request; the fence first, as for every reconciler (DESIGN §5)."""
+        subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
+        record = (await self._event_log.last("DECISIONS", [subject])).get(subject)
+        entry = decode_entry(record.body) if record else None
+        incarnation = await self._event_log.incarnation("STATE")
+        mine = subjects.fact(request.object)
+        read = await self._event_log.last(
+            "STATE", [mine, *(subjects.fact(cluster_ref(name)) for name in self._names), f"{subjects.SYNC}.>"]
+        )
+        clusters = [_cluster(name, read.get(subjects.fact(cluster_ref(name)))) for name in self._names]
+        synced, seen = _synced(read.values(), clusters)
+        targets = entry.targets if entry else ()
+        view = GarbageView(
+            now=self._now.time(),
+            clusters=clusters,
+            rows={},
+            synced=synced,
+            targets=targets,
+            reconciler=request.reconciler,
+        )
+        view.engine, view.watched = self._engine, self._watched
+        view.types = self._types(seen)
+        loaded = Loaded(
+            subject=subject,
+            entry=entry,
+            entry_seq=record.seq if record else 0,
+            view=view,
+            inputs={mine: read[mine].seq if mine in read else 0},
+            incarnation=incarnation,
+        )
+        if mine in read:
+            view.rows[request.object] = Row(read[mine].seq, decode_fact(read[mine].body))
+        await self._add_related(view, request.object)
+        return loaded
+
+    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
+        """Read further objects into a loaded view."""
+        await self._rows(loaded.view.rows, places)
+
+    async def _add_related(self, view: GarbageView, ref: ObjectRef) -> None:
+        home = view.clusters.get(ref.cluster)
+        if home is None or not home.identity:
+            return
+        view.held = await self._dependents(home.identity, ref)
+        found = view.get(ref)
+        wanted = [target.ref for target in view.targets.values()]
+        if found is not None:
+            wanted += self._owners(view, found)
+            view.since = await self._index.since(found.ref)
+        row = view.rows.get(ref)
+        going = found is not None and found.deleting
+        if row is not None and (going or (row.fact.deleted and view.held)):
+            view.past = await self._history(ref)
+            wanted.append(tombstone(ref, row.fact.uid, "", "").ref if row.fact.uid else ref)
+        await self._rows(view.rows, wanted)
+
+    def _owners(self, view: GarbageView, found: KubeObject) -> list[ObjectRef]:
+        places = []
+        for reference in all_references(found.metadata, view.identities):
+            home = view.home(reference.cluster_id)
+            if home is not None and reference.name:
+                places.append(place_of(reference, home.name))
+        return places
+
+    async def _dependents(self, identity: ClusterId, ref: ObjectRef) -> tuple[Held, ...]:
+        found: list[Held] = []
+        async for record in self._event_log.scan("INDEX", [subjects.dependents_of(identity, ref)]):
+            if record.body:
+                _, _, dependent = subjects.parse_dependent(record.subject)
+                if dependent.cluster in self._names:
+                    found.append(msgspec.structs.replace(_held.decode(record.body), ref=dependent))
+            if len(found) >= HELD_READ:
+                break
+        return tuple(found)
+
+    async def _history(self, ref: ObjectRef) -> tuple[Fact, ...]:
+        """Return the recorded facts of an object, oldest first."""
+        subject = subjects.fact(ref)
+        newest = (await self._event_log.last("FACTS", [subject])).get(subject)
+        found: list[Fact] = []
+        if newest is None:
+            return ()
+        async for record in self._event_log.follow("FACTS", [subject], after=0):
+            found = [*found, decode_fact(record.body)][-HISTORY_READ:]
+            if record.seq >= newest.seq:
+                break
+        return tuple(found)
+
+    async def _rows(self, rows: dict[ObjectRef, Row], places: Iterable[ObjectRef]) -> None:
+        missing = [ref for ref in dict.fromkeys(places) if ref not in rows and _is_place(ref)]
+        if not missing:
+            return
+        read = await self._event_log.last("STATE", [subjects.fact(ref) for ref in missing])
+        for ref in missing:
+            record = read.get(subjects.fact(ref))
+            if record is not None:
+                rows[ref] = Row(record.seq, decode_fact(record.body))
+
+    def _types(self, seen: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+        """Return every type in which dependents may be; the barrier finds out in which version it is served."""
+        declared = {(one.group, one.plural): str(one) for one in self._declared or ()}
+        others = {place: str(Resource(place[0], "v1", place[1])) for place in seen if place[0] != "crosscurrent.dev"}
+        return tuple(sorted((others | declared).values()))
+
+
+def _is_place(ref: ObjectRef) -> bool:
+    return bool(ref.name and ref.resource)
+
+
+def _cluster(name: ClusterName, record: Record | None) -> Cluster:
+    if record is None:
+        return Cluster(name=name)
+    described = _record.decode(decode_fact(record.body).data)
+    status = described.status
+    return Cluster(
+        name=name,
+        state=status.state,
+        identity=status.identity,
+        epoch=status.epoch,
+        labels=described.metadata.labels,
+        reason=status.reason,
+        message=status.message,
+        since=status.since,
+        seq=record.seq,
+    )
+
+
+def _synced(
+    records: Iterable[Record], clusters: Iterable[Cluster]
+) -> tuple[frozenset[tuple[ClusterName, str, str]], set[tuple[str, str]]]:
+    """Return the types whose contents are known, by cluster, and every type that anybody watches."""
+    standing = {cluster.name: (cluster.identity, cluster.epoch) for cluster in clusters}
+    synced, seen = set(), set()
+    for stored in records:
+        if not stored.subject.startswith(f"{subjects.SYNC}."):
+            continue
+        record, place = decode_sync(stored.body), subjects.parse_sync(stored.subject)
+        seen.add(place[1:])
+        if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
+            synced.add(place)
+    return frozenset(synced), seen

@@ -1,0 +1,217 @@
+"""Maps facts of any type to the collector's keys, and keeps its index of who refers to what (docs/garbage-collection.md).
+
+A dependent wakes itself; an owner wakes when it is replaced, is being deleted or is gone, and when a dependent leaves it.
+A type that has been read and a cluster that is live again wake the owners there whose dependents may have waited for that.
+INDEX is written before the request, so that the view finds the dependent that woke it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from engine.core.authoring import Reconciler
+from engine.core.cascade import UNREGISTRATIONS, Held, is_labelled, place_of
+from engine.core.ownership import HOLDING_FINALIZERS, OwnerReference, all_references
+from engine.runtime.dependents_index import DependentsIndex
+from engine.runtime.fleet_directory import FleetDirectory
+from engine.runtime.mapper import MAPPERS_IN_FLIGHT
+from engine.runtime.owner_index import ABSENT
+from engine.runtime.ports import Delivery, EventLog, Message, Record
+from schemas import subjects
+from schemas.actions import Json
+from schemas.clusters import CLUSTERS, ClusterRecord, ClusterState
+from schemas.facts import Fact, SyncType, decode_fact, decode_sync
+from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
+
+KINDS_LEARNT = 10_000
+OURS = "crosscurrent.dev"
+"""Group of the engine's own records, which own nothing and are owned by nothing."""
+
+
+class _Object(msgspec.Struct):
+    """As much of an object as says who owns it; the rest is skipped over."""
+
+    apiVersion: str = ""  # noqa: N815 - Kubernetes' spelling
+    kind: str = ""
+    metadata: Json = {}
+
+
+_object = msgspec.json.Decoder(_Object | None)
+_held = msgspec.json.Decoder(Held)
+
+
+class GarbageMapper:
+    """Maps for the collector."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        reconciler: Reconciler,
+        clusters: Sequence[ClusterName],
+        directory: FleetDirectory,
+    ) -> None:
+        """Map for `reconciler`, whose objects live in `clusters`."""
+        self._event_log, self._reconciler, self._clusters = log, reconciler, frozenset(clusters)
+        self._directory = directory
+        self._index = DependentsIndex(log)
+        self._plurals: dict[tuple[str, str], str] = {}
+        """Plural of each kind, learnt from the facts that pass by."""
+
+    @property
+    def durable(self) -> str:
+        """Name of its consumer."""
+        return f"map-{self._reconciler.name}-{self._reconciler.code}"
+
+    async def run(self, ack_wait: float) -> None:
+        """Map until cancelled."""
+        filters = [f"{subjects.FACTS}.>", f"{subjects.SYNC}.>"]
+        await self._event_log.consume(
+            "STATE", self.durable, filters, self.handle, concurrency=MAPPERS_IN_FLIGHT, ack_wait=ack_wait
+        )
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Map one record of STATE and acknowledge it."""
+        record = delivery.record
+        if record.subject.startswith(f"{subjects.SYNC}."):
+            sync = decode_sync(record.body)
+            if sync.type is SyncType.COMPLETED:
+                cluster, group, resource = subjects.parse_sync(record.subject)
+                await self._request_owners(cluster, subjects.dependents_in(sync.identity, group, resource), record)
+        else:
+            await self._fact(record, subjects.parse_fact(record.subject))
+        await delivery.ack()
+
+    async def request_all(self, cause: Record | None = None) -> None:
+        """Request every owner and every dependent."""
+        named = await self._directory.named()
+        refs = []
+        async for entry in self._event_log.scan("INDEX", [f"{subjects.DEPENDENTS}.>"], headers_only=True):
+            identity, owner, dependent = subjects.parse_dependent(entry.subject)
+            refs.append(dependent)
+            if identity in named:
+                refs.append(owner.on(named[identity]))
+        await self._request(refs, cause)
+
+    async def _fact(self, record: Record, ref: ObjectRef) -> None:
+        fact = decode_fact(record.body)
+        if (ref.group, ref.resource) == (CLUSTERS.group, CLUSTERS.plural):
+            status = msgspec.json.decode(fact.data, type=ClusterRecord).status
+            if status.state is ClusterState.LIVE and status.identity:
+                await self._request_owners(ref.cluster, subjects.dependents_in(status.identity), record)
+                await self._request_owners_of(ref.cluster, record)
+            return
+        if ref.group == OURS:
+            if ref.resource == UNREGISTRATIONS.plural and not fact.deleted:
+                await self._request_dependents(ref.cluster, fact, record)
+            return
+        seen = _object.decode(fact.data) or _Object()
+        if seen.kind and len(self._plurals) < KINDS_LEARNT:
+            self._plurals[ref.group, seen.kind] = ref.resource
+        wanted, references = await self._wanted(ref, fact, seen)
+        changed = await self._index.update(ref, wanted)
+        named = await self._directory.named()
+        wake = [ref] if references else []
+        for subject in (*changed.former, *changed.rewritten):
+            identity, owner, _ = subjects.parse_dependent(subject)
+            if identity in named:
+                wake.append(owner.on(named[identity]))
+        if await self._is_owner(ref, fact, seen):
+            wake.append(ref)
+        await self._request(wake, record)
+        if changed.former:
+            await self._index.forget(ref, wanted, changed)
+        if changed.changed:
+            await self._catch_up(record)
+
+    async def _catch_up(self, record: Record) -> None:
+        """Map the latest fact of an object if another has come since this one: an entry may have been written out of turn."""
+        latest = (await self._event_log.last("STATE", [record.subject])).get(record.subject)
+        if latest is not None and latest.seq > record.seq:
+            await self._fact(latest, subjects.parse_fact(latest.subject))
+
+    async def _wanted(self, ref: ObjectRef, fact: Fact, seen: _Object) -> tuple[dict[str, Held], bool]:
+        """Return the entries that an object should have, and whether it names owners at all."""
+        if fact.deleted or not seen.metadata.get("annotations"):
+            return {}, False
+        clusters = await self._directory.clusters()
+        references = all_references(seen.metadata, {name: status.identity for name, status in clusters.items()})
+        epochs = {status.identity: status.epoch for status in clusters.values()}
+        entries = self._entries(ref, fact, seen, references)
+        for subject, entry in entries.items():
+            identity, _, _ = subjects.parse_dependent(subject)
+            entries[subject] = msgspec.structs.replace(entry, epoch=epochs.get(identity, 0))
+        return entries, bool(references)
+
+    def _entries(
+        self, ref: ObjectRef, fact: Fact, seen: _Object, references: Sequence[OwnerReference]
+    ) -> dict[str, Held]:
+        entries: dict[str, Held] = {}
+        for reference in references:
+            if not reference.cluster_id or not reference.name or not reference.kind:
+                continue
+            place = place_of(reference, ClusterName(""))
+            if not reference.resource and (reference.group, reference.kind) in self._plurals:
+                plural = self._plurals[reference.group, reference.kind]
+                place = ObjectRef(place.cluster, place.group, plural, place.namespace, place.name)
+            subject = subjects.dependent(reference.cluster_id, place, ref)
+            before = entries.get(subject)
+            uids = {*before.owners, reference.uid} if before else {reference.uid}
+            blocking = reference.block_owner_deletion or (before is not None and before.blocking)
+            labels = seen.metadata.get("labels") or {}
+            findable = all(is_labelled(labels, uid) for uid in uids)
+            entries[subject] = Held(
+                fact.uid, seen.apiVersion, seen.kind, tuple(sorted(uids)), blocking, findable=findable
+            )
+        return entries
+
+    async def _is_owner(self, ref: ObjectRef, fact: Fact, seen: _Object) -> bool:
+        """Return whether an object's own key must look at it as an owner."""
+        metadata = seen.metadata
+        if not fact.deleted and not HOLDING_FINALIZERS.isdisjoint(metadata.get("finalizers") or ()):
+            return "deletionTimestamp" in metadata or await self._has_others(ref, fact)
+        return await self._has_others(ref, fact)
+
+    async def _has_others(self, ref: ObjectRef, fact: Fact) -> bool:
+        """Return whether some dependent means another object than the one that is there now."""
+        found = await self._event_log.last("INDEX", [subjects.dependents_of(fact.identity, ref)])
+        live = {fact.uid} if not fact.deleted else set[Uid]()
+        return any(not live.issuperset(_held.decode(one.body).owners) for one in found.values() if one.body != ABSENT)
+
+    async def _request_dependents(self, cluster: ClusterName, fact: Fact, cause: Record) -> None:
+        """Wake the dependents in a cluster whose owners were in one that is not configured any more."""
+        spec = (msgspec.json.decode(fact.data) or {}).get("spec") or {}
+        identity = spec.get("clusterID")
+        if not isinstance(identity, str) or not identity:
+            return
+        found = self._event_log.scan("INDEX", [subjects.dependents_in(ClusterId(identity))], headers_only=True)
+        refs = [subjects.parse_dependent(entry.subject)[2] async for entry in found]
+        await self._request([ref for ref in refs if ref.cluster == cluster], cause)
+
+    async def _request_owners(self, cluster: ClusterName, pattern: str, cause: Record) -> None:
+        owners: dict[ObjectRef, None] = {}
+        async for entry in self._event_log.scan("INDEX", [pattern], headers_only=True):
+            _, owner, _ = subjects.parse_dependent(entry.subject)
+            owners[owner.on(cluster)] = None
+        await self._request(list(owners), cause)
+
+    async def _request_owners_of(self, cluster: ClusterName, cause: Record) -> None:
+        """Wake the owners, wherever they are, of dependents in a cluster: what was to be done to those waited for it."""
+        named = await self._directory.named()
+        owners: dict[ObjectRef, None] = {}
+        async for entry in self._event_log.scan("INDEX", [subjects.dependents_at(cluster)], headers_only=True):
+            identity, owner, _ = subjects.parse_dependent(entry.subject)
+            if identity in named:
+                owners[owner.on(named[identity])] = None
+        await self._request(list(owners), cause)
+
+    async def _request(self, refs: Sequence[ObjectRef], cause: Record | None) -> None:
+        body = f"{cause.subject}@{cause.seq}".encode() if cause else b""
+        messages = [
+            Message(subject=subjects.keyed(subjects.REQUESTS, self._reconciler.name, ref), body=body)
+            for ref in dict.fromkeys(refs)
+            if ref.cluster in self._clusters
+        ]
+        if messages:
+            await self._event_log.publish_many("REQUESTS", messages)

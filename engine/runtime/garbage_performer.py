@@ -1,0 +1,105 @@
+"""Performs the collector's decisions: settles dependents by evidence, opens the barrier, leaves the rest to the performer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+
+from engine.core.outcomes import outcome_of, skipped
+from engine.runtime.collector import Collector
+from engine.runtime.leased_api import LeaseOver
+from engine.runtime.performer import Performer
+from engine.runtime.ports import EventLogError, Performed
+from engine.runtime.release import Barrier
+from schemas.actions import Action, Collect, Outcome, RecordEvent, RemoveFinalizer, Result
+from schemas.names import ObjectRef, ResourceVersion, Uid
+
+
+class GarbagePerformer:
+    """Performs; one per process."""
+
+    def __init__(self, performer: Performer, collector: Collector, barrier: Barrier) -> None:
+        """Take who does what."""
+        self._performer, self._collector, self._barrier = performer, collector, barrier
+
+    async def perform(
+        self,
+        actions: Sequence[Action],
+        *,
+        manager: str,
+        deadline: float,
+        first_apply: Collection[ObjectRef],
+        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
+    ) -> Performed:
+        """Carry actions out; see `Performer.perform`.
+
+        Dependents are settled first, all at once; a finalizer goes only if each of them was, and through the barrier.
+        """
+        apis = self._performer.leased(deadline)
+        outcomes: dict[int, Outcome] = {}
+
+        async def settle(index: int, action: Collect) -> None:
+            try:
+                outcomes[index] = await self._collector.collect(action, apis, deadline)
+            except LeaseOver as over:
+                outcomes[index] = skipped(action, str(over))
+
+        async with asyncio.TaskGroup() as group:
+            for index, action in enumerate(actions):
+                if isinstance(action, Collect):
+                    group.create_task(settle(index, action), name=f"settle {action.ref}")
+        unsettled = next((one for one in outcomes.values() if not one.ok), None)
+        ready: dict[int, Action] = {}
+        for index, action in enumerate(actions):
+            if index in outcomes:
+                continue
+            if isinstance(action, RemoveFinalizer) and unsettled is not None:
+                outcomes[index] = skipped(action, f"{unsettled.ref} came first: {unsettled.message}")
+            elif isinstance(action, RemoveFinalizer) and (closed := await self._closed(action, deadline)) is not None:
+                outcomes[index] = closed
+            else:
+                ready[index] = _open(action)
+        done = await self._performer.perform(
+            list(ready.values()), manager=manager, deadline=deadline, first_apply=first_apply, expect=expect
+        )
+        outcomes |= dict(zip(ready, done.outcomes, strict=True))
+        return Performed(tuple(outcomes[index] for index in range(len(actions))))
+
+    async def _closed(self, action: RemoveFinalizer, deadline: float) -> Outcome | None:
+        if not action.dependents:
+            return None
+        try:
+            closed = await self._barrier.closed(action, self._performer.leased(deadline))
+        except LeaseOver as over:
+            return skipped(action, str(over))
+        except EventLogError as error:
+            return outcome_of(action, Result.FAILED, reason="LogUnreadable", message=str(error))
+        if closed is not None and closed.reason == "WaitingForCluster":
+            await self._tell(action, closed, deadline)
+        return closed
+
+    async def _tell(self, action: RemoveFinalizer, closed: Outcome, deadline: float) -> None:
+        """Leave an Event on the owner, for who waits for it to go."""
+        told = RecordEvent(
+            ref=action.ref,
+            api_version=action.api_version,
+            kind=action.kind,
+            uid=action.uid,
+            type="Warning",
+            reason=closed.reason,
+            message=f"{closed.message} (dependents: {action.remaining} known)",
+        )
+        await self._performer.perform([told], manager="crosscurrent/garbage", deadline=deadline)
+
+
+def _open(action: Action) -> Action:
+    """Return the action without a barrier of the performer's own: ours has been passed."""
+    if isinstance(action, RemoveFinalizer):
+        return RemoveFinalizer(
+            ref=action.ref,
+            api_version=action.api_version,
+            kind=action.kind,
+            uid=action.uid,
+            finalizer=action.finalizer,
+        )
+    return action

@@ -1,0 +1,270 @@
+"""The mutants: which guard goes, and by which change of which text. `make mutants` runs the tests against each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """One guard taken away."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+
+
+EVIDENCE = "engine/core/evidence.py"
+COLLECTION = "engine/core/collection.py"
+CASCADE = "engine/core/cascade.py"
+GRANTS = "engine/core/grants.py"
+BRAKE = "engine/core/brake.py"
+COLLECTOR = "engine/runtime/collector.py"
+PROVER = "engine/runtime/prover.py"
+REFERENCES = "engine/runtime/references.py"
+BRAKES = "engine/runtime/brakes.py"
+RELEASE = "engine/runtime/release.py"
+
+MUTANTS = (
+    Mutant(
+        "403 counts as 404",
+        "engine/core/api_errors.py",
+        "return about and self.code == 404",
+        "return about and self.code in (403, 404)",
+    ),
+    Mutant(
+        "a 404 without a Status counts",
+        EVIDENCE,
+        "    if answer.absent(name, plural) and answer.kind == plural:",
+        "    if answer.code == 404:",
+    ),
+    Mutant("a NotFound about another kind counts", EVIDENCE, " and answer.kind == plural", ""),
+    Mutant("an object of another name counts as another uid", EVIDENCE, "if answer.name != name:", "if not name:"),
+    Mutant("one look is enough", EVIDENCE, "if len(looks) == 2:", "if len(looks) >= 1:"),
+    Mutant("the second look need not wait", EVIDENCE, "APART_SECONDS - now", "0.0 - now"),
+    Mutant(
+        "the identity is not compared",
+        EVIDENCE,
+        "if answer.identity != examination.owner.cluster_id:",
+        "if not answer.identity:",
+    ),
+    Mutant("an old identity will do", EVIDENCE, "if now - answer.at > IDENTITY_SECONDS:", "if now < answer.at:"),
+    Mutant(
+        "a type that is not served counts as absence", EVIDENCE, "    if not examination.observed:\n", "    if False:\n"
+    ),
+    Mutant(
+        "an observed deletion is proof enough",
+        EVIDENCE,
+        "    if answer.served:\n",
+        "    if answer.served and not examination.observed:\n",
+    ),
+    Mutant(
+        "an error about the owner is taken for absence",
+        EVIDENCE,
+        "    if isinstance(answer, NoAnswer):\n",
+        "    if isinstance(answer, NoAnswer) and examination.asked is not Question.OBJECT:\n",
+    ),
+    Mutant(
+        "the second look uses the first connection",
+        PROVER,
+        "self._apis[ask.look].get(cluster)",
+        "self._apis[0].get(cluster)",
+    ),
+    Mutant("a proof is good for ever", PROVER, "self._clock.monotonic() < known.until", "known is not None"),
+    Mutant(
+        "missing tombstone definitions mean no tombstone",
+        PROVER,
+        "            if answer.unserved:\n                return NoAnswer(",
+        "            if answer.unserved:\n                return Tombstone() if answer else NoAnswer(",
+    ),
+    Mutant(
+        "one absent owner is enough",
+        COLLECTION,
+        "    if by[Standing.SOLID] or by[Standing.FOREIGN]",
+        "    if by[Standing.FOREIGN]",
+    ),
+    Mutant(
+        "another engine's owner does not count",
+        COLLECTION,
+        "by[Standing.SOLID] or by[Standing.FOREIGN]",
+        "by[Standing.SOLID]",
+    ),
+    Mutant("native owners do not count", COLLECTION, " or dependent.native_owners:", ":"),
+    Mutant(
+        "an unknown owner does not keep it",
+        COLLECTION,
+        "    if by[Standing.UNKNOWN]:\n",
+        "    if by[Standing.UNKNOWN] and not by[Standing.DANGLING]:\n",
+    ),
+    Mutant(
+        "an ungranted reference deletes",
+        COLLECTION,
+        "    if by[Standing.UNGRANTED] or by[Standing.MISPLACED]:\n",
+        "    if by[Standing.MISPLACED]:\n",
+    ),
+    Mutant(
+        "a misplaced reference deletes",
+        COLLECTION,
+        "    if reference.namespace and not dependent.namespace:\n        return Standing.MISPLACED\n",
+        "",
+    ),
+    Mutant("what was abandoned is collected", COLLECTION, "    if by[Standing.ABANDONED]:\n", "    if False:\n"),
+    Mutant(
+        "what was orphaned is collected",
+        COLLECTION,
+        "            Disposition.ORPHANED: Standing.ORPHANING",
+        "            Disposition.ORPHANED: Standing.DANGLING",
+    ),
+    Mutant(
+        "a terminating owner counts as waiting",
+        COLLECTION,
+        "            if evidence.propagation == Propagation.FOREGROUND:\n",
+        "            if evidence.propagation != Propagation.ORPHAN:\n",
+    ),
+    Mutant("a deleting dependent is deleted again", COLLECTION, "    if dependent.deleting:\n", "    if False:\n"),
+    Mutant("cycles are not broken", COLLECTION, "freed = going if dependent.closes_cycle else ()", "freed = ()"),
+    Mutant(
+        "no uid precondition",
+        "engine/runtime/api_calls.py",
+        '{"uid": uid, "resourceVersion": version}',
+        '{"resourceVersion": version}',
+    ),
+    Mutant(
+        "no resourceVersion precondition",
+        COLLECTOR,
+        "self._send_delete(case, case.live.resource_version, fate)",
+        "self._send_delete(case, None, fate)",
+    ),
+    Mutant(
+        "a conflict is answered by force",
+        COLLECTOR,
+        "reference_of(live) == reference_of(case.live) and not live.deleting",
+        "live",
+    ),
+    Mutant(
+        "a busy object is never collected",
+        COLLECTOR,
+        "        if refused is not None and refused.stale:\n            again",
+        "        if False:\n            again",
+    ),
+    Mutant(
+        "the dependent's uid is not compared",
+        COLLECTOR,
+        "        if live.uid != action.uid:\n            return gone(action)\n        status",
+        "        status",
+    ),
+    Mutant(
+        "the breaker is not asked",
+        COLLECTOR,
+        "if (hold := await self._held_back(case, ownerships)) is not None:",
+        "if False:",
+    ),
+    Mutant("intent trips the breaker", COLLECTOR, " or one.reference.uid in case.action.observed:", ":"),
+    Mutant(
+        "labelled before its owner is held",
+        COLLECTOR,
+        "                if not held.ok:\n",
+        "                if False:\n",
+    ),
+    Mutant("no record is left", COLLECTOR, "        await self._record(case, fate, ownerships)\n", ""),
+    Mutant(
+        "an unread grant is a grant",
+        REFERENCES,
+        "        if isinstance(verbs, Status):\n            message",
+        "        if isinstance(verbs, Status):\n            verbs = frozenset(Verb)\n        if False:\n            message",
+    ),
+    Mutant(
+        "the owner is asked for before the grant",
+        REFERENCES,
+        "        if Verb.REFERENCE not in verbs:\n",
+        "        await self._prover.examine(reference, home, observed=False)\n        if Verb.REFERENCE not in verbs:\n",
+    ),
+    Mutant(
+        "any signature will do",
+        GRANTS,
+        "hmac.compare_digest(sign(key, owners, cluster, dependent), signature)",
+        "bool(signature)",
+    ),
+    Mutant(
+        "a signature may be moved to another object",
+        GRANTS,
+        "dependent.namespace, dependent.name)\n    return hmac",
+        'dependent.namespace, "")\n    return hmac',
+    ),
+    Mutant(
+        "grants for one namespace hold for all",
+        GRANTS,
+        "source.namespace in (ANY, dependent.namespace)",
+        "bool(source)",
+    ),
+    Mutant(
+        "grants for one kind hold for all", GRANTS, "(one.group, one.kind) == (owner.group, owner.kind)", "bool(one)"
+    ),
+    Mutant(
+        "two clusters with one identity are the first",
+        "engine/runtime/fleet_directory.py",
+        "for identity, names in found.items() if len(names) == 1}",
+        "for identity, names in found.items()}",
+    ),
+    Mutant(
+        "brakes that cannot be read are open",
+        BRAKES,
+        "        if isinstance(standing, Status):\n",
+        "        if isinstance(standing, Status):\n            return None\n        if False:\n",
+    ),
+    Mutant(
+        "an unapproved brake lets pass", BRAKES, "            if not brake.spec.approved:\n", "            if False:\n"
+    ),
+    Mutant("suspects need not settle", BRAKES, "            if age < self._settle:\n", "            if False:\n"),
+    Mutant("a restore is forgiven", BRAKES, "        if restored:\n", "        if False:\n"),
+    Mutant(
+        "the absolute limit is ignored",
+        BRAKE,
+        "max(limits.absolute, limits.percent / 100 * known.get(scope, 0))",
+        "limits.percent / 100 * known.get(scope, 0)",
+    ),
+    Mutant("the rate limit is ignored", BRAKE, "> limits.per_minute:", "> 10**9:"),
+    Mutant(
+        "a silent cluster holds nothing",
+        RELEASE,
+        "        if isinstance(live, Status):\n            return live\n",
+        "        if isinstance(live, Status):\n            return None\n",
+    ),
+    Mutant(
+        "another cluster's empty list opens the barrier",
+        RELEASE,
+        "if status is None or live != status.identity:",
+        "if status is None:",
+    ),
+    Mutant("any abandonment is for every owner", RELEASE, "(not one.spec.owners or owner in one.spec.owners)", "True"),
+    Mutant(
+        "an abandonment leaves no tombstone",
+        RELEASE,
+        "return await self._entomb(action, home, list(given_up.values()))",
+        'return ""',
+    ),
+    Mutant("a forged block counts", RELEASE, "if wanted in verbs and", "if"),
+    Mutant("unsynced counts as empty", CASCADE, "or (watched and not synced)", ""),
+    Mutant("a cluster that is not live proves", CASCADE, "home.state is not ClusterState.LIVE or (watched", "(watched"),
+    Mutant(
+        "an inferred deletion is intent",
+        CASCADE,
+        " and fact.cause is Cause.OBSERVED\n    return gone",
+        "\n    return gone",
+    ),
+    Mutant(
+        "a deletion of another epoch is intent",
+        CASCADE,
+        "fact.epoch == view.clusters[place.cluster].epoch",
+        "fact.epoch >= 0",
+    ),
+    Mutant(
+        "an unseen policy is Background",
+        CASCADE,
+        "        if alive and fact.cause is Cause.OBSERVED:\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "orphans before the tombstone", CASCADE, "    if orphan and not _is_entombed(view, owner):\n", "    if False:\n"
+    ),
+)
