@@ -210,11 +210,16 @@ def test_the_commands_of_the_readme(project: Project, foos: Foos, tmp_path: Path
         do(shell, "docker compose start cluster3")
         project.wait_healthy(["cluster3"])
         foos.settle()
-        listed = do(shell, "docker compose exec reconciler crosscurrent get deployments -A")
-        assert {line.split()[0] for line in listed.splitlines() if "kept-0" in line} == set(OTHERS)
+        until(lambda: holders(shell, "kept-0") == set(OTHERS), what=project.report)  # what the watchers saw follows
         printed = dict(shell.interrupt_all(seconds=60))
     foo = ObjectRef(ClusterName(HOME), "samplecontroller.k8s.io", "foos", "default", "kept-0")
     assert subjects.fact(foo) in next(text for command, text in printed.items() if command.startswith("nats sub"))
+
+
+def holders(shell: Terminal, name: str) -> set[str]:
+    """Return the clusters in which our own listing shows a Deployment."""
+    listed = do(shell, "docker compose exec reconciler crosscurrent get deployments -A")
+    return {line.split()[0] for line in listed.splitlines() if f" {name} " in line}
 
 
 def four_workers_share_the_work(project: Project, foos: Foos) -> None:
