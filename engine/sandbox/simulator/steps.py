@@ -15,7 +15,7 @@ from engine.sandbox.simulator.admission import check_namespace
 from engine.sandbox.simulator.deletion import Deletion, ListSteps, Steps, with_condition
 from engine.sandbox.simulator.errors import ApiError, conflict, not_found, too_many_requests, unknown_path
 from engine.sandbox.simulator.go_text import quoted
-from engine.sandbox.simulator.managed_fields import decoded, encoded
+from engine.sandbox.simulator.managers import decoded, encoded
 from engine.sandbox.simulator.options import Answer, DeleteOptions, ListOptions, WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.selectors import label_selector
