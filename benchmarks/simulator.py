@@ -25,7 +25,7 @@ START_SECONDS = 1.0
 
 WORKLOADS = (
     ("create a ConfigMap", "create", "configmaps", CREATES_PER_SECOND),
-    ("create a Deployment", "create", "deployments", CREATES_PER_SECOND),
+    ("create a Deployment", "create", "deployments", None),
     ("apply a changed ConfigMap", "apply", "configmaps", APPLIES_PER_SECOND),
     ("apply a changed Deployment", "apply", "deployments", APPLIES_PER_SECOND),
     ("merge-patch a Deployment", "patch", "deployments", None),

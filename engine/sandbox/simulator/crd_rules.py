@@ -83,6 +83,8 @@ def rule_problems(schema: Json, path: str, correlation: Correlation, *, is_resou
     """
     for index, rule in enumerate(schema["x-kubernetes-validations"]):
         here = f"{path}[{index}]"
+        if not rule.get("rule", "").strip():
+            continue
         try:
             program = compiled(rule.get("rule", ""), _VARIABLES)
         except CelSyntaxError as error:
@@ -92,7 +94,7 @@ def rule_problems(schema: Json, path: str, correlation: Correlation, *, is_resou
         if problems := field_problems(rule["rule"], whole, optional_old=rule.get("optionalOldSelf", False)):
             yield field_errors.invalid(f"{here}.rule", rule, "compilation failed: " + "\n".join(problems))
             continue
-        if expression := rule.get("messageExpression"):
+        if expression := rule.get("messageExpression", "").strip():
             try:
                 compiled(expression, _VARIABLES)
             except CelSyntaxError as error:

@@ -21,10 +21,9 @@ from engine.sandbox.simulator.control import Control
 from engine.sandbox.simulator.controllers import Controllers
 from engine.sandbox.simulator.loop_thread import LoopThread
 
-
 _COLLECT_EVERY = 20_000
-"""Objects made between two looks of Python's garbage collector. With its usual 700 it takes a sixth of the time of creates, and
-finds next to nothing: stored objects are trees, which go when nothing refers to them."""
+"""Objects made between two looks of Python's garbage collector. With its usual 700 it takes a sixth of the time of creates,
+and finds next to nothing: stored objects are trees, which go when nothing refers to them."""
 
 
 def collect_garbage_rarely() -> None:

@@ -43,6 +43,28 @@ def json_patch(obj: Json, operations: Any) -> Any:
     return result
 
 
+def with_sorted_steps(obj: Any, operations: Any) -> Any:
+    """Return an object that operations made, its keys sorted where they stepped: Go wrote those parts anew."""
+    for operation in operations:
+        for key in ("from", "path"):
+            if isinstance(operation.get(key), str):
+                obj = _sorted_along(obj, _steps(operation[key]))
+    return obj
+
+
+def _sorted_along(value: Any, path: list[str]) -> Any:
+    if not path:
+        return value
+    step, *rest = path
+    if isinstance(value, dict):
+        return {key: _sorted_along(value[key], rest) if key == step else value[key] for key in sorted(value)}
+    if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+        copy = value.copy()
+        copy[int(step)] = _sorted_along(copy[int(step)], rest)
+        return copy
+    return value
+
+
 def _check(operations: Any) -> None:
     where = "Go value of type []handlers.jsonPatchOp"
     if not isinstance(operations, list):

@@ -2,7 +2,7 @@
 
 In: the live object, and the new one or an applied configuration. Out: the list of managedFields, or the merged object. A
 `FieldManager` is made once per type and subresource. The rules are those of `k8s.io/apimachinery/pkg/util/managedfields`
-and of structured-merge-diff's `merge.Updater`; the entries are in `managers`, sets and merging in `fields` and `merge`.
+and of structured-merge-diff's `merge.Updater`; sets and merging are in `fields` and `merge`.
 
 What is not here: defaulting of the result, and moving client-side-apply's managers, which kubectl does itself.
 """
@@ -63,9 +63,6 @@ def described(api_version: str, kind: str, metadata: Json) -> str:
 def with_group(api_version: str) -> str:
     """Return group and version with the slash between them, even where there is no group."""
     return api_version if "/" in api_version else f"/{api_version}"
-
-
-_CURRENT = Manager("current-operation", "Update", "", "")
 
 
 class _Conflicts(Exception):

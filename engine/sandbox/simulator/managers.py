@@ -1,7 +1,7 @@
-"""The entries of metadata.managedFields: who has which fields, read from a list and written as one.
+"""The managers in metadata.managedFields: read, written, sorted, and not too many of them.
 
-In: a list as stored or as a client sent it. Out: managers with their sets, and the list in the server's order. What a write
-changes in them is in `managed_fields`.
+In and out: the list of managedFields, and the same as a dictionary by manager. What they own is in `fields`, how it changes
+in `managed_fields`.
 """
 
 from __future__ import annotations
@@ -142,12 +142,7 @@ def capped(managers: Managers) -> Managers:
             managers[bucket] = managers.pop(first[owned.api_version])
         if manager != bucket:
             together = fields.ordered(fields.union(owned.fields, managers[bucket].fields))
-            managers[bucket] = replace_fields(managers[bucket], together, owned.time)
+            managers[bucket] = managers[bucket]._replace(fields=together, time=owned.time)
             del managers[manager]
         excess -= 1
     return managers
-
-
-def replace_fields(owned: Owned, together: FieldSet, time: str) -> Owned:
-    """Return a bucket that took another set, with the time of that, which is later."""
-    return owned._replace(fields=together, time=time)

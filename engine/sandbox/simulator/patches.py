@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.sandbox.simulator.errors import bad_request, unsupported_media_type
-from engine.sandbox.simulator.json_patch import json_patch
+from engine.sandbox.simulator.json_patch import json_patch, with_sorted_steps
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.strategic_patch import strategic_merge_patch
 
@@ -44,6 +44,17 @@ def patched(rtype: ResourceType, media_type: str, obj: Json, patch: Any) -> Any:
     if media_type == MERGE_PATCH:
         return merge_patch(obj, patch)
     return strategic_merge_patch(rtype.schema, obj, patch)
+
+
+def in_decoding_order(media_type: str, patch: Any, result: Any) -> Any:
+    """Return what a patch made, its keys in the order in which Go's decoder meets them, and complains."""
+    return with_sorted_steps(result, patch) if media_type == JSON_PATCH else _sorted(result)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def merge_patch(obj: Json, patch: Any) -> Json:

@@ -73,6 +73,7 @@ class Quantity:
         return f"{text}{_DECIMAL_SUFFIX[power]}"
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Quantity:
     """Return the quantity.
 

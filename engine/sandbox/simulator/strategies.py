@@ -21,6 +21,8 @@ NAMESPACES = ("", "namespaces")
 PODS = ("", "pods")
 CLAIMS = ("", "persistentvolumeclaims")
 _DAEMON_SETS = ("apps", "daemonsets")
+_LEASES = ("coordination.k8s.io", "leases")
+_STATEFUL_SETS = ("apps", "statefulsets")
 JOBS = ("batch", "jobs")
 _CONTROLLER_UID, _JOB_NAME = "controller-uid", "job-name"
 
@@ -288,6 +290,25 @@ def _new_daemon_set(result: Json, _: Json, __: str) -> Json:
     return _with_template_generation(result, max(1, template_generation(result)))
 
 
+def _without_election(lease: Json) -> Json:
+    """Return a Lease without the fields of coordinated elections, which are off."""
+    spec = lease.get("spec") or {}
+    if not spec.keys() & {"strategy", "preferredHolder"}:
+        return lease
+    return {**lease, "spec": {name: one for name, one in spec.items() if name not in {"strategy", "preferredHolder"}}}
+
+
+def _without_max_unavailable(stateful_set: Json) -> Json:
+    """Return a StatefulSet without the number of pods that may be missing in an update, which is off."""
+    spec = stateful_set.get("spec") or {}
+    strategy = spec.get("updateStrategy") or {}
+    rolling = strategy.get("rollingUpdate") or {}
+    if "maxUnavailable" not in rolling:
+        return stateful_set
+    kept = {name: one for name, one in rolling.items() if name != "maxUnavailable"}
+    return {**stateful_set, "spec": {**spec, "updateStrategy": {**strategy, "rollingUpdate": kept}}}
+
+
 _ON_CREATE: dict[TypeKey, Callable[[Json, Json, str], Json]] = {
     PODS: _new_pod,
     NAMESPACES: _new_namespace,
@@ -297,6 +318,8 @@ _ON_CREATE: dict[TypeKey, Callable[[Json, Json, str], Json]] = {
     CLAIMS: _new_persistent_volume_claim,
     _DAEMON_SETS: _new_daemon_set,
     JOBS: _new_job,
+    _LEASES: lambda result, _, __: _without_election(result),
+    _STATEFUL_SETS: lambda result, _, __: _without_max_unavailable(result),
 }
 
 
@@ -323,6 +346,8 @@ _ON_UPDATE: dict[TypeKey, Callable[[Json, Json], Json]] = {
     CRD: _updated_custom_resource_definition,
     ("", "secrets"): _updated_secret,
     _DAEMON_SETS: _updated_daemon_set,
+    _LEASES: lambda result, _: _without_election(result),
+    _STATEFUL_SETS: lambda result, _: _without_max_unavailable(result),
 }
 
 

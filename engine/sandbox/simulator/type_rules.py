@@ -156,8 +156,7 @@ class TypeRules:
         """
         result = patches.patched(self.rtype, patch_type, before, patch)
         try:
-            self._check_patched_kind(result)
-            found = objects.decoded(self.rtype, result, before)
+            found = self._decoded_patch(patch_type, patch, result, before)
         except WrongType as error:
             why = str(error)
             if patch_type == patches.STRATEGIC_MERGE_PATCH:
@@ -168,6 +167,22 @@ class TypeRules:
             raise objects.unpatchable(_shown(result, patch, patch_type), objects.strict_problem(problems))
         warnings += problems
         return _with_metadata(objects.defaulted(self.rtype, found.object, before))
+
+    def _decoded_patch(self, patch_type: str, patch: Any, result: Any, before: Json) -> objects.Decoded:
+        """Return what a patch made; what is wrong with it in the order in which the real server finds it.
+
+        Raises:
+            WrongType: for what is not of the type.
+
+        """
+        self._check_patched_kind(result)
+        try:
+            found = objects.decoded(self.rtype, result, before)
+        except WrongType:
+            found = None
+        if found and not found.unknown:
+            return found
+        return objects.decoded(self.rtype, patches.in_decoding_order(patch_type, patch, result), before)
 
     def completed(self, obj: Json, known: Json | None, said_by: Json | None = None) -> Json:
         """Return what an apply or webhooks have made in the form in which it is stored, with defaults.

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engine.sandbox.simulator.builtin.checks import choice, config_map_key_problems, immutable, qualified_name, selector
+from engine.sandbox.simulator.builtin.checks import choice, config_map_key_problems, immutable, selector
 from engine.sandbox.simulator.errors import Cause
 from engine.sandbox.simulator.field_errors import forbidden, invalid, not_supported, required, too_long
 from engine.sandbox.simulator.names import dns_subdomain_problems, path_segment_problems
@@ -116,7 +116,7 @@ def _object_problem(encoded: str) -> str:
 
 
 def lease_causes(new: Json, _: Json | None) -> list[Cause]:
-    """Return what is wrong with a Lease."""
+    """Return what is wrong with a Lease; fields of coordinated elections are dropped before."""
     spec = new.get("spec") or {}
     causes = []
     duration, transitions = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")
@@ -124,15 +124,6 @@ def lease_causes(new: Json, _: Json | None) -> list[Cause]:
         causes.append(invalid("spec.leaseDurationSeconds", duration, "must be greater than 0"))
     if transitions is not None and transitions < 0:
         causes.append(invalid("spec.leaseTransitions", transitions, "must be greater than or equal to 0"))
-    strategy = spec.get("strategy")
-    if strategy is not None:
-        where, known = "spec.strategy.strategy", ("OldestEmulationVersion",)
-        if "/" in strategy:
-            causes += qualified_name(strategy, where)
-        elif strategy not in known:
-            causes.append(not_supported(where, strategy, known))
-    if spec.get("preferredHolder") and not strategy:
-        causes.append(forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined"))
     return causes
 
 

@@ -176,9 +176,8 @@ def _ip(value: Any) -> Ip:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise CelError(
-            f"IP Address '{text}' parse error during conversion from string: ParseAddr({text}): unable to parse IP"
-        ) from None
+        problem = f'parse error during conversion from string: ParseAddr("{text}"): unable to parse IP'
+        raise CelError(f'IP Address "{text}" {problem}') from None
     if "%" in text:
         raise CelError(f'IP address "{text}" with zone value is not allowed')
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
@@ -188,15 +187,14 @@ def _ip(value: Any) -> Ip:
 
 def _cidr(value: Any) -> Cidr:
     text = _text(value)
-    problem = CelError(
-        f"network address parse error during conversion from string: netip.ParsePrefix(\"{text}\"): no '/'"
-    )
+    failed = "network address parse error during conversion from string: " * 2
+    problem = CelError(f"{failed}netip.ParsePrefix(\"{text}\"): no '/'")
     if "/" not in text:
         raise problem
     try:
         interface = ipaddress.ip_interface(text)
     except ValueError:
-        raise CelError("network address parse error during conversion from string") from None
+        raise CelError(f'{failed}netip.ParsePrefix("{text}")') from None
     if isinstance(interface, ipaddress.IPv6Interface) and interface.ip.ipv4_mapped:
         raise CelError(f'IPv4-mapped IPv6 address "{text}" is not allowed')
     return Cidr(interface)
