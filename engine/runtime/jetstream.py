@@ -364,13 +364,21 @@ class Connection:
         return f"{self._inbox_prefix}.{secrets.token_hex(11)}"
 
     async def subscribe(self, subject: str, route: Route) -> Subscription:
-        """Pass every message on `subject` to `route`, over reconnections too."""
-        subscription = await self._client.subscribe(subject)
+        """Pass every message on `subject` to `route`, over reconnections too.
+
+        Raises:
+            NoAnswer: when the connection is lost just then.
+
+        """
+        try:
+            subscription = await self._client.subscribe(subject)
+        except OSError as problem:  # it writes by itself where the client has noticed the loss only in part
+            raise NoAnswer(f"{subject}: the connection to the broker was lost: {problem}") from problem
         sid: int = subscription._id  # noqa: SLF001 - the number that messages carry
         self._client.routes[sid] = route
 
         async def unsubscribe() -> None:
-            with contextlib.suppress(nats_errors.Error):  # closed: the subscription is gone as well
+            with contextlib.suppress(nats_errors.Error, OSError):  # closed: the subscription is gone as well
                 await subscription.unsubscribe()
 
         return Subscription(self, unsubscribe, lambda: self._client.routes.pop(sid, None))

@@ -1,6 +1,7 @@
 """The whole chain under fire: facts → STATE → mapper → REQUESTS → workers with lock and fence in DECISIONS.
 
-Skewed keys, killed workers, stalls between the `open` append and the send, kill -9 of the broker. What must hold:
+Skewed keys, killed workers, stalls between the `open` append and the send, reads that are behind a decision already made,
+kill -9 of the broker. What must hold:
     * no two workers perform on one key at once,
     * nothing older is written over something newer,
     * no wake-up is lost: in the end every child is as its parent says,
@@ -18,20 +19,23 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.core.authoring import dependent, reconciler
 from engine.core.view import View
 from engine.runtime import worker as worker_module
 from engine.runtime.clock import SystemClock
-from engine.runtime.ports import EventLog, EventLogError, Performed
+from engine.runtime.ports import EventLog, EventLogError, Performed, Record
 from engine.runtime.worker import Worker
 from engine.sandbox.memory_log import MemoryLog
 from engine.sandbox.nats_server import NatsServer
 from schemas.actions import Action, Apply, Decision, Outcome, Request, Result
 from schemas.decisions import EntryState, decode_entry
+from schemas.facts import decode_fact
 from schemas.names import ObjectRef, ResourceVersion, Uid
-from tests.builders import C1, C2, deployment_ref, foo_body, foo_ref
+from schemas.subjects import facts_of, parse_fact
+from tests.builders import C1, C2, FOOS, deployment_ref, foo_body, foo_ref
 from tests.world import World
 
 SECONDS = float(os.environ.get("CROSSCURRENT_FUZZ_SECONDS", "12"))
@@ -39,8 +43,12 @@ KEYS = 120
 WORKERS = 4
 LEASE = 1.5
 STALL_ODDS = 0.01
+BEHIND_ODDS = 0.05
+"""Of a read of a parent that answers with an earlier state of it."""
+KEPT_STATES = 8
 KILL_EVERY = 0.7
 CHILD = "apps/v1/deployments"
+PARENTS = facts_of(C1, FOOS.group, FOOS.plural).removesuffix(">")
 
 
 @reconciler("copy", watches="samplecontroller.k8s.io/v1alpha1/foos", owns=[CHILD])
@@ -66,7 +74,7 @@ class Book:
         self.written: dict[ObjectRef, int] = {}
         self.overlaps: list[ObjectRef] = []
         self.regressions: list[tuple[ObjectRef, int, int]] = []
-        self.counts = {"performed": 0, "stalled": 0, "late": 0}
+        self.counts = {"performed": 0, "stalled": 0, "late": 0, "behind": 0}
 
     async def perform(
         self,
@@ -103,6 +111,40 @@ class Book:
             self.performing[action.ref] -= 1
 
 
+class Behind:
+    """A log whose reads of STATE are at times behind, as on a replica that lags or a broker that came back with less.
+
+    Only behind what a decision was made with: then the fence is what keeps the past from being written over the present. A
+    read behind what woke its key would lose the wake-up whatever the fence did, so those go to the leader (DESIGN §5).
+    """
+
+    def __init__(self, log: EventLog, book: Book) -> None:
+        self._log, self._book = log, book
+        self._states: dict[str, dict[int, tuple[int, Record]]] = {}
+        """Value and record of a parent by sequence, the last few."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def last(self, stream: str, subjects: Sequence[str]) -> dict[str, Record]:
+        found = await self._log.last(stream, subjects)
+        return {subject: self._seen(record) if stream == "STATE" else record for subject, record in found.items()}
+
+    def _seen(self, record: Record) -> Record:
+        if not record.subject.startswith(PARENTS):
+            return record
+        states = self._states.setdefault(record.subject, {})
+        states[record.seq] = (msgspec.json.decode(decode_fact(record.body).data)["spec"]["replicas"], record)
+        if len(states) > KEPT_STATES:
+            del states[min(states)]
+        written = self._book.written.get(deployment_ref(C2, parse_fact(record.subject).name), 0)
+        behind = [old for value, old in states.values() if value < written and old.seq < record.seq]
+        if not behind or self._book.dice.random() > BEHIND_ODDS:
+            return record
+        self._book.counts["behind"] += 1
+        return behind[-1]
+
+
 async def put(world: World, ref: ObjectRef, value: int) -> None:
     """Change a parent, as often as it takes for the fact to be acknowledged."""
     while True:
@@ -128,8 +170,9 @@ async def fuzz(open_log: Callable[[], Awaitable[EventLog]], break_broker: Callab
     async def one(number: int) -> asyncio.Task[None]:
         own = await open_log()
         logs.append(own)
+        behind: Any = Behind(own, book)
         worker = Worker(
-            copy, log=own, performer=book, clock=SystemClock(), clusters=(C1, C2), name=f"w{number}", concurrency=32
+            copy, log=behind, performer=book, clock=SystemClock(), clusters=(C1, C2), name=f"w{number}", concurrency=32
         )
         return asyncio.create_task(worker.run(), name=f"w{number}")
 
@@ -176,6 +219,7 @@ async def fuzz(open_log: Callable[[], Awaitable[EventLog]], break_broker: Callab
     assert not open_keys
     assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
     assert book.counts["performed"] > KEYS
+    assert book.counts["behind"] > 0
 
 
 @pytest.fixture(autouse=True)

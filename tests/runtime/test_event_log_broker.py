@@ -15,6 +15,7 @@ import pytest
 
 from engine.runtime.event_log import NatsEventLog
 from engine.runtime.jetstream import Connection
+from engine.runtime.log_errors import NoAnswer
 from engine.runtime.log_publish import GroupCommit
 from engine.runtime.ports import Delivery, EventLogError, Message, Record
 from engine.sandbox.nats_server import NatsServer
@@ -246,6 +247,17 @@ async def test_closing_without_a_broker_takes_no_longer_than_three_seconds(
         assert time.monotonic() - started < 3.0
     finally:
         server.resume()
+
+
+async def test_to_subscribe_just_when_the_connection_breaks_is_an_answer_that_did_not_come(
+    door: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(subject: str) -> None:
+        raise ConnectionResetError("Connection lost")
+
+    monkeypatch.setattr(door._client, "subscribe", broken)
+    with pytest.raises(NoAnswer, match="Connection lost"):
+        await door.subscribe("facts.>", lambda *_: None)
 
 
 async def test_a_connection_to_a_broker_that_says_nothing_is_closed_all_the_same(server: NatsServer) -> None:
