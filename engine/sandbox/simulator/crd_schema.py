@@ -13,7 +13,7 @@ from typing import Any
 from engine.sandbox.simulator import field_errors
 from engine.sandbox.simulator.crd_rules import RuleSet, has_rules
 from engine.sandbox.simulator.errors import Cause
-from engine.sandbox.simulator.go_text import json_text, printed
+from engine.sandbox.simulator.go_text import json_text, printed, type_name
 from engine.sandbox.simulator.names import path_segment_problems
 from engine.sandbox.simulator.object_meta import metadata_causes
 from engine.sandbox.simulator.resource_types import ResourceType
@@ -94,16 +94,11 @@ def _at(obj: Any, path: str, kind: str) -> tuple[Any, str]:
         if step not in value:
             return None, ""
         value = value[step]
-    return (value, "") if _go_type(value) == kind else (None, _accessor_error(steps, value, kind))
+    return (value, "") if type_name(value) == kind else (None, _accessor_error(steps, value, kind))
 
 
 def _accessor_error(steps: Sequence[str], value: Any, wanted: str) -> str:
-    return f".{'.'.join(steps)} accessor error: {printed(value)} is of the type {_go_type(value)}, expected {wanted}"
-
-
-def _go_type(value: Any) -> str:
-    names = {bool: "bool", int: "int64", float: "float64", str: "string", list: "[]interface {}", type(None): "<nil>"}
-    return names.get(type(value), "map[string]interface {}")
+    return f".{'.'.join(steps)} accessor error: {printed(value)} is of the type {type_name(value)}, expected {wanted}"
 
 
 def _replicas_causes(new: Json, path: str) -> list[Cause]:

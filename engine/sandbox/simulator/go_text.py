@@ -20,6 +20,9 @@ _ESCAPES = {
     '"': '\\"',
 }
 
+_TYPES: dict[type, str] = {bool: "bool", int: "int64", float: "float64", str: "string"}
+_TYPES |= {dict: "map[string]interface {}", list: "[]interface {}"}
+
 
 def quoted(text: str) -> str:
     """Return `text` as Go's `%q` prints it: in double quotes, unprintable characters escaped."""
@@ -54,3 +57,8 @@ def printed(value: Any) -> str:
     if isinstance(value, dict):
         return f"map[{' '.join(f'{key}:{printed(value[key])}' for key in sorted(value))}]"
     return str(value)
+
+
+def type_name(value: Any) -> str:
+    """Return the Go type of a value that was decoded without a type, as `%T` prints it."""
+    return _TYPES.get(type(value), "<nil>")

@@ -79,7 +79,7 @@ class Listener:
             return
         loop = asyncio.get_running_loop()
         served: web.Server = web.Server(
-            self.handler,
+            self._handle,
             request_factory=_request,
             handler_cancellation=True,
             access_log=None,
@@ -106,6 +106,14 @@ class Listener:
                 if connection.transport is not None:
                     connection.transport.abort()
         await self._close(0.0)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer, unless the port was closed while this connection was still being made."""
+        if self._server is None:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        return await self.handler(request)
 
     async def _close(self, seconds: float) -> None:
         served, server, driver = self._web, self._server, self._driver

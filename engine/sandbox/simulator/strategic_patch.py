@@ -12,7 +12,7 @@ from functools import cmp_to_key
 from typing import Any
 
 from engine.sandbox.simulator.errors import ApiError, bad_request
-from engine.sandbox.simulator.go_text import printed, quoted
+from engine.sandbox.simulator.go_text import printed, quoted, type_name
 from engine.sandbox.simulator.schema import Schema
 
 Json = dict[str, Any]
@@ -200,7 +200,7 @@ def _all_maps(*lists: list[Any]) -> bool:
     """Return whether the items are objects; all must be of one kind."""
     kinds = {_go_kind(item) for items in lists for item in items}
     if len(kinds) > 1:
-        raise _Refused("list element types are not identical: " + printed(sorted(kinds)))
+        raise _Refused("list element types are not identical: " + printed(lists))
     if "list" in kinds:
         raise _Refused("lists of lists are not supported")
     return kinds == {"dict"}
@@ -298,13 +298,13 @@ def _merge_ordered(schema: Schema | None, result: Json, patch: Json) -> Json:
             continue
         del rest[directive]
         if not isinstance(order, list):
-            raise _Refused(f"expected a []interface {{}}, but received a {_kind(order)}")
+            raise _Refused(f"expected a []interface {{}}, but received a {type_name(order)}")
         name = _directive_field(directive, _ORDER)
         field = _field(schema, name)
         original, ours = result.get(name), patch.get(name)
         for value in (original, ours):
             if value is not None and not isinstance(value, list):
-                raise _Refused(f"expected a []interface {{}}, but received a {_kind(value)}")
+                raise _Refused(f"expected a []interface {{}}, but received a {type_name(value)}")
         _check_order(ours or [], order, field.merge_key)
         if original is None and ours is None:
             continue

@@ -18,7 +18,6 @@ from engine.sandbox.simulator.builtin.warnings import object_warnings
 from engine.sandbox.simulator.conversion_problems import conversion_problem
 from engine.sandbox.simulator.decoding_problems import WrongType
 from engine.sandbox.simulator.errors import ApiError, Cause, bad_request, invalid
-from engine.sandbox.simulator.field_errors import invalid as invalid_value
 from engine.sandbox.simulator.go_text import json_text, printed, quoted
 from engine.sandbox.simulator.managed_fields import FieldManager, described, with_group
 from engine.sandbox.simulator.names import (
@@ -27,6 +26,7 @@ from engine.sandbox.simulator.names import (
     dns_subdomain_problems,
     path_segment_problems,
 )
+from engine.sandbox.simulator.object_kinds import ObjectKinds
 from engine.sandbox.simulator.object_meta import metadata_causes, metadata_update_causes, plain_finalizer_causes
 from engine.sandbox.simulator.options import WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
@@ -45,9 +45,6 @@ _NAME_RULES: dict[TypeKey, NameRule] = {
     ("rbac.authorization.k8s.io", "roles"): path_segment_problems,
 }
 """Types whose names are not DNS subdomains."""
-
-_META_KINDS = frozenset(("CreateOptions", "DeleteOptions", "ListOptions", "PatchOptions", "Status", "UpdateOptions"))
-"""Kinds that every version of every group knows."""
 
 _METADATA_UNLOOKED: frozenset[TypeKey] = frozenset(
     {("policy", "poddisruptionbudgets"), ("discovery.k8s.io", "endpointslices")}
@@ -99,7 +96,6 @@ _PLAIN_FINALIZERS_PASS = frozenset(
 _IMMUTABLE = "field is immutable"
 
 _PLAIN_FINALIZER = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
-_SUMMARY_LENGTH = 30
 
 
 class TypeRules:
@@ -119,6 +115,7 @@ class TypeRules:
         self.rtype = rtype
         self.storage = state.storage_types.get(rtype.key, rtype)
         self._state = state
+        self._kinds = ObjectKinds(rtype, state.types)
         self._name_rule = _NAME_RULES.get(rtype.key, dns_subdomain_problems)
         self._managers: dict[str, FieldManager] = {}
         self._generation = -1
@@ -136,7 +133,7 @@ class TypeRules:
             ApiError: 400.
 
         """
-        body = self._of_this_kind(body, options.body)
+        body = self._kinds.of_body(body, options.body)
         try:
             found = objects.decoded(self.rtype, body, known)
         except WrongType as error:
@@ -175,14 +172,16 @@ class TypeRules:
             WrongType: for what is not of the type.
 
         """
-        self._check_patched_kind(result)
+        result = self._kinds.of_patched(result) if patch_type != patches.STRATEGIC_MERGE_PATCH else result
         try:
             found = objects.decoded(self.rtype, result, before)
         except WrongType:
             found = None
-        if found and not found.unknown:
-            return found
-        return objects.decoded(self.rtype, patches.in_decoding_order(patch_type, patch, result), before)
+        if found is None or found.unknown:
+            found = objects.decoded(self.rtype, patches.in_decoding_order(patch_type, patch, result), before)
+        if patch_type == patches.STRATEGIC_MERGE_PATCH:
+            return objects.Decoded(self._kinds.named(found.object), found.unknown)
+        return found
 
     def completed(self, obj: Json, known: Json | None, said_by: Json | None = None) -> Json:
         """Return what an apply or webhooks have made in the form in which it is stored, with defaults.
@@ -234,7 +233,7 @@ class TypeRules:
             ApiError: 422.
 
         """
-        self._check_kind(obj)
+        self._kinds.check(obj)
         metadata = obj["metadata"]
         causes = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=self._name_rule)
         causes += self._plain_finalizers(metadata)
@@ -253,7 +252,7 @@ class TypeRules:
             ApiError: 422.
 
         """
-        self._check_kind(new)
+        self._kinds.check(new)
         metadata = new["metadata"]
         common = metadata_causes(metadata, namespaced=self.rtype.namespaced, name_rule=path_segment_problems)
         changes = metadata_update_causes(metadata, old["metadata"])
@@ -277,12 +276,6 @@ class TypeRules:
             warnings += _finalizer_warnings(new, old["metadata"].get("finalizers") or ())
         if not self.rtype.custom and not subresource:
             warnings += object_warnings(self.rtype.key, new, old)
-
-    def _check_kind(self, obj: Json) -> None:
-        kind = obj.get("kind", "")
-        if kind != self.rtype.kind:
-            cause = invalid_value("kind", kind, f"must be {self.rtype.kind}")
-            raise invalid(_Kind(self.rtype.group, kind), obj["metadata"].get("name", ""), [cause])
 
     def _plain_finalizers(self, metadata: Json) -> list[Cause]:
         rtype = self.rtype
@@ -310,66 +303,6 @@ class TypeRules:
             found = objects.field_manager(self.rtype, types.versions(self.rtype.key), subresource)
             self._managers[subresource] = found
         return found
-
-    def _of_this_kind(self, body: Json, raw: bytes) -> Json:
-        """Return a body with its apiVersion and kind, which built-in types may leave out.
-
-        Raises:
-            ApiError: 400.
-
-        """
-        api_version, kind = body.get("apiVersion") or "", body.get("kind") or ""
-        if api_version == self.rtype.group_version and kind == self.rtype.kind:
-            return body
-        for name, value in (("kind", kind), ("apiVersion", api_version)):
-            if not isinstance(value, str):
-                what = {bool: "bool", list: "array", dict: "object"}.get(type(value), "number")
-                text = f"json: cannot unmarshal {what} into Go struct field .{name} of type string"
-                raise self._unrecognized(body, f"couldn't get version/kind; json parse error: {text}", raw)
-        if api_version.count("/") > 1:
-            raise self._unrecognized(body, f"unexpected GroupVersion string: {api_version}", raw)
-        if self.rtype.custom:
-            self._check_custom(body, api_version, kind, raw)
-            return body
-        api_version, kind = api_version or self.rtype.group_version, kind or self.rtype.kind
-        if why := self._unfit(api_version, kind):
-            raise objects.undecodable(self.rtype, {"apiVersion": api_version, "kind": kind}, why)
-        return {**body, "apiVersion": api_version, "kind": kind}
-
-    def _check_custom(self, body: Json, api_version: str, kind: str, raw: bytes) -> None:
-        if not kind:
-            shown = raw.decode("utf-8", "replace") if raw else json_text(body)
-            raise self._unrecognized(body, f"Object 'Kind' is missing in '{shown}'", raw)
-        expected = self.rtype.group_version
-        if api_version != expected:
-            text = f"the API version in the data ({api_version}) does not match the expected API version ({expected})"
-            raise bad_request(text)
-
-    def _check_patched_kind(self, obj: Any) -> None:
-        if isinstance(obj, dict) and not self.rtype.custom:
-            why = self._unfit(obj.get("apiVersion") or "", obj.get("kind") or "")
-            if why:
-                raise WrongType(why)
-
-    def _unfit(self, api_version: str, kind: str) -> str:
-        """Return why an object of a kind does not fit this type; empty: it does."""
-        if (api_version, kind) == (self.rtype.group_version, self.rtype.kind):
-            return ""
-        group, _, version = api_version.rpartition("/")
-        if self._state.types.find_kind(group, version, kind) is None and kind not in _META_KINDS:
-            where = 'in scheme "pkg/runtime/scheme.go:111"'
-            return f"no kind {quoted(kind)} is registered for version {quoted(api_version)} {where}"
-        package = self.rtype.group.partition(".")[0] or "core"
-        return f"converting ({version}.{kind}) to ({package}.{self.rtype.kind}): unknown conversion"
-
-    def _unrecognized(self, body: Json, why: str, raw: bytes) -> ApiError:
-        text = raw.decode("utf-8", "replace") if raw else json_text(body)
-        shown = text if text.startswith("{") else text.encode().hex()
-        most = _SUMMARY_LENGTH if text.startswith("{") else 2 * _SUMMARY_LENGTH
-        summary = shown if len(shown) <= most else f"{shown[:most]} ..."
-        return bad_request(
-            f"the object provided is unrecognized (must be of type {self.rtype.kind}): {why} ({summary})"
-        )
 
     def _strict_problems(self, body: Json, unknown: Sequence[str], options: WriteOptions) -> list[str]:
         """Return what strict decoding has to say, in the order in which the real server finds it."""
@@ -414,14 +347,6 @@ class TypeRulesCache:
     def convert(self, rtype: ResourceType, obj: Json) -> Json:
         """Return a stored object in a version of its type."""
         return self.of(rtype).convert(rtype, obj)
-
-
-class _Kind:
-    """What a 422 is about when an object is called something else than its type."""
-
-    def __init__(self, group: str, kind: str) -> None:
-        self.group = group
-        self.kind = kind
 
 
 def _with_metadata(obj: Json) -> Json:

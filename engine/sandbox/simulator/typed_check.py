@@ -10,11 +10,9 @@ from typing import Any
 
 from engine.sandbox.simulator import fields
 from engine.sandbox.simulator.fields import path_text
-from engine.sandbox.simulator.go_text import printed, quoted
+from engine.sandbox.simulator.go_text import printed, quoted, type_name
 from engine.sandbox.simulator.schema import Schema
 
-_GO_KINDS = {bool: "bool", int: "int64", float: "float64", str: "string", dict: "map[string]interface {}"}
-_GO_KINDS[list] = "[]interface {}"
 _SCALARS: dict[str, set[type]] = {"string": {str}, "boolean": {bool}, "integer": {int, float}, "number": {int, float}}
 _PLAIN_FORMATS = {"", "byte"}
 
@@ -73,7 +71,7 @@ def _value(schema: Schema, value: Any) -> list[str]:
 def _unexpected(schema: Schema, value: Any) -> str:
     kind = schema.type
     if kind in {"integer", "number"}:
-        return f": expected numeric (int or float), got {_GO_KINDS[type(value)]}"
+        return f": expected numeric (int or float), got {type_name(value)}"
     if kind == "string":
         return f": expected string, got &value.valueUnstructured{{Value:{_detailed(value)}}}"
     words = {"object": "map", "array": "list", "boolean": "boolean"}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 import time
+from contextlib import suppress
 
 import aiohttp
 import msgspec
@@ -162,6 +165,22 @@ async def test_a_killed_server_refuses_and_comes_back_as_it_was(
         await session.get(maps)
     cluster.start()
     assert (await session.get(f"{maps}/a")).body == made.body
+
+
+async def test_a_connection_that_was_being_made_when_the_server_was_killed_is_not_served(
+    cluster: SimulatedApiServer, session: ApiSession
+) -> None:
+    address = cluster.url.removeprefix("https://").split(":")
+    with socket.create_connection((address[0], int(address[1])), timeout=10) as early:
+        assert session.context is not None
+        tls = session.context.wrap_socket(early, server_hostname=address[0], do_handshake_on_connect=False)
+        assert (await session.get("/version")).status == 200  # so the earlier connection has been taken
+        await asyncio.to_thread(cluster.kill)
+        await asyncio.to_thread(tls.do_handshake)
+        tls.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+        with suppress(ConnectionError, ssl.SSLError):
+            assert tls.recv(1) == b""
+        tls.close()
 
 
 async def test_a_restored_cluster_has_gone_back_in_time(

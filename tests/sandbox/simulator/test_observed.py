@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from engine.sandbox.simulator.crd_rules import RuleSet
 from engine.sandbox.simulator.errors import ApiError
 from engine.sandbox.simulator.options import WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType
-from tests.sandbox.simulator.clusters import NO_CONTROLLERS, Cluster, Json
-from tests.sandbox.simulator.observed import answers, expressions, updates, wrong_definitions, wrong_objects
+from tests.sandbox.simulator.clusters import NO_CONTROLLERS, Cluster, Json, define
+from tests.sandbox.simulator.observed import answers, expressions, stories, updates, wrong_definitions, wrong_objects
 from tests.sandbox.simulator.observed.good_objects import GOOD, good
-from tests.sandbox.simulator.observed.sessions import CONFIG_MAPS, DEPLOYMENTS, MERGE, requests
+from tests.sandbox.simulator.observed.sessions import CONFIG_MAPS, DEPLOYMENTS, MERGE, Request, requests
 
 NAMESPACE = "observed"
 DRY = WriteOptions(dry_run=True)
@@ -25,6 +26,7 @@ DRY = WriteOptions(dry_run=True)
 def cluster() -> Cluster:
     made = Cluster(NO_CONTROLLERS)
     made.make("namespaces", NAMESPACE)
+    define(made, stories.DEFINITION)
     return made
 
 
@@ -96,6 +98,39 @@ def test_a_session_of_several_managers_has_the_same_answers(cluster: Cluster, ki
         options = {"field_manager": one.manager, "force": one.force, "subresource": one.subresource}
         found = answers.written(*patched(cluster, rtype, "s", one.body, one.media_type, **options))
         assert (number, found) == (number, kept)
+
+
+def story_answers(cluster: Cluster, story: str) -> dict[str, Json]:
+    kind, _ = stories.STORIES[story]
+    rtype = type_of(cluster, {"apiVersion": stories.KINDS[kind], "kind": kind})
+    found = {}
+    for number, one in enumerate(stories.requests(story)):
+        code, body, warnings = written(cluster, rtype, stories.object_name(story), one, is_first=number == 0)
+        found[f"{story} {number}"] = answers.with_warnings(answers.written(code, body), warnings)
+    return found
+
+
+def written(
+    cluster: Cluster, kind: ResourceType, name: str, one: Request, *, is_first: bool
+) -> tuple[int, Json, Sequence[str]]:
+    options = WriteOptions(field_manager=one.manager, force=one.force, subresource=one.subresource)
+    try:
+        if one.media_type != stories.REPLACE:
+            answer = cluster.patch(kind, NAMESPACE, name, one.body, options, patch_type=one.media_type)
+        elif is_first:
+            answer = cluster.create(kind, NAMESPACE, "", one.body, options)
+        else:
+            answer = cluster.replace(kind, NAMESPACE, name, one.body, options)
+    except ApiError as error:
+        return error.code, error.status(), error.warnings
+    return answer.code, answer.object, answer.warnings
+
+
+@pytest.mark.parametrize("story", stories.STORIES)
+def test_the_writes_of_a_story_have_the_same_answers(cluster: Cluster, story: str) -> None:
+    kept = answers.kept("stories")
+    for name, found in story_answers(cluster, story).items():
+        assert (name, found) == (name, kept[name])
 
 
 @pytest.mark.parametrize("text", expressions.VALUES)

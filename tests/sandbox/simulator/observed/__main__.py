@@ -1,4 +1,4 @@
-"""Ask a real kube-apiserver all cases, and write its answers to `*.json` beside this module.
+"""Ask a real kube-apiserver all cases, and write its answers to `*.json` beside this module; or those that are named.
 
 To be run when cases were added or a new version of Kubernetes is simulated; the difference in the files is then the review.
 """
@@ -6,7 +6,6 @@ To be run when cases were added or a new version of Kubernetes is simulated; the
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,9 +15,9 @@ from typing import Any
 from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.assets import ensure_assets
 from tests.api_session import Answer, ApiSession
-from tests.sandbox.simulator.observed import answers, expressions, updates, wrong_definitions, wrong_objects
+from tests.sandbox.simulator.observed import answers, expressions, stories, updates, wrong_definitions, wrong_objects
 from tests.sandbox.simulator.observed.good_objects import GOOD, Json
-from tests.sandbox.simulator.observed.sessions import CONFIG_MAPS, DEPLOYMENTS, requests
+from tests.sandbox.simulator.observed.sessions import CONFIG_MAPS, DEPLOYMENTS, Request, requests
 
 NAMESPACE = "observed"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -80,11 +79,37 @@ class Recorder:
         path = self._paths["v1" if kind == "ConfigMap" else "apps/v1", kind]
         found = []
         for one in requests(kind, count, seed):
-            options = {"fieldManager": one.manager, **({"force": "true"} if one.force else {})}
-            where = f"{path}/s{'/' if one.subresource else ''}{one.subresource}"
-            answer = await self._session.patch(where, one.body, one.media_type, **options)
+            answer = await self._written(path, "s", one, is_first=False)
             found.append(answers.written(answer.status, answer.body))
         return found
+
+    async def stories(self) -> Json:
+        """Return the answers to the writes of all stories."""
+        await self._session.post(_DEFINITIONS, stories.DEFINITION)
+        paths = dict(self._paths)
+        custom = paths["v1", "ConfigMap"].replace("/api/v1", "/apis/observed.example.com/v1")
+        paths["observed.example.com/v1", "Story"] = custom.replace("configmaps", "stories")
+        await _until(
+            lambda: self._session.get(paths["observed.example.com/v1", "Story"]), lambda answer: answer.status == 200
+        )
+        found: Json = {}
+        for story, (kind, _) in stories.STORIES.items():
+            path, name = paths[stories.KINDS[kind], kind], stories.object_name(story)
+            for number, one in enumerate(stories.requests(story)):
+                answer = await self._written(path, name, one, is_first=number == 0)
+                told = answers.written(answer.status, answer.body)
+                warnings = map(answers.warning, answer.warnings)
+                found[f"{story} {number}"] = answers.with_warnings(told, warnings)
+        return found
+
+    async def _written(self, path: str, name: str, one: Request, *, is_first: bool) -> Answer:
+        options = {"fieldManager": one.manager, **({"force": "true"} if one.force else {})}
+        where = f"{path}/{name}{'/' if one.subresource else ''}{one.subresource}"
+        if one.media_type != stories.REPLACE:
+            return await self._session.patch(where, one.body, one.media_type, **options)
+        if is_first:
+            return await self._session.post(path, one.body, **options)
+        return await self._session.put(where, one.body, **options)
 
     # Expressions
 
@@ -117,8 +142,7 @@ class Recorder:
         await self._session.delete(f"{_POLICIES}/{name}")
         values = {}
         for warning in answer.warnings:
-            text = re.sub(r"\\(.)", r"\1", warning.partition('"')[2].removesuffix('"'))
-            number, _, value = text.partition(f"with binding '{name}': ")[2].partition("#")
+            number, _, value = answers.warning(warning).partition(f"with binding '{name}': ")[2].partition("#")
             values[int(number)] = value
         return [values[index] for index in range(len(texts))]
 
@@ -164,22 +188,25 @@ def main() -> None:
         tempfile.TemporaryDirectory() as directory,
         ApiServer("observed", Path(directory), assets=assets, api_server_flags=[_ADDRESSES]) as server,
     ):
-        asyncio.run(_record(server.kubeconfig))
+        asyncio.run(_record(server.kubeconfig, sys.argv[1:]))
 
 
-async def _record(kubeconfig: Mapping[str, Any]) -> None:
+async def _record(kubeconfig: Mapping[str, Any], names: Sequence[str]) -> None:
     async with ApiSession.of(kubeconfig) as session:
         recorder = Recorder(session)
         await recorder.prepare()
         for name, record in (
             ("values", recorder.values),
             ("errors", recorder.errors),
+            ("stories", recorder.stories),
             ("refusals", recorder.refusals),
             ("definitions", recorder.definitions),
             ("updates", recorder.updates),
             ("config_map_session", lambda: recorder.session("ConfigMap", *CONFIG_MAPS)),
             ("deployment_session", lambda: recorder.session("Deployment", *DEPLOYMENTS)),
         ):
+            if names and name not in names:
+                continue
             found = await record()
             answers.keep(name, found)
             _report(f"{name}: {len(found)} answers")

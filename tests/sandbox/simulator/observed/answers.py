@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def refusal(code: int, body: Json) -> Json:
     causes = (body.get("details") or {}).get("causes")
     if not causes:
         return {"code": code, "message": _told(body["message"])}
-    found = [[cause.get("field", ""), cause["reason"], _told(cause["message"])] for cause in causes]
+    found = [[cause.get("field", ""), cause.get("reason", ""), _told(cause["message"])] for cause in causes]
     return {"code": code, "causes": sorted(found)}
 
 
@@ -72,3 +73,14 @@ def written(code: int, body: Json) -> Json:
         key=lambda one: (one["operation"], one["manager"], one.get("subresource", "")),
     )
     return {"code": code, "object": result}
+
+
+def with_warnings(answer: Json, warnings: Iterable[str]) -> Json:
+    """Return an answer with what it warns of, if that is anything."""
+    found = [_told(one) for one in warnings]
+    return {**answer, "warnings": found} if found else answer
+
+
+def warning(header: str) -> str:
+    """Return the text of a header."""
+    return re.sub(r"\\(.)", r"\1", header.partition('"')[2].removesuffix('"'))
