@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.sandbox.simulator.observed.changes import Change, changed
 from tests.sandbox.simulator.observed.good_objects import Json, good
-from tests.sandbox.simulator.observed.wrong_objects import Change, changed
 
 CHANGES: dict[tuple[str, str], list[Change]] = {}
 """Changes by kind and subresource."""

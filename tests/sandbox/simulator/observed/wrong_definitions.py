@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.sandbox.simulator.observed.changes import DELETED, Change, changed
 from tests.sandbox.simulator.observed.good_objects import Json
-from tests.sandbox.simulator.observed.wrong_objects import DELETED, Change, changed
 
 DEFINITION: Json = {
     "apiVersion": "apiextensions.k8s.io/v1",
