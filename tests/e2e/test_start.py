@@ -176,7 +176,7 @@ def test_a_restored_etcd_begins_a_new_epoch_and_deletes_nothing(
         snapshot = three.snapshot("before-the-foo")
         create_foo(three, ns)
         until(lambda: foo_condition(three, ns).get("status") == "True", what=system.tail())
-        for number in range(150):  # or the restarted server's own writes make up for the few that are lost
+        for number in range(900):  # or the restarted server's own writes make up for the few that are lost
             patch(three, foo_path(ns), {"metadata": {"annotations": {"number": str(number)}}})
         three.restore(snapshot)
         assert get(three, foo_path(ns)) is None
