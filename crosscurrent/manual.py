@@ -85,6 +85,21 @@ PAGES: Final[dict[str, Page]] = {
             "get deploy,foos",
             "get foo/example-foo --cluster cluster1 -o yaml",
             "get deploy -l app=nginx --field-selector spec.replicas!=1 -w",
+            "get deploy -A --at -10m",
+            "get foo/example-foo --at 2026-11-23T03:12:00Z -o yaml",
+        ),
+    ),
+    "diff": Page(
+        LOOK,
+        "Say what changed in the fleet between two moments.",
+        "A moment is 10m (ago), 2026-11-23T10:00:00Z or a sequence of FACTS. FILTER is that of events. "
+        "Below each object that changed stand its fields, less resourceVersion and generation. What was not certain then, in "
+        "which cluster, is said beside the answer.",
+        (
+            "diff --from -10m",
+            "diff cluster2/deployments --from 2026-11-23T03:00:00Z --to 2026-11-23T03:12:00Z",
+            "diff '*/*/shop' --from -1h -o json",
+            "diff --from -5m --exit-code",
         ),
     ),
     "events": Page(

@@ -132,7 +132,7 @@ def stream_specs(*, fact_days: float) -> dict[str, StreamSpec]:
             name=CHECKPOINTS,
             subjects=(f"{subjects.CHECKPOINTS}.>",),
             per_subject=1,
-            max_age=fact_days * 86400,
+            max_age=fact_days * 86400 * 1.5,  # never before the facts behind it
         ),
     )
     return {spec.name: spec for spec in specs}
