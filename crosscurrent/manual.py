@@ -115,6 +115,26 @@ PAGES: Final[dict[str, Page]] = {
             "events --snapshot -o json | jq .subject",
         ),
     ),
+    "why": Page(
+        LOOK,
+        "Say which facts, decisions and actions made an object what it is.",
+        "A tree: the fact that began it, the request that it woke, what the reconciler read and decided, each action, its "
+        "outcome, and the fact that came of it, in whichever cluster. DECISIONS keeps the last 16 entries of a key, so this "
+        "is the recent past. What others than this engine wrote has no decision: facts hold no managedFields.",
+        (
+            "why cluster2 deployments default/example-foo",
+            "why cluster2 deploy example-foo --field .spec.replicas",
+            "why cluster1 foos default/example-foo -o json",
+        ),
+    ),
+    "why-not": Page(
+        LOOK,
+        "Say what keeps an object from being acted on.",
+        "Looks for requests that wait, a worker that holds the key, a reconciler that fails or is parked, writes in back-off "
+        "and clusters that do not answer, types that are not synced, and brakes that wait for approval. Exits with 1 when "
+        "something holds it.",
+        ("why-not cluster1 foos default/example-foo",),
+    ),
     "orphans": Page(
         LOOK,
         "Dependents whose owners are gone, and why they are still there.",

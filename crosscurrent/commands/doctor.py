@@ -61,11 +61,16 @@ def report(findings: Sequence[Finding], output: ReportFormat) -> int:
     if output is not ReportFormat.TABLE:
         say(dump({"healthy": not wrong, "findings": list(findings)}, Format(output.value)))
         return 1 if wrong else 0
+    print_findings(findings)
+    say()
+    say("Nothing is wrong." if not wrong else f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.")
+    return 1 if wrong else 0
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print findings, each with its advice below it."""
     for finding in findings:
         mark, mood = _MARKS[finding.level]
         say(f"{paint(mark, mood, sys.stdout)} {printable(f'{finding.check}: {finding.message}')}")
         for line in finding.advice.splitlines():
             say(f"    {printable(line)}")
-    say()
-    say("Nothing is wrong." if not wrong else f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.")
-    return 1 if wrong else 0

@@ -7,6 +7,7 @@ apart by them, as Kubernetes merges them; other lists are compared place by plac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
@@ -21,6 +22,7 @@ from schemas.names import ObjectRef
 Json = dict[str, Any]
 
 _IGNORED = frozenset({".metadata.resourceVersion", ".metadata.generation"})
+_STEPS = re.compile(r"\['([^']*)'\]|\[([^\]]*)\]|\.?([^.\[]+)")
 _NAMES = ("name", "type", "uid", "key", "ip", "containerPort", "port")
 """Keys that tell the items of a list apart, most telling first: a subset of Kubernetes' own list-map keys."""
 
@@ -100,6 +102,17 @@ def field_changes(old: Any, new: Any, path: str = "") -> Iterator[FieldChange]:
         return
     if old != new or isinstance(old, bool) != isinstance(new, bool):
         yield FieldChange(path, old, new)
+
+
+def value_at(body: Any, path: str) -> Any:
+    """Return the value of a field, by its path as `field_changes` writes it; UNSET where it is not there."""
+    for quoted, item, key in _STEPS.findall(path):
+        step = quoted or item or key
+        members = _items(body, _name_key(body)) if isinstance(body, list) else body
+        if not isinstance(members, dict) or step not in members:
+            return msgspec.UNSET
+        body = members[step]
+    return body
 
 
 def _body(stored: Stored | None) -> Json | None:

@@ -90,6 +90,7 @@ class GarbageLoader(ViewLoader):
             entry_seq=record.seq if record else 0,
             view=view,
             inputs={mine: read[mine].seq if mine in read else 0},
+            origins={mine: read[mine].origin if mine in read else 0},
             incarnation=incarnation,
         )
         if mine in read:

@@ -34,6 +34,8 @@ class Loaded(msgspec.Struct, kw_only=True):
     inputs: dict[str, int]
     """STATE sequence of every row read, by subject; 0 for a missing row."""
     incarnation: str
+    origins: dict[str, int] = {}
+    """FACTS sequence of every row read, by subject."""
     foreseen: tuple[str, ...] = ()
     """Ids of the facts that our writes were put into the view as."""
 
@@ -107,6 +109,7 @@ class ViewLoader:
         found = await self._log.last("STATE", wanted)
         for subject in wanted:
             loaded.inputs[subject] = found[subject].seq if subject in found else 0
+            loaded.origins[subject] = found[subject].origin if subject in found else 0
         return found
 
     def _fleet(self, types: Sequence[Resource]) -> tuple[str, ...]:

@@ -327,7 +327,8 @@ class Worker:
         _log.warning("reconciler raised", key=str(request), failures=failures, exc_info=problem)
         delay = min(MAX_FAILURE_DELAY_SECONDS, 0.1 * 2.0**failures)
         try:
-            entry = self._entry(loaded, EntryState.CLOSED, failures=failures, reason=reason)
+            cause = delivery.record.body.decode(errors="replace")
+            entry = self._entry(loaded, EntryState.CLOSED, failures=failures, reason=reason, cause=cause)
             await self._append(loaded, entry, loaded.entry_seq)
         except WrongLastSequence:
             return "fenced"
@@ -373,6 +374,7 @@ class Worker:
         reason: str = "",
         cause: str = "",
     ) -> Entry:
+        inputs = merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation)
         return Entry(
             state=state,
             worker=self._name,
@@ -381,7 +383,8 @@ class Worker:
             now=loaded.view.now,
             lease=lease,
             incarnation=loaded.incarnation,
-            inputs=merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation),
+            inputs=inputs,
+            facts=tuple(loaded.origins.get(subject, 0) for subject in inputs),
             actions=actions,
             outcomes=outcomes,
             targets=tuple(loaded.view.targets.values()) if targets is None else targets,
