@@ -26,6 +26,7 @@ class Page(NamedTuple):
 
 RUN: Final = "Run"
 LOOK: Final = "Look"
+TRY: Final = "Try out"
 SETUP: Final = "Set up"
 
 PAGES: Final[dict[str, Page]] = {
@@ -134,6 +135,28 @@ PAGES: Final[dict[str, Page]] = {
         "and clusters that do not answer, types that are not synced, and brakes that wait for approval. Exits with 1 when "
         "something holds it.",
         ("why-not cluster1 foos default/example-foo",),
+    ),
+    "record": Page(
+        TRY,
+        "Write decisions and all that they read to a file.",
+        "One JSON document a line. What is in it is what is in the streams, where values of Secrets are hashes. With FILTER "
+        "it holds the decisions on those objects and the facts that they read; without, everything of their types too.",
+        (
+            "record history.jsonl.gz",
+            "record decision.jsonl cluster1/foos/default/example-foo --from -10m",
+        ),
+    ),
+    "replay": Page(
+        TRY,
+        "Ask recorded decisions again, and say which are answered otherwise.",
+        "Needs no cluster and no broker. Reconcilers are the built-in ones and those of the configuration. Exits with 1 when "
+        "a decision changed. --against asks another version; the report is Markdown, for a pull request. --write-test "
+        "makes a test of one decision.",
+        (
+            "replay history.jsonl.gz",
+            "replay history.jsonl.gz --against mine:foo",
+            "replay decision.jsonl --write-test test_decision.py",
+        ),
     ),
     "orphans": Page(
         LOOK,

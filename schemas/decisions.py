@@ -73,6 +73,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """STATE sequence of every row the decision read, by subject; 0 for a missing row. Never goes backwards."""
     facts: tuple[int, ...] = ()
     """FACTS sequence of each of `inputs`, in their order: history counts in these. 0 for what an entry before had read."""
+    shown: int = 0
+    """How many of `inputs`, from the first, the reconciler had before it when it decided; the others that were read are what
+    its answer writes."""
     actions: tuple[Action, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     targets: tuple[Target, ...] = ()

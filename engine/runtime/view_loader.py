@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import msgspec
 
-from engine.core.view import Cluster, Row, View
+from engine.core.assembly import add_rows, cluster_of, synced_types
+from engine.core.view import Cluster, View
 from engine.runtime.ports import Clock, EventLog, Record
 from schemas import subjects
 from schemas.actions import Request
-from schemas.clusters import ClusterRecord, cluster_ref
+from schemas.clusters import cluster_ref
 from schemas.decisions import Entry, decode_entry
-from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterName, ObjectRef, Resource
-
-DECODED = 4096
-"""Decoded records of clusters and syncs kept, by their bytes: every load reads the same few. Not a cache of the fleet, which
-is read anew each time."""
-
-_record = msgspec.json.Decoder(ClusterRecord)
 
 
 class Loaded(msgspec.Struct, kw_only=True):
@@ -36,6 +29,8 @@ class Loaded(msgspec.Struct, kw_only=True):
     incarnation: str
     origins: dict[str, int] = {}
     """FACTS sequence of every row read, by subject."""
+    shown: int = 0
+    """How many of the rows were in view when the reconciler was last asked; what its answer needed besides came then."""
     foreseen: tuple[str, ...] = ()
     """Ids of the facts that our writes were put into the view as."""
 
@@ -82,11 +77,11 @@ class ViewLoader:
             now=self._clock.time(),
             clusters=clusters,
             rows={},
-            synced=_synced(found, fleet, clusters),
+            synced=synced_types(found, fleet, clusters),
             targets=targets,
             reconciler=request.reconciler,
         )
-        _add_rows(loaded.view, found, places)
+        add_rows(loaded.view, found, places)
         await self._add_dependents(loaded, request)
         return loaded
 
@@ -94,7 +89,7 @@ class ViewLoader:
         """Read further objects into a loaded view, e.g. those that a decision writes."""
         missing = [ref for ref in dict.fromkeys(places) if subjects.fact(ref) not in loaded.inputs]
         if missing:
-            _add_rows(loaded.view, await self._read(loaded, list(map(subjects.fact, missing))), missing)
+            add_rows(loaded.view, await self._read(loaded, list(map(subjects.fact, missing))), missing)
 
     async def _add_dependents(self, loaded: Loaded, request: Request) -> None:
         row = loaded.view.rows.get(request.object)
@@ -123,55 +118,4 @@ class ViewLoader:
         return known
 
     def _read_clusters(self, found: dict[str, Record]) -> list[Cluster]:
-        return [
-            _cluster(found[subject]) if subject in found else Cluster(name=name)
-            for name, subject in self._records.items()
-        ]
-
-
-@lru_cache(maxsize=DECODED)
-def _described(body: bytes) -> ClusterRecord:
-    return _record.decode(decode_fact(body).data)
-
-
-def _cluster(record: Record) -> Cluster:
-    described = _described(record.body)
-    status = described.status
-    return Cluster(
-        name=described.metadata.name,
-        state=status.state,
-        identity=status.identity,
-        epoch=status.epoch,
-        labels=described.metadata.labels,
-        reason=status.reason,
-        message=status.message,
-        since=status.since,
-        seq=record.seq,
-    )
-
-
-_sync_record = lru_cache(maxsize=DECODED)(decode_sync)
-_sync_place = lru_cache(maxsize=DECODED)(subjects.parse_sync)
-
-
-def _synced(
-    found: dict[str, Record], fleet: Sequence[str], clusters: Iterable[Cluster]
-) -> frozenset[tuple[ClusterName, str, str]]:
-    """Return the types whose contents are known: a sync record of another identity or epoch says nothing (DESIGN §2.4)."""
-    standing = {cluster.name: (cluster.identity, cluster.epoch) for cluster in clusters}
-    synced = set()
-    for subject in fleet:
-        stored = found.get(subject)
-        if stored is None or not subject.startswith(f"{subjects.SYNC}."):
-            continue
-        record = _sync_record(stored.body)
-        if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
-            synced.add(_sync_place(subject))
-    return frozenset(synced)
-
-
-def _add_rows(view: View, found: dict[str, Record], places: Iterable[ObjectRef]) -> None:
-    for ref in places:
-        record = found.get(subjects.fact(ref))
-        if record is not None:
-            view.rows[ref] = Row(record.seq, decode_fact(record.body))
+        return [cluster_of(name, found.get(subject)) for name, subject in self._records.items()]

@@ -310,6 +310,7 @@ class Worker:
 
     async def _plan(self, loaded: Loaded, request: Request) -> Plan:
         """Ask the reconciler, and read what its answer needs besides."""
+        loaded.shown = sum(seq > 0 for seq in loaded.inputs.values())
         with cpu_limit(RECONCILER_CPU_SECONDS):
             decision = self.reconciler(loaded.view, request)
         await self._loader.add(loaded, [action.ref for action in decision.actions])
@@ -385,6 +386,7 @@ class Worker:
             incarnation=loaded.incarnation,
             inputs=inputs,
             facts=tuple(loaded.origins.get(subject, 0) for subject in inputs),
+            shown=loaded.shown,
             actions=actions,
             outcomes=outcomes,
             targets=tuple(loaded.view.targets.values()) if targets is None else targets,
