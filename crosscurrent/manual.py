@@ -158,6 +158,20 @@ PAGES: Final[dict[str, Page]] = {
             "replay decision.jsonl --write-test test_decision.py",
         ),
     ),
+    "what-if": Page(
+        TRY,
+        "Say what the engine would do after a change that is never made.",
+        "Forks the present state, or a past one with --at, supposes the change, and lets the configured reconcilers "
+        "act on the fork until they rest: the same functions as in production. Nothing is touched. What API servers make of "
+        "a write is a model, without defaults, admission and other controllers; the collector, which goes by live evidence, "
+        "is left out.",
+        (
+            "what-if -f foo.yaml --cluster cluster1",
+            "what-if --delete cluster1/foos/default/example-foo",
+            "what-if --lose-cluster cluster3",
+            "what-if --reconciler mine:foo --at -1h",
+        ),
+    ),
     "orphans": Page(
         LOOK,
         "Dependents whose owners are gone, and why they are still there.",
