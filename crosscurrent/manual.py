@@ -107,12 +107,14 @@ PAGES: Final[dict[str, Page]] = {
         LOOK,
         "Follow what the watchers see, as it happens.",
         "FILTER is cluster/resource/namespace/name, each a glob, the rest left out at will, or a NATS subject such as "
-        "facts.cluster1.apps.deployments.>. -o json prints one CloudEvents document a line.",
+        "facts.cluster1.apps.deployments.>. -o json prints one CloudEvents document a line. --snapshot shows "
+        "everything as it is, then what changes: nothing is missed in between, and nothing comes twice.",
         (
             "events",
             "events cluster1/foos",
             "events '*/deployments/default/web-*' --since 10m",
             "events --since 1h --no-watch -l app=nginx",
+            "events --cause inferred --since 24h --no-watch",
             "events --snapshot -o json | jq .subject",
         ),
     ),

@@ -165,7 +165,7 @@ async def make_checkpoint(log: EventLog, name: str, clock: Clock) -> Checkpoint:
     """
     incarnation = await log.incarnation(FACTS)
     after = await log.last_sequence(FACTS)
-    await _caught_up(log, after, clock)
+    await caught_up(log, after, clock)
     parts = _Parts(log, name)
     async for record in log.scan(STATE, [f"{subjects.FACTS}.>", f"{subjects.SYNC}.>"]):
         if record.subject.startswith(f"{subjects.SYNC}.") or not decode_fact(record.body).deleted:
@@ -195,8 +195,13 @@ async def read_part(body: bytes) -> list[CheckpointRow]:
     return _rows.decode(zlib.decompress(body))
 
 
-async def _caught_up(log: EventLog, seq: int, clock: Clock) -> None:
-    """Return when STATE holds what FACTS had at this sequence."""
+async def caught_up(log: EventLog, seq: int, clock: Clock) -> None:
+    """Return when STATE holds what FACTS had at this sequence.
+
+    Raises:
+        EventLogError: when it stands still, or the broker fails.
+
+    """
     async for record in log.replay(FACTS, [">"], after=seq - 1, until=seq):
         for _ in range(round(CATCH_UP_SECONDS / CATCH_UP_LOOK_SECONDS)):
             found = (await log.last(STATE, [record.subject])).get(record.subject)
