@@ -120,7 +120,7 @@ PAGES: Final[dict[str, Page]] = {
     ),
     "why": Page(
         LOOK,
-        "Say which facts, decisions and actions made an object what it is.",
+        "Say which facts and decisions made an object what it is.",
         "A tree: the fact that began it, the request that it woke, what the reconciler read and decided, each action, its "
         "outcome, and the fact that came of it, in whichever cluster. DECISIONS keeps the last 16 entries of a key, so this "
         "is the recent past. What others than this engine wrote has no decision: facts hold no managedFields.",
@@ -150,7 +150,7 @@ PAGES: Final[dict[str, Page]] = {
     ),
     "replay": Page(
         TRY,
-        "Ask recorded decisions again, and say which are answered otherwise.",
+        "Ask recorded decisions again, and say what changed.",
         "Needs no cluster and no broker. Reconcilers are the built-in ones and those of the configuration. Exits with 1 when "
         "a decision changed. --against asks another version; the report is Markdown, for a pull request. --write-test "
         "makes a test of one decision.",
@@ -162,7 +162,7 @@ PAGES: Final[dict[str, Page]] = {
     ),
     "what-if": Page(
         TRY,
-        "Say what the engine would do after a change that is never made.",
+        "Say what would be done after a change that is never made.",
         "Forks the present state, or a past one with --at, supposes the change, and lets the configured reconcilers "
         "act on the fork until they rest: the same functions as in production. Nothing is touched. What API servers make of "
         "a write is a model, without defaults, admission and other controllers; the collector, which goes by live evidence, "
@@ -194,6 +194,13 @@ PAGES: Final[dict[str, Page]] = {
         "The token is in the address: whoever has it may read and write the streams. An external broker that asks for "
         "credentials is printed without them.",
         ("broker", "broker -f crosscurrent.yaml"),
+    ),
+    "credential": Page(
+        SETUP,
+        "Print a NATS user who may listen, and do nothing else.",
+        "For a nats-server of your own: the embedded broker has one token for everything. The user hears live facts and sync "
+        "records by plain subscriptions; it can publish nothing, and so ask JetStream nothing either.",
+        ("credential team-shop -n shop", "credential team-shop -n shop,till --cluster cluster1"),
     ),
     "completion": Page(
         SETUP,
