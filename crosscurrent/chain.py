@@ -6,7 +6,18 @@ import msgspec
 
 from crosscurrent.errors import UserError
 from engine.core.history import Stored
-from engine.core.lineage import Decided, Deed, Told, last_change, pair, tell, woken_by, writer_of, wrote
+from engine.core.lineage import (
+    Decided,
+    Deed,
+    Told,
+    last_change,
+    last_of_substance,
+    pair,
+    tell,
+    woken_by,
+    writer_of,
+    wrote,
+)
 from engine.core.ownership import owner_references
 from engine.runtime.past import Horizon, read_horizon, read_past
 from engine.runtime.ports import EventLog
@@ -106,7 +117,7 @@ class Chronicle:
 
 
 async def read_chain(log: EventLog, ref: ObjectRef, field: str = "") -> Chain:
-    """Return what led to an object as it is, or to a field of it.
+    """Return what led to an object as it is, but for its status, or to a field of it.
 
     Raises:
         UserError: when the record has never seen the object, or it lacks the field.
@@ -118,7 +129,7 @@ async def read_chain(log: EventLog, ref: ObjectRef, field: str = "") -> Chain:
         raise UserError(
             f"the record holds no fact of {ref}", "is its name right? `crosscurrent get` lists what there is"
         )
-    asked = history[-1]
+    asked = last_of_substance(history)
     if field:
         found = last_change(history, field)
         assert found is not None  # noqa: S101 - a history has a first fact

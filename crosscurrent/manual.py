@@ -123,7 +123,8 @@ PAGES: Final[dict[str, Page]] = {
         "Say which facts and decisions made an object what it is.",
         "A tree: the fact that began it, the request that it woke, what the reconciler read and decided, each action, its "
         "outcome, and the fact that came of it, in whichever cluster. DECISIONS keeps the last 16 entries of a key, so this "
-        "is the recent past. What others than this engine wrote has no decision: facts hold no managedFields.",
+        "is the recent past. Changes of a status alone are passed over: ask for those with --field. What others "
+        "than this engine wrote has no decision: facts hold no managedFields.",
         (
             "why cluster2 deployments default/example-foo",
             "why cluster2 deploy example-foo --field .spec.replicas",

@@ -7,6 +7,7 @@ is percent-escaped. An empty namespace is `_`, the core group is `core`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
@@ -265,6 +266,29 @@ def checkpoint_rows(name: str, pattern: str = f"{FACTS}.>") -> str:
 def checkpoint_part(name: str, subject: str, number: int) -> str:
     """CHECKPOINTS subject of the part, by its number, that holds a record with this subject."""
     return f"{CHECKPOINTS}.rows.{name}.{'.'.join(subject.split('.')[:4])}.{number}"
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether some subject matches both of two filters: the broker takes no two such for one consumer."""
+    left, right = one.split("."), other.split(".")
+    for mine, theirs in zip(left, right, strict=False):
+        if ">" in (mine, theirs):
+            return True
+        if mine != theirs and "*" not in (mine, theirs):
+            return False
+    return len(left) == len(right)
+
+
+def apart(filters: Iterable[str]) -> list[list[str]]:
+    """Return filters in groups in which no two overlap."""
+    groups: list[list[str]] = []
+    for pattern in dict.fromkeys(filters):
+        free = (group for group in groups if not any(overlap(pattern, one) for one in group))
+        if (group := next(free, None)) is None:
+            groups.append([pattern])
+        else:
+            group.append(pattern)
+    return groups
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -127,6 +127,14 @@ def last_change(history: Sequence[Told], path: str) -> Told | None:
     return None
 
 
+def last_of_substance(history: Sequence[Told]) -> Told:
+    """Return the last fact that changed more than a status, which others write all the time; the first if none did."""
+    for told in reversed(history):
+        if told.first or told.fact.deleted or any(not _overlap(field.path, ".status") for field in told.fields):
+            return told
+    return history[-1]
+
+
 def _overlap(one: str, other: str) -> bool:
     """Return whether one path is the other, or leads to it."""
     shorter, longer = sorted((one, other), key=len)
