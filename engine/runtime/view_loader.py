@@ -23,13 +23,18 @@ is read anew each time."""
 _record = msgspec.json.Decoder(ClusterRecord)
 
 
-class Loaded(msgspec.Struct, kw_only=True):
-    """Everything that was read for one request."""
+class Fence(msgspec.Struct, kw_only=True):
+    """What is read first of all."""
 
     subject: str
     """DECISIONS subject of the key."""
     entry: Entry | None
     entry_seq: int
+
+
+class Loaded(Fence, kw_only=True):
+    """Everything that was read for one request."""
+
     view: View
     inputs: dict[str, int]
     """STATE sequence of every row read, by subject; 0 for a missing row."""
@@ -48,31 +53,40 @@ class ViewLoader:
         self._records = {name: subjects.fact(cluster_ref(name)) for name in clusters}
         self._fleets: dict[tuple[Resource, ...], tuple[str, ...]] = {}
 
-    async def load(self, request: Request, types: Sequence[Resource]) -> Loaded:
-        """Return what is known for a request.
-
-        Args:
-            request: whose view.
-            types: the reconciler's types, watched and owned.
+    async def fence(self, subject: str) -> Fence:
+        """Return the last entry of a key, by its subject in DECISIONS.
 
         Raises:
             EventLogError: when the broker does not answer.
 
         """
-        subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
         record = (await self._log.last("DECISIONS", [subject])).get(subject)
         entry = decode_entry(record.body) if record else None
+        return Fence(subject=subject, entry=entry, entry_seq=record.seq if record else 0)
+
+    async def load(self, request: Request, types: Sequence[Resource], fence: Fence) -> Loaded:
+        """Return what is known for a request.
+
+        Args:
+            request: whose view.
+            types: the reconciler's types, watched and owned.
+            fence: its key's, read before.
+
+        Raises:
+            EventLogError: when the broker does not answer.
+
+        """
         incarnation = await self._log.incarnation("STATE")
         loaded = Loaded(
-            subject=subject,
-            entry=entry,
-            entry_seq=record.seq if record else 0,
+            subject=fence.subject,
+            entry=fence.entry,
+            entry_seq=fence.entry_seq,
             view=View(now=0.0, clusters=(), rows={}, synced=frozenset()),
             inputs={},
             incarnation=incarnation,
         )
         fleet = self._fleet(types)
-        targets = entry.targets if entry else ()
+        targets = fence.entry.targets if fence.entry else ()
         places = {request.object, *(target.ref for target in targets)}
         found = await self._read(loaded, [*fleet, *map(subjects.fact, places)])
         clusters = self._read_clusters(found)
