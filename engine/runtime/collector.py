@@ -7,7 +7,8 @@ Rules:
       something else wrote it meanwhile and all that it was judged by is the same, with the uid alone, or a busy object could
       never be collected (G13); if that changed, it is judged anew.
     * Owners whose absence is inferred pass the breaker first. Every delete takes a turn under the cluster's rate cap.
-    * Every delete leaves a record of who, what and on which evidence (SEC-27).
+    * Every delete leaves a record of who, what and on which evidence (SEC-27). The next delete does not wait for it, the
+      key's `closed` entry does; should the process die in between, the `open` entry names what was about to be collected.
     * A dependent whose owners are all there, and which may refer to them, is made findable by a live LIST, after its owners
       have been held by a finalizer: none can be added once they are being deleted (G18).
 """
@@ -96,6 +97,8 @@ class Collector:
         self._clock, self._engine, self._rate, self._timeout = clock, engine, deletes_per_second, timeout
         self._caps: dict[ClusterName, RateCap] = {}
         self._deleted: OrderedDict[Uid, None] = OrderedDict()
+        self._recording: set[asyncio.Task[None]] = set()
+        """Records on their way."""
 
     def expect(self, actions: Sequence[Collect]) -> None:
         """Begin to read the dependents that are about to be collected, where that is cheaper together."""
@@ -131,6 +134,11 @@ class Collector:
         except EventLogError as error:
             return outcome_of(action, Result.FAILED, reason="LogUnreadable", message=str(error))
         return conflict(action, "Changed", "its owners keep changing")
+
+    async def recorded(self, deadline: float) -> None:
+        """Wait until the records of all deletes so far are stored, or until monotonic time `deadline`."""
+        if self._recording:
+            await asyncio.wait(self._recording, timeout=max(0.0, deadline - self._clock.monotonic()))
 
     async def _settle(self, case: _Case, *, anew: bool) -> Outcome | None:
         """Judge once and act; None: its owners changed under our hands."""
@@ -271,7 +279,7 @@ class Collector:
                 return None
             return gone(action) if absent(refused, action) else refusal(action, refused)
         self._remember(action.uid)
-        await self._record(case, fate, ownerships)
+        self._record(case, fate, ownerships)
         return outcome_of(action, Result.DONE, code=200, uid=action.uid, reason=fate.reason, message=_told(ownerships))
 
     async def _same_owners(self, case: _Case) -> Metadata | Outcome | None:
@@ -343,7 +351,7 @@ class Collector:
         )
         await self._writer(case.api).write(event, seen=None, first=False)
 
-    async def _record(self, case: _Case, fate: Fate, ownerships: Sequence[Ownership]) -> None:
+    def _record(self, case: _Case, fate: Fate, ownerships: Sequence[Ownership]) -> None:
         action, live = case.action, case.live
         record = Deletion(
             metadata=DeletionMeta(action.uid, action.ref.namespace),
@@ -360,10 +368,16 @@ class Collector:
         )
         _log.info("deleted", **msgspec.to_builtins(record.spec))
         subject, fact_id, body = deletion_fact(action.ref, case.identity, case.epoch, record)
+        message = Message(subject=subject, body=body, id=fact_id, ttl=RECORD_SECONDS)
+        task = asyncio.create_task(self._publish(message), name=f"record {action.uid}")
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+
+    async def _publish(self, record: Message) -> None:
         try:
-            await self._event_log.publish([Message(subject=subject, body=body, id=fact_id, ttl=RECORD_SECONDS)])
+            await self._event_log.publish([record])
         except EventLogError as error:
-            _log.error("the record of a delete could not be published", uid=action.uid, error=str(error))
+            _log.error("the record of a delete could not be published", record=record.subject, error=str(error))
 
 
 class _Case:

@@ -10,21 +10,21 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from engine.core.cascade import BATCH, GarbageView, Held, place_of, tombstone
+from engine.core.cascade import GarbageView, Held, batch_after, place_of, tombstone
 from engine.core.ownership import all_references
 from engine.core.view import Cluster, KubeObject, Row
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.ports import Clock, EventLog, Record
 from engine.runtime.view_loader import Fence, Loaded, ViewLoader
 from schemas import subjects
-from schemas.actions import Request, Result
+from schemas.actions import Outcome, Request, Result
 from schemas.clusters import ClusterRecord, cluster_ref
 from schemas.decisions import Entry
 from schemas.facts import Fact, decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
-HELD_READ = 2 * BATCH
-"""Dependents read for one decision: those beyond the batch tell that there are more."""
+HELD_READ = 2
+"""Dependents read for each that is looked at: the index may not know yet what the decision before has deleted."""
 HISTORY_READ = 64
 """Facts of one object read to find out how its deletion began; the newest matter."""
 HISTORIES_KEPT = 500
@@ -61,8 +61,8 @@ class GarbageLoader(ViewLoader):
         self._event_log, self._now, self._names = log, clock, names
         self._engine, self._index = engine, DependentsIndex(log)
         self._declared = watched
-        self._histories: dict[str, tuple[int, tuple[Fact, ...]]] = {}
-        """By subject and sequence of the newest fact: a cascade asks for its owner's again and again."""
+        self._histories: dict[str, tuple[str, tuple[Fact, ...]]] = {}
+        """By subject, with the id of the newest fact: a cascade asks for its owner's again and again."""
         self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
 
     async def load(
@@ -112,7 +112,9 @@ class GarbageLoader(ViewLoader):
         home = view.clusters.get(ref.cluster)
         if home is None or not home.identity:
             return
-        view.held = await self._dependents(home.identity, ref, entry)
+        outcomes = entry.outcomes if entry else ()
+        view.at_once = batch_after(outcomes)
+        view.held = await self._dependents(home.identity, ref, outcomes, HELD_READ * view.at_once)
         found = view.get(ref)
         wanted = [target.ref for target in view.targets.values()]
         if found is not None:
@@ -133,18 +135,18 @@ class GarbageLoader(ViewLoader):
                 places.append(place_of(reference, home.name))
         return places
 
-    async def _dependents(self, identity: ClusterId, ref: ObjectRef, entry: Entry | None) -> tuple[Held, ...]:
+    async def _dependents(
+        self, identity: ClusterId, ref: ObjectRef, outcomes: Sequence[Outcome], most: int
+    ) -> tuple[Held, ...]:
         """Return dependents; those that the key's last decision has deleted come last: the index may not know it yet."""
         found: list[Held] = []
-        records = await self._event_log.last("INDEX", [subjects.dependents_of(identity, ref)], most=HELD_READ)
+        records = await self._event_log.last("INDEX", [subjects.dependents_of(identity, ref)], most=most)
         for record in records.values():
             if record.body:
                 _, _, dependent = subjects.parse_dependent(record.subject)
                 if dependent.cluster in self._names:
                     found.append(msgspec.structs.replace(_held.decode(record.body), ref=dependent))
-        deleted = (
-            {one.ref for one in entry.outcomes if one.result is Result.DONE and not one.version} if entry else set()
-        )
+        deleted = {one.ref for one in outcomes if one.result is Result.DONE and not one.version}
         return tuple(sorted(found, key=lambda held: held.ref in deleted))
 
     async def _history(self, ref: ObjectRef) -> tuple[Fact, ...]:
@@ -154,8 +156,8 @@ class GarbageLoader(ViewLoader):
         found: list[Fact] = []
         if newest is None:
             return ()
-        seq, known = self._histories.get(subject, (0, ()))
-        if seq == newest.seq:
+        until, known = self._histories.get(subject, ("", ()))
+        if until and until == newest.id:
             return known
         async for record in self._event_log.follow("FACTS", [subject], after=0):
             found = [*found, decode_fact(record.body)][-HISTORY_READ:]
@@ -163,7 +165,7 @@ class GarbageLoader(ViewLoader):
                 break
         if len(self._histories) >= HISTORIES_KEPT:
             self._histories.clear()
-        self._histories[subject] = (newest.seq, tuple(found))
+        self._histories[subject] = (newest.id, tuple(found))
         return tuple(found)
 
     async def _rows(self, rows: dict[ObjectRef, Row], places: Iterable[ObjectRef]) -> None:

@@ -18,8 +18,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from engine.core.api_errors import Status
 from engine.core.live_object import Metadata
 from engine.core.ownership import OWNER_LABEL, can_be_label, owner_label
@@ -85,13 +83,6 @@ class LiveReads:
             api, resource_of(ref, action.api_version), ref.namespace, ref.name, timeout=self._timeout
         )
 
-    async def close(self) -> None:
-        """Stop listing."""
-        tasks = [task for _, task in self._listings.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _make_room(self, now: float) -> None:
         for group in [one for one, (at, _) in self._listings.items() if now - at > LISTED_SECONDS]:
             del self._listings[group]
@@ -122,9 +113,7 @@ class LiveReads:
             )
             if isinstance(page, Status):
                 break
-            for one in page.objects:
-                # Nobody asks a listed object who wrote which field, and that is half of it.
-                found[one.metadata.name] = msgspec.structs.replace(one.metadata, managed_fields=None)
+            found |= {one.metadata.name: one.metadata for one in page.objects}
             resume = page.metadata.continue_
             if not resume:
                 break

@@ -51,6 +51,8 @@ class ViewLoader:
         self._log = log
         self._clock = clock
         self._records = {name: subjects.fact(cluster_ref(name)) for name in clusters}
+        self._polled: tuple[bytes, Entry | None] = (b"", None)
+        """The last entry decoded: whoever waits for a key reads the same one, which may be long, again and again."""
         self._fleets: dict[tuple[Resource, ...], tuple[str, ...]] = {}
 
     async def fence(self, subject: str) -> Fence:
@@ -61,8 +63,11 @@ class ViewLoader:
 
         """
         record = (await self._log.last("DECISIONS", [subject])).get(subject)
-        entry = decode_entry(record.body) if record else None
-        return Fence(subject=subject, entry=entry, entry_seq=record.seq if record else 0)
+        if record is None:
+            return Fence(subject=subject, entry=None, entry_seq=0)
+        if self._polled[0] != record.body:
+            self._polled = (record.body, decode_entry(record.body))
+        return Fence(subject=subject, entry=self._polled[1], entry_seq=record.seq)
 
     async def load(self, request: Request, types: Sequence[Resource], fence: Fence) -> Loaded:
         """Return what is known for a request.

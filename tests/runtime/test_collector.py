@@ -124,7 +124,10 @@ class Bench:
             uid=Uid(dependent["metadata"]["uid"]),
             **hints,
         )
-        return await self.collector.collect(action, self.apis, self.clock.monotonic() + 1000.0)
+        deadline = self.clock.monotonic() + 1000.0
+        outcome = await self.collector.collect(action, self.apis, deadline)
+        await self.collector.recorded(deadline)
+        return outcome
 
     def deletes(self) -> list[Sent]:
         return self.b.sent("DELETE")
