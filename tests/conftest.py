@@ -18,7 +18,6 @@ from engine.sandbox.fleet import Fleet
 from engine.sandbox.go_toolchain import AssetsUnavailable
 from engine.sandbox.nats_server import NatsServer
 
-
 LONGEST = ("clusters", "garbage", "crosscurrent")
 """Groups of tests that take longest, and so begin first."""
 
