@@ -85,6 +85,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Types to watch besides those that the reconcilers need, as `apps/v1/deployments`, `v1/configmaps`, or `*/*` for all."""
     garbage: GarbageConfig = GarbageConfig()
     """Of the reconciler `garbage`."""
+    watch_retry_seconds: float = 30.0
+    """Longest wait before a cluster or type that failed is tried again: a recovered one is seen within this."""
     workers: int = 1
     """Worker processes that `up` starts."""
     state_directory: str = ".crosscurrent"

@@ -127,7 +127,7 @@ class Engagement:
             EpochOver: when it is another cluster, or an older one.
 
         """
-        backoff, tries, began = Backoff(), 0, self._clock.monotonic()
+        backoff, tries, began = Backoff(cap=self._settings.retry_cap_seconds), 0, self._clock.monotonic()
         while True:
             if self._over is not None:
                 raise self._over
