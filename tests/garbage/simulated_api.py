@@ -231,5 +231,3 @@ def status(code: int, reason: str, **details: Any) -> Reply:
     """A Status as an API server sends it."""
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason}
     return Reply(code, msgspec.json.encode({**body, "message": reason, "details": details}), JSON_HEADERS)
-
-

@@ -228,7 +228,9 @@ class World:
     async def known(self, *dependents: Made) -> None:
         async def labelled() -> bool:
             bodies = [await self.get(one) for one in dependents]
-            return all("owner.crosscurrent.dev/" in str((body or {}).get("metadata", {}).get("labels")) for body in bodies)
+            return all(
+                "owner.crosscurrent.dev/" in str((body or {}).get("metadata", {}).get("labels")) for body in bodies
+            )
 
         await self.until(labelled)
 
@@ -253,7 +255,12 @@ class World:
 
     def deletes(self) -> list[str]:
         """Return the DELETE requests that the engine has sent, for whatever they were."""
-        return [f"{name} {path}" for name, one in self.addresses.items() for method, path, _ in one.asked if method == "DELETE"]
+        return [
+            f"{name} {path}"
+            for name, one in self.addresses.items()
+            for method, path, _ in one.asked
+            if method == "DELETE"
+        ]
 
     async def status(self, name: str) -> ClusterStatus | None:
         """Return a cluster's record."""
@@ -265,7 +272,8 @@ class World:
         """Wait until every cluster is live."""
 
         async def all_live() -> bool:
-            return all((one := await self.status(name)) is not None and one.state == "live" for name in self.sites)
+            found = [await self.status(name) for name in self.sites]
+            return all(one is not None and one.state == "live" for one in found)
 
         await self.until(all_live)
 
