@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import StreamReader, web
-from aiohttp.test_utils import make_mocked_request
+from aiohttp.http import HttpVersion11
+from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from engine.runtime.ports import Clock, ClusterUnreachable, Reply
 from engine.sandbox.certificates import signing_key
@@ -33,6 +36,16 @@ from schemas.names import ClusterName
 TOKEN = "administrator"
 BOOKMARK_SECONDS = 60.0
 JSON_HEADERS = {"Content-Type": "application/json"}
+_CONNECTION = SimpleNamespace(
+    transport=None,
+    ssl_context=None,
+    peername=None,
+    sockname=None,
+    _reading_paused=False,
+    pause_reading=lambda: None,
+    resume_reading=lambda *_: None,
+)
+"""As much of a connection as a request that was read whole asks for."""
 SIGNER = TokenSigner(signing_key())
 
 Asked = tuple[str, str, Mapping[str, str]]
@@ -77,12 +90,19 @@ class Site:
     ) -> Reply:
         """Send one request to the API."""
         headers = {"Authorization": f"Bearer {TOKEN}", "Accept": accept or "application/json"}
-        payload = StreamReader(Mock(), 2**16, loop=asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        payload = StreamReader(_CONNECTION, 2**16, loop=loop)  # type: ignore[arg-type]
         if body is not None:
             headers |= {"Content-Type": content_type or "application/json", "Content-Length": str(len(body))}
             payload.feed_data(body)
         payload.feed_eof()
-        answer = await self.handler(make_mocked_request(method, path, headers=headers, payload=payload))
+        raw = CIMultiDict(headers)
+        message = RawRequestMessage(
+            method, path, HttpVersion11, CIMultiDictProxy(raw), (), False, None, False, False, URL(path)
+        )
+        task = asyncio.current_task()
+        request = web.BaseRequest(message, payload, _CONNECTION, None, task, loop)  # type: ignore[arg-type]
+        answer = await self.handler(request)
         assert isinstance(answer, web.Response)
         return Reply(answer.status, bytes(answer.body or b""), dict(answer.headers))  # type: ignore[arg-type]
 
