@@ -50,6 +50,11 @@ class Request:
         return self.succeeded and self.verb in CHANGES
 
     @property
+    def made_it(self) -> bool:
+        """Whether its object came into being by this request; an apply that creates is a patch."""
+        return self.code == 201 and self.verb in ("create", "patch")
+
+    @property
     def annotations(self) -> Json | None:
         """Annotations that the body says something about; None if it says nothing of any."""
         metadata = self.body.get("metadata") or {}

@@ -116,7 +116,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Let the stage run the forty cases."""
     if not is_case(pyfuncitem):
         return None
-    stage: Stage = pyfuncitem.funcargs["scene"]
+    stage = pyfuncitem.funcargs["scene"]
+    assert isinstance(stage, Stage)
     stage.result(pyfuncitem)
     return True
 

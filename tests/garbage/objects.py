@@ -18,6 +18,8 @@ KINDS = {
     "Gadget": ("xgc.dev/v1", "gadgets", True),
     "Widget": ("xgc.dev/v1", "widgets", False),
     "Fleeting": ("fleeting.dev/v1", "fleetings", True),
+    "Foo": ("samplecontroller.k8s.io/v1alpha1", "foos", True),
+    "Deployment": ("apps/v1", "deployments", True),
     "Brittle": ("brittle.dev/v1", "brittles", True),
 }
 

@@ -92,7 +92,7 @@ def lives(
     there, found = set(alive), []
     for (cluster, place), made in by_place.items():
         asked = audits[cluster].at(place)
-        begins = [index for index, one in enumerate(asked) if one.verb == "create" and one.succeeded]
+        begins = [index for index, one in enumerate(asked) if one.made_it]
         for number, one in enumerate(made):
             first = begins[number] if number < len(begins) else len(asked)
             last = begins[number + 1] if number + 1 < len(begins) else len(asked)

@@ -101,6 +101,14 @@ class Scene:
         self.made.append(made)
         return made
 
+    def took(self, cluster: ApiServer, kind: str, name: str) -> Object:
+        """Take up an object of this case's namespace that somebody else has made."""
+        status, body = cluster.client.request("GET", f"{collection(kind, self.ns)}/{name}")
+        assert status == 200, body
+        taken = Object(cluster, kind, self.ns, name, body["metadata"]["uid"])
+        self.made.append(taken)
+        return taken
+
     def ref(self, owner: Object, *, block: bool | None = None, **changes: Any) -> Json:
         """Return a reference to an owner."""
         reference: Json = {

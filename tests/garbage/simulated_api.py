@@ -43,7 +43,7 @@ _CONNECTION = SimpleNamespace(
     sockname=None,
     _reading_paused=False,
     pause_reading=lambda: None,
-    resume_reading=lambda *_: None,
+    resume_reading=lambda **_: None,
 )
 """As much of a connection as a request that was read whole asks for."""
 SIGNER = TokenSigner(signing_key())

@@ -1,6 +1,6 @@
 """The whole system in one event loop and in virtual time: simulated clusters, watchers, the log in memory, the collector.
 
-Hours pass in seconds. The same parts as in production run here, but for the broker and the sockets; `run` is what a test calls.
+Hours pass in seconds. The same parts as in production run here, but for broker and sockets; `run` is what a test calls.
 """
 
 from __future__ import annotations

@@ -245,9 +245,8 @@ def test_simulated_xgc_15_relist_absence_is_only_a_hint_however_often() -> None:
 def test_simulated_xgc_18_and_24_an_unreachable_cluster_blocks_for_a_day(policy: str) -> None:
     async def story(world: World) -> None:
         owner = await world.make(world.a, "owner")
-        here, away = (
-            await world.make(site, "dep", world.ref(owner, blockOwnerDeletion=True)) for site in (world.b, world.c)
-        )
+        blocks = world.ref(owner, blockOwnerDeletion=True)
+        here, away = await world.make(world.b, "dep", blocks), await world.make(world.c, "dep", blocks)
         await world.known(here, away)
         world.addresses["c"].break_with(UNREACHABLE["refused"])
         await world.delete(owner, policy)

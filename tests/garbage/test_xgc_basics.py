@@ -55,7 +55,9 @@ def test_xgc_03_never_existing_owner(scene: Scene) -> None:
     scene.gone(dep)
     looks = [one for one in scene.audits[scene.a.name].at(("configmaps", scene.ns, "never")) if one.verb == "get"]
     deleted = next(one.at for one in scene.deletes(dep) if one.succeeded)
-    assert [one.code for one in looks if one.at < deleted] == [404, 404]
+    codes = [one.code for one in looks if one.at < deleted]
+    assert len(codes) >= 2  # each worker that looks at it makes a proof of its own
+    assert set(codes) == {404}
 
 
 @pytest.mark.together("quiet")
