@@ -14,19 +14,18 @@ from engine.core.cascade import BATCH, GarbageView, Held, place_of, tombstone
 from engine.core.ownership import all_references
 from engine.core.view import Cluster, KubeObject, Row
 from engine.runtime.dependents_index import DependentsIndex
+from engine.runtime.history import read_history
 from engine.runtime.ports import Clock, EventLog, Record
 from engine.runtime.view_loader import Loaded, ViewLoader
 from schemas import subjects
 from schemas.actions import Request
 from schemas.clusters import ClusterRecord, cluster_ref
 from schemas.decisions import decode_entry
-from schemas.facts import Fact, decode_fact, decode_sync
+from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 HELD_READ = 2 * BATCH
 """Dependents read for one decision: those beyond the batch tell that there are more."""
-HISTORY_READ = 64
-"""Facts of one object read to find out how its deletion began; the newest matter."""
 
 _held = msgspec.json.Decoder(Held)
 _record = msgspec.json.Decoder(ClusterRecord)
@@ -114,7 +113,7 @@ class GarbageLoader(ViewLoader):
         row = view.rows.get(ref)
         going = found is not None and found.deleting
         if row is not None and (going or (row.fact.deleted and view.held)):
-            view.past = await self._history(ref)
+            view.past = await read_history(self._event_log, ref)
             wanted.append(tombstone(ref, row.fact.uid, "", "").ref if row.fact.uid else ref)
         await self._rows(view.rows, wanted)
 
@@ -134,19 +133,6 @@ class GarbageLoader(ViewLoader):
                 if dependent.cluster in self._names:
                     found.append(msgspec.structs.replace(_held.decode(record.body), ref=dependent))
             if len(found) >= HELD_READ:
-                break
-        return tuple(found)
-
-    async def _history(self, ref: ObjectRef) -> tuple[Fact, ...]:
-        """Return the recorded facts of an object, oldest first."""
-        subject = subjects.fact(ref)
-        newest = (await self._event_log.last("FACTS", [subject])).get(subject)
-        found: list[Fact] = []
-        if newest is None:
-            return ()
-        async for record in self._event_log.follow("FACTS", [subject], after=0):
-            found = [*found, decode_fact(record.body)][-HISTORY_READ:]
-            if record.seq >= newest.seq:
                 break
         return tuple(found)
 

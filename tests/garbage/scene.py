@@ -38,14 +38,14 @@ Meet = Callable[[str], None]
 
 def until(condition: Callable[[], Any], *, seconds: float = PATIENCE, what: str | Callable[[], str] = "") -> Any:
     """Poll until a condition returns something true, and return that; ever more seldom."""
-    limit, pause = time.monotonic() + seconds, 0.05
+    limit, pause = time.monotonic() + seconds, 0.1
     while True:
         if found := condition():
             return found
         if time.monotonic() > limit:
             raise AssertionError(what() if callable(what) else what or "it did not come true in time")
         time.sleep(pause)
-        pause = min(0.3, pause * 1.3)
+        pause = min(0.5, pause * 1.3)
 
 
 @dataclass
