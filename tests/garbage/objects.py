@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.sandbox.api_servers import ApiServer
+from schemas.names import ClusterName, ObjectRef
 
 OWNERS = "crosscurrent.dev/owners"
 CASCADE = "crosscurrent.dev/cascade"
@@ -46,6 +47,13 @@ class Object:
     def place(self) -> tuple[str, str, str]:
         """Where it is in an audit log."""
         return self.plural, self.namespace, self.name
+
+    @property
+    def ref(self) -> ObjectRef:
+        """Where it is in the streams."""
+        version = KINDS[self.kind][0]
+        group = version.partition("/")[0] if "/" in version else ""
+        return ObjectRef(ClusterName(self.cluster.name), group, self.plural, self.namespace, self.name)
 
     def __str__(self) -> str:
         return f"{self.cluster.name}: {self.kind} {self.namespace}/{self.name}"

@@ -31,7 +31,7 @@ from tests.garbage.standing import Standing
 BOUND = float(os.environ.get("CROSSCURRENT_GC_BOUND", "2.0"))
 """Seconds that a collection of an owner which nobody saw go takes by its settings: a second between the looks, the brake's
 settling time, a retry. What must stay is watched for twice as long, and for two beats of the pulse."""
-PATIENCE = 90.0
+PATIENCE = 40.0
 """Seconds until what must happen is given up for."""
 Meet = Callable[[str], None]
 
@@ -140,7 +140,7 @@ class Scene:
             left[:] = [one for one in left if not has(bodies.get(one.uid) or {"metadata": {}})]
             return not left
 
-        until(none_left, what=lambda: f"{what}: {[str(one) for one in left[:5]]}\n{self.system.tail()}")
+        until(none_left, what=lambda: f"{what}: {self._told(left)}")
 
     # --- doing ---
 
@@ -238,7 +238,11 @@ class Scene:
             left[:] = [one for one in left if one.uid in bodies]
             return not left
 
-        until(all_gone, what=lambda: f"still there: {[str(one) for one in left[:5]]}\n{self.system.tail()}")
+        until(all_gone, what=lambda: f"still there: {self._told(left)}")
+
+    def _told(self, objects: Sequence[Object]) -> str:
+        decided = [self.standing.decided(one.ref) for one in objects[:3]]
+        return "\n".join([", ".join(map(str, objects[:5])), *decided, self.system.tail()])
 
     def requests(self, made: Object) -> list[Request]:
         """Return what has been asked about an object's place, from the audit log."""

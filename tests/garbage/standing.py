@@ -13,6 +13,7 @@ from crosscurrent.settings import load
 from engine.runtime.ports import EventLog
 from schemas import subjects
 from schemas.clusters import ClusterState, ClusterStatus
+from schemas.decisions import decode_entry
 from schemas.facts import decode_fact
 from schemas.names import ClusterName, ObjectRef
 from tests.e2e.system import System
@@ -60,6 +61,21 @@ class Standing:
             for name, view in self.clusters().items()
             if view.state == "live" and all(one.group == "fleeting.dev" for one in view.unsynced)
         }
+
+    def decided(self, ref: ObjectRef) -> str:
+        """Return the collector's last word on an object, for people who wonder why nothing happens."""
+
+        async def look(log: EventLog) -> str:
+            subject = subjects.keyed(subjects.DECISIONS, "garbage", ref)
+            record = (await log.last("DECISIONS", [subject])).get(subject)
+            if record is None:
+                return f"{ref}: no decision"
+            entry = decode_entry(record.body)
+            told = [f"{one.action} {one.ref}: {one.result.value} {one.reason} {one.message}" for one in entry.outcomes]
+            held = [f"{one.slot} {one.ref}: {one.attempts} tries, {one.reason} {one.message}" for one in entry.targets]
+            return "\n".join([f"{ref}: {entry.state.value} at {record.time} {entry.reason}", *told[:5], *held[:5]])
+
+        return self.read(look)
 
     def versions(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, str]:
         """Return the resourceVersion that STATE holds of some objects."""

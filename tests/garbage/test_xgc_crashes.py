@@ -21,7 +21,7 @@ from engine.runtime.ports import EventLog, Message, Record
 from engine.sandbox.api_servers import ApiServer
 from reconcilers.garbage import garbage
 from schemas import subjects
-from schemas.names import ClusterName, ObjectRef
+from schemas.names import ClusterName
 from tests.e2e.system import DEPLOYMENTS, create_foo
 from tests.garbage.brakes import approve_all, brakes_in
 from tests.garbage.objects import OWNERS, Object
@@ -213,7 +213,7 @@ def test_xgc_38_replay_and_shuffle(scene: Scene) -> None:
 def replay(scene: Scene) -> None:
     """Hand the recorded facts of the case's objects to a mapper again, oldest last or first, and ask for all of them."""
     clusters = [ClusterName(cluster.name) for cluster in scene.clusters]
-    refs = [ObjectRef(ClusterName(one.cluster.name), "", one.plural, one.namespace, one.name) for one in scene.made]
+    refs = [one.ref for one in scene.made]
     dice = random.Random(7)
 
     async def again(log: EventLog) -> None:
