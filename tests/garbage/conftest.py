@@ -19,7 +19,7 @@ from tests.garbage.objects import collection
 from tests.garbage.proxy import Proxy
 from tests.garbage.pulse import NAMESPACE as PULSE
 from tests.garbage.stage import Stage, group_of, is_case
-from tests.garbage.table import Table, number_of
+from tests.garbage.table import number_of
 
 SETTINGS: dict[str, Any] = {
     "reconcilers": ["garbage", "foo"],
@@ -29,7 +29,6 @@ SETTINGS: dict[str, Any] = {
     "garbage": {"deletes_per_second": 500, "brake": {"settle_seconds": 0.3, "window_seconds": 20.0}},
 }
 GROUPS = ["quiet", "killed", "away", "outages", "watches", ""]
-_table = Table()
 
 
 @pytest.fixture(scope="session")
@@ -120,15 +119,3 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     assert isinstance(stage, Stage)
     stage.result(pyfuncitem)
     return True
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _table.add(report)
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    lines = _table.lines()
-    if lines:
-        terminalreporter.section("cross-cluster garbage collection")
-    for line in lines:
-        terminalreporter.write_line(line)
