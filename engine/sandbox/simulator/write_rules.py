@@ -201,6 +201,11 @@ def unchanged(new: Json, old: Json) -> bool:
     return new == old and _encode_sorted(new) == _encode_sorted(old)
 
 
+def differs_in_managers_only(new: Json, old: Json) -> bool:
+    """Return whether two states of an object are the same, their managedFields aside."""
+    return with_metadata(new, managedFields=None) == with_metadata(old, managedFields=None)
+
+
 def ends_deletion(rtype: ResourceType, new: Json, old: Json) -> bool:
     """Return whether an update takes away the last finalizer of an object that is being deleted."""
     before = old["metadata"]

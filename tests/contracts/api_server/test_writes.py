@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.contracts.api_server.servers import Place, config_map, deployment
 
 
@@ -174,6 +176,26 @@ async def test_what_is_immutable_stays(place: Place) -> None:
     await place.session.post(place.maps, fixed)
     changed = await place.session.patch(f"{place.maps}/fixed", {"data": {"a": "2"}})
     assert changed.causes == [("FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set", "data")]
+
+
+@pytest.mark.parametrize(("kind", "field"), [("ConfigMap", "binaryData"), ("Secret", "data")])
+async def test_an_empty_map_of_bytes_is_not_the_same_as_none(place: Place, kind: str, field: str) -> None:
+    collection = place.path(f"{kind.lower()}s")
+    body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "a"}, "immutable": True, field: {}}
+    made = await place.session.post(collection, body)
+    assert made.status == 201
+    assert field not in made.body
+    assert "f:" + field not in made.metadata["managedFields"][0]["fieldsV1"]
+    refused = await place.session.patch(f"{collection}/a", {field: {}})
+    assert refused.failed() == (422, "Invalid")
+    assert refused.causes == [
+        ("FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set", field),
+    ]
+
+
+async def test_an_empty_map_of_text_is_the_same_as_none(place: Place) -> None:
+    made = await place.session.post(place.maps, {**config_map(), "immutable": True})
+    assert (await place.session.patch(f"{place.maps}/a", {"data": {}})).body == made.body
 
 
 async def test_an_answer_has_an_audit_id_and_is_not_to_be_cached(place: Place) -> None:
