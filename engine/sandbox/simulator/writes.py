@@ -255,7 +255,7 @@ class Writes:
         new = prepared_for_update(rtype, new, old, write.options.subresource)
         new = write_rules.with_old_fields(new, old)
         rules.check_update(new, old, write.options.subresource, write.warnings)
-        new = write_rules.with_old_times(new, old)
+        new = write_rules.with_old_times(rtype, new, old)
         yield from self._validated(write, "UPDATE", write.name, new, old)
         store = self._state.store
         current = store.get(rtype.key, live.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -92,6 +93,17 @@ async def test_a_replacement_with_the_same_writes_nothing(place: Place) -> None:
     made = await place.make_map(data={"a": "1"})
     same = await place.session.put(f"{place.maps}/a", made.body)
     assert same.body == made.body
+
+
+async def test_an_empty_list_in_place_of_an_empty_list_writes_nothing_later_either(place: Place) -> None:
+    path = place.path("roles", group="rbac.authorization.k8s.io/v1")
+    body = {"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "a"}, "rules": []}
+    made = await place.session.post(path, body, fieldManager="maker")
+    await asyncio.sleep(1.1)  # managedFields know whole seconds: nothing less shows whether the time was renewed
+    assert (await place.session.patch(f"{path}/a", {"rules": []}, fieldManager="maker")).body == {
+        **made.body,
+        "rules": None,
+    }
 
 
 async def test_a_replacement_of_another_object_of_that_name_is_a_conflict(place: Place) -> None:
