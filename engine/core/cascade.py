@@ -192,7 +192,7 @@ def collect_held(view: GarbageView, place: ObjectRef) -> list[Action]:
     if not synced:
         # As in `hint`: what was seen to go does not come back by its type's being unknown.
         went = [held for held in view.held if all(_was_seen_to_go(view, place, uid) for uid in held.owners)]
-        return [_collect_held(view, place, held, home, None) for held in went[:BATCH]]
+        return [_collect_held(view, place, held, home, None) for held in went[: view.at_once]]
     present = view.get(place)
     if present is None and view.known(place) is Known.PRESENT:
         return []  # it is there, though its body is not published

@@ -14,7 +14,7 @@ HISTORIES_KEPT = 500
 
 
 class Histories:
-    """Reads what the log recorded of objects. An unchanged history is kept: a cascade asks for its owner's again and again."""
+    """Reads what the log recorded of objects. What is unchanged is kept: a cascade asks for its owner again and again."""
 
     def __init__(self, log: EventLog) -> None:
         """Read from this log."""
