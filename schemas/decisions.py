@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from schemas.actions import Action, Json, Outcome
+from schemas.actions import Action, Json, Outcome, Propagation
 from schemas.names import ObjectRef, ResourceVersion, Uid
 
 
@@ -76,6 +76,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shown: int = 0
     """How many of `inputs`, from the first, the reconciler had before it when it decided; the others that were read are what
     its answer writes."""
+    propagation: Propagation | None = None
+    """How the deletion of the key's object was asked for, as far as the reconciler was told."""
     actions: tuple[Action, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     targets: tuple[Target, ...] = ()

@@ -150,6 +150,7 @@ def show(rows: Mapping[str, Kept], clusters: Iterable[ClusterName], reconciler: 
         targets=entry.targets,
         reconciler=reconciler,
     )
+    view.propagation = entry.propagation
     places = [subjects.parse_fact(subject) for subject in rows if subject.startswith(f"{subjects.FACTS}.")]
     add_rows(view, rows, [ref for ref in places if (ref.group, ref.resource) != (CLUSTERS.group, CLUSTERS.plural)])
     return view

@@ -23,14 +23,14 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/{namespace}/deployments"
 MERGE = "application/merge-patch+json"
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 15.0, what: str = "") -> Any:
-    """Poll until a condition returns something true, and return that."""
+def until(condition: Callable[[], Any], *, seconds: float = 15.0, what: str | Callable[[], str] = "") -> Any:
+    """Poll until a condition returns something true, and return that; `what` is said where it does not."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         if found := condition():
             return found
         time.sleep(0.01)
-    raise AssertionError(what or "it did not come true in time")
+    raise AssertionError((what() if callable(what) else what) or "it did not come true in time")
 
 
 class System:
@@ -42,6 +42,7 @@ class System:
         clusters: Sequence[ApiServer],
         *,
         kubeconfigs: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
         **config: Any,
     ) -> None:
         """Write the configuration.
@@ -50,10 +51,12 @@ class System:
             directory: for configuration, state and log.
             clusters: what to reconcile.
             kubeconfigs: other credentials than the administrator's, by cluster name.
+            environment: further variables of its processes.
             config: further keys of the configuration.
 
         """
         self.directory = directory
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self.clusters = {cluster.name: cluster for cluster in clusters}
         self.process: subprocess.Popen[bytes] | None = None
         self.probe_port = free_port()
@@ -91,10 +94,10 @@ class System:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=self._environment,
             )
         if wait:
-            until(self.ready, seconds=60, what=f"not ready:\n{self.tail()}")
+            until(self.ready, seconds=60, what=lambda: f"not ready:\n{self.tail()}")
 
     def ready(self) -> bool:
         """Return whether every cluster that can be reached is live and synced."""
@@ -126,6 +129,7 @@ class System:
             text=True,
             timeout=timeout,
             cwd=self.directory,
+            env=self._environment,
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done
@@ -215,7 +219,7 @@ def settled(system: System, ns: str, name: str = "example-foo", seconds: float =
     until(
         lambda: foo_condition(one, ns, name).get("status") == "True",
         seconds=seconds,
-        what=f"never ready: {system.tail()}",
+        what=lambda: f"never ready: {system.tail()}",
     )
 
 
@@ -230,7 +234,7 @@ def follow(
                 (deployment(system.clusters[name], ns) or {"spec": {}})["spec"].get("replicas") == replicas
             ),
             seconds=seconds,
-            what=f"{name} did not follow: {system.tail()}",
+            what=lambda name=name: f"{name} did not follow: {system.tail()}",
         )
 
 
