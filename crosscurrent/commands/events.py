@@ -116,6 +116,7 @@ async def show_events(log: EventLog, choice: Choice, output: EventsFormat) -> No
     if choice.snapshot:
         async for record in _snapshot(log, filters, shown, now):
             printer.show(record, snapshot=True)
+        sys.stdout.flush()
     if choice.follow or choice.since is not None:
         async for record in _records(log, choice, now):
             # The snapshot has it already, or something later of the same subject.
@@ -177,9 +178,9 @@ class Printer:
             line = f"(unreadable record {record.seq} on {record.subject}: {error})"
         if line is None:
             return
-        # A line break inside a JSON document is white space: those in strings are escaped.
-        say(record.body.decode().replace("\n", " ") if self._output is EventsFormat.JSON else line)
-        sys.stdout.flush()
+        say(line)
+        if not snapshot:  # thousands of lines at once
+            sys.stdout.flush()
 
     def _fact(self, record: Record, *, snapshot: bool) -> str | None:
         ref = subjects.parse_fact(record.subject)
@@ -189,6 +190,8 @@ class Printer:
         wanted = not self._choice.causes or fact.cause in self._choice.causes
         if (snapshot and fact.deleted) or not wanted or not self._choice.selects(fact.data):
             return None
+        if self._output is EventsFormat.JSON:
+            return _one_line(record)
         detail = fact.resourceversion if fact.cause is Cause.OBSERVED else f"{fact.resourceversion} ({fact.cause})"
         word, mood = ("PRESENT", "") if snapshot else _WORDS[fact.type]
         place = f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name
@@ -200,8 +203,10 @@ class Printer:
         cluster, group, plural = subjects.parse_sync(record.subject)
         if self._choice.causes or not self._choice.filter.shows_sync(cluster, group, plural):
             return None
+        if self._output is EventsFormat.JSON:
+            return _one_line(record)
         sync = decode_sync(record.body)
-        if sync.type is SyncType.BOOKMARK and self._output is EventsFormat.TABLE:
+        if sync.type is SyncType.BOOKMARK:
             return None  # says only that nothing happened
         word, mood = _WORDS[sync.type]
         detail = sync.data.reason
@@ -219,6 +224,11 @@ class Printer:
         room = self._width - len(_GAP.join(padded)) - len(_GAP) if self._width else 0
         padded[1] = paint(padded[1], mood)
         return _GAP.join((*padded, cut(printable(detail), room))).rstrip()
+
+
+def _one_line(record: Record) -> str:
+    # A line break inside a JSON document is white space: those in strings are escaped.
+    return record.body.decode().replace("\n", " ")
 
 
 def _clock(text: str) -> str:

@@ -138,10 +138,12 @@ async def test_a_team_hears_its_own_facts_and_can_do_nothing_else(tmp_path: Path
         engine = await nats.connect(f"nats://crosscurrent:all@127.0.0.1:{port}")
         js = engine.jetstream()
         await js.add_stream(name="STATE", subjects=["facts.>"], allow_direct=True)
-        reader = await nats.connect(f"nats://shop:secret@127.0.0.1:{port}", error_cb=note)
+        reader = await nats.connect(f"nats://shop:secret@127.0.0.1:{port}")
+        nosy = await nats.connect(f"nats://shop:secret@127.0.0.1:{port}", error_cb=note)
         mine = await reader.subscribe("facts.*.*.*.shop.*")
-        everything = await reader.subscribe("facts.>")
+        everything = await nosy.subscribe("facts.>")
         await reader.flush()
+        await nosy.flush()
         for space in ("shop", "bank", "shop"):
             await js.publish(f"facts.c1.core.configmaps.{space}.x", b"{}")
         heard = [(await mine.next_msg(timeout=5)).subject for _ in range(2)]
@@ -150,12 +152,12 @@ async def test_a_team_hears_its_own_facts_and_can_do_nothing_else(tmp_path: Path
             await everything.next_msg(timeout=0.2)
         own = "facts.c1.core.configmaps.shop.x"
         for subject in (own, "requests.foo.x", f"$JS.API.DIRECT.GET.STATE.{own}"):
-            await reader.publish(subject, b"{}")
-        await reader.flush()
+            await nosy.publish(subject, b"{}")
+        await nosy.flush()
         assert (await js.stream_info("STATE")).state.messages == 3, "nothing was published"
         assert len([one for one in problems if "permissions violation" in one.lower()]) == 4
-        await reader.close()
-        await engine.close()
+        for client in (reader, nosy, engine):
+            await client.close()
     finally:
         server.stop(5.0)
 
