@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from engine.core.assembly import cluster_of
 from engine.core.cascade import GarbageView, Held, batch_after, place_of, tombstone
 from engine.core.ownership import all_references
 from engine.core.view import Cluster, KubeObject, Row
@@ -18,7 +19,7 @@ from engine.runtime.ports import Clock, EventLog, Record
 from engine.runtime.view_loader import Fence, Loaded, ViewLoader
 from schemas import subjects
 from schemas.actions import Outcome, Request, Result
-from schemas.clusters import ClusterRecord, cluster_ref
+from schemas.clusters import cluster_ref
 from schemas.decisions import Entry
 from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
@@ -27,7 +28,6 @@ HELD_READ = 2
 """Dependents read for each that is looked at: the index may not know yet what the decision before has deleted."""
 
 _held = msgspec.json.Decoder(Held)
-_record = msgspec.json.Decoder(ClusterRecord)
 
 
 class GarbageLoader(ViewLoader):
@@ -72,7 +72,7 @@ class GarbageLoader(ViewLoader):
         read = await self._event_log.last(
             "STATE", [mine, *(subjects.fact(cluster_ref(name)) for name in self._names), f"{subjects.SYNC}.>"]
         )
-        clusters = [_cluster(name, read.get(subjects.fact(cluster_ref(name)))) for name in self._names]
+        clusters = [cluster_of(name, read.get(subjects.fact(cluster_ref(name)))) for name in self._names]
         synced, seen = _synced(read.values(), clusters)
         targets = entry.targets if entry else ()
         view = GarbageView(
@@ -163,24 +163,6 @@ class GarbageLoader(ViewLoader):
 
 def _is_place(ref: ObjectRef) -> bool:
     return bool(ref.name and ref.resource)
-
-
-def _cluster(name: ClusterName, record: Record | None) -> Cluster:
-    if record is None:
-        return Cluster(name=name)
-    described = _record.decode(decode_fact(record.body).data)
-    status = described.status
-    return Cluster(
-        name=name,
-        state=status.state,
-        identity=status.identity,
-        epoch=status.epoch,
-        labels=described.metadata.labels,
-        reason=status.reason,
-        message=status.message,
-        since=status.since,
-        seq=record.seq,
-    )
 
 
 def _synced(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -16,12 +15,9 @@ from engine.runtime.checkpoints import Checkpointer, is_due, make_checkpoint, re
 from engine.runtime.clock import SystemClock
 from engine.runtime.event_log import NatsEventLog
 from engine.runtime.jetstream import Connection
-from engine.runtime.log_errors import Refused
 from engine.runtime.past import EVERYTHING, read_horizon, read_past
 from engine.runtime.ports import EventLog, Message, Record
-from engine.runtime.streams import stream_specs
 from engine.sandbox.memory_log import MemoryLog
-from engine.sandbox.nats_server import NatsServer
 from schemas import subjects
 from schemas.checkpoints import Checkpoint
 from schemas.clusters import ClusterState
@@ -215,13 +211,10 @@ def test_what_is_not_certain_of_a_state_is_said() -> None:
 
 
 @pytest.mark.broker
-async def test_every_state_of_a_history_on_a_real_broker_can_be_told_again(nats_server: NatsServer) -> None:
-    door = await Connection.open(nats_server.url, name="test", token=nats_server.token)
-    for name in stream_specs(fact_days=1):
-        with suppress(Refused):
-            await door.api(f"STREAM.DELETE.{name}")
-    log = await NatsEventLog.connect(nats_server.url, token=nats_server.token)
-    await log.prepare()
+async def test_every_state_of_a_history_on_a_real_broker_can_be_told_again(
+    broker_log: NatsEventLog, door: Connection
+) -> None:
+    log = broker_log
     oracle, clock = Oracle(), SystemClock()
     await log.publish(oracle.begin())
     going = True
@@ -256,5 +249,3 @@ async def test_every_state_of_a_history_on_a_real_broker_can_be_told_again(nats_
         assert found == {ref: value for ref, value in oracle.states[seq].items() if ref.cluster == C2}
     await door.api("STREAM.PURGE.FACTS", {})
     assert (await read_horizon(log)).begin.seq > horizon.end.seq, "nothing can be told, and nothing is made up"
-    await log.close()
-    await door.close()

@@ -8,12 +8,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from crosscurrent import cli, processes, recording
+from crosscurrent import recording
 from crosscurrent.comparison import compare, digest
 from crosscurrent.errors import UserError
 from crosscurrent.recording import Slice
@@ -28,11 +27,10 @@ from reconcilers.foo import foo
 from schemas.actions import Decision, Request
 from schemas.clusters import ClusterState
 from tests.builders import C2, C3, deployment_ref, foo_body, foo_ref
+from tests.record.conftest import Use
 from tests.record.engine_run import CLUSTERS, a_story, at_rest, working
 from tests.world import eventually
 
-Capture = pytest.CaptureFixture[str]
-Use = Callable[[EventLog, str], tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = sorted((ROOT / "tests/golden").glob("*.jsonl*"))
 
@@ -52,23 +50,6 @@ def story() -> MemoryLog:
 def file(story: MemoryLog, tmp_path: Path) -> Path:
     recording.write(asyncio.run(record_all(story)), tmp_path / "story.jsonl")
     return tmp_path / "story.jsonl"
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path) -> Use:
-    """Run command lines against a log, in a directory of one's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CROSSCURRENT_NATS_URL", "nats://localhost:4222")
-
-    def run(log: EventLog, line: str) -> tuple[int, str, str]:
-        async def open_log(*_: object) -> EventLog:
-            return log
-
-        monkeypatch.setattr(processes, "open_log", open_log)
-        code = cli.run(line.split())
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 def test_every_decision_of_a_story_is_answered_as_it_was(file: Path) -> None:

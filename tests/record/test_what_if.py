@@ -4,46 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from crosscurrent import cli, processes
 from engine.core.fork import Fork, foresee_all
 from engine.core.history import Stored
-from engine.runtime.ports import EventLog
 from engine.sandbox.memory_log import MemoryLog
 from reconcilers.foo import foo
 from schemas import subjects
 from schemas.actions import Request
 from schemas.decisions import decode_entry
 from tests.builders import C1, C2, C3, deployment_ref, foo_body, foo_ref
+from tests.record.conftest import Use
 from tests.record.engine_run import CLUSTERS, a_story, at_rest, tell_a_story, working
 from tests.world import eventually
-
-Use = Callable[[EventLog, str], tuple[int, str, str]]
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Use:
-    """Run command lines against a log, with a configuration that names the reconciler of the talk."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CROSSCURRENT_NATS_URL", "nats://localhost:4222")
-    config = {"apiVersion": "crosscurrent.dev/v1alpha1", "kind": "Config", "reconcilers": ["foo"]}
-    (tmp_path / "crosscurrent.yaml").write_text(yaml.safe_dump(config))
-
-    def run(log: EventLog, line: str) -> tuple[int, str, str]:
-        async def open_log(*_: object) -> EventLog:
-            return log
-
-        monkeypatch.setattr(processes, "open_log", open_log)
-        code = cli.run(line.split())
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -5,46 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
 
-from crosscurrent import cli, processes
 from crosscurrent.chain import read_chain
 from engine.runtime.event_log import NatsEventLog
-from engine.runtime.jetstream import Connection
-from engine.runtime.log_errors import Refused
-from engine.runtime.ports import EventLog, Message
-from engine.runtime.streams import stream_specs
+from engine.runtime.ports import Message
 from engine.sandbox.memory_log import MemoryLog
-from engine.sandbox.nats_server import NatsServer
 from schemas import subjects
 from schemas.actions import Outcome, Result
 from schemas.clusters import ClusterState
 from schemas.decisions import decode_entry
 from tests.builders import C2, C3, deployment_ref, foo_body, foo_ref
+from tests.record.conftest import Use
 from tests.record.engine_run import a_story, at_rest, tell_a_story, working
 from tests.world import eventually
-
-Capture = pytest.CaptureFixture[str]
-Use = Callable[[EventLog, str], tuple[int, str, str]]
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Use:
-    """Run command lines against a log."""
-
-    def run(log: EventLog, line: str) -> tuple[int, str, str]:
-        async def open_log(*_: object) -> EventLog:
-            return log
-
-        monkeypatch.setattr(processes, "open_log", open_log)
-        monkeypatch.setenv("CROSSCURRENT_NATS_URL", "nats://localhost:4222")
-        code = cli.run(line.split())
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 def plain(text: str) -> list[str]:
@@ -188,13 +163,8 @@ def test_bad_input_is_answered_with_what_there_is(story: MemoryLog, use: Use, li
 
 
 @pytest.mark.broker
-async def test_the_chain_of_a_story_on_a_real_broker(nats_server: NatsServer) -> None:
-    door = await Connection.open(nats_server.url, name="test", token=nats_server.token)
-    for name in stream_specs(fact_days=1):
-        with suppress(Refused):
-            await door.api(f"STREAM.DELETE.{name}")
-    log = await NatsEventLog.connect(nats_server.url, token=nats_server.token)
-    await log.prepare()
+async def test_the_chain_of_a_story_on_a_real_broker(broker_log: NatsEventLog) -> None:
+    log = broker_log
     async with working(log) as world:
         await tell_a_story(log, world)
     chain = await read_chain(log, deployment_ref(C3))
@@ -202,5 +172,3 @@ async def test_the_chain_of_a_story_on_a_real_broker(nats_server: NatsServer) ->
     assert chain.origin.told.ref == foo_ref()
     assert chain.decisions[0][0].cause[1] == chain.origin.told.seq
     assert any(told is not None and told.seq == chain.asked.seq for _, told in chain.decisions[0][1])
-    await log.close()
-    await door.close()
