@@ -101,16 +101,17 @@ class Proxy:
             del self._faults[key]
 
     @contextmanager
-    def outage(self, fault: Fault, *, cuts: Fault | None = None) -> Iterator[None]:
+    def outage(self, fault: Fault, *, cuts: Fault | None = None, whole: bool = True) -> Iterator[None]:
         """Let requests fail, cut the watches that this concerns, and at the end those that it holds.
 
         Args:
             fault: what is wrong.
             cuts: says something of the watches to cut; by default the fault itself is asked.
+            whole: whether it is the cluster's trouble; False: of some type that nobody else depends on just now.
 
         """
         self._faults[key := object()] = fault
-        with self._disturbance():
+        with self._disturbance(whole=whole):
             self._cut(lambda request, _: (cuts or fault)(request) is not None)
             try:
                 yield
@@ -161,13 +162,13 @@ class Proxy:
                 self._cut(lambda *_: True)
 
     @contextmanager
-    def _disturbance(self) -> Iterator[None]:
+    def _disturbance(self, *, whole: bool = True) -> Iterator[None]:
         self.disturbed = True
-        self._broken += 1
+        self._broken += whole
         try:
             yield
         finally:
-            self._broken -= 1
+            self._broken -= whole
 
     def _do(self, doing: Any) -> None:
         asyncio.run_coroutine_threadsafe(doing, self._loop).result(20)
