@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
     "resources": RESOURCES,
     # Scaled to what the cases wait for: each of them shows the same as with the defaults, sooner.
     "watch_retry_seconds": 1.0,
-    "garbage": {"deletes_per_second": 500, "brake": {"settle_seconds": 0.3, "window_seconds": 20.0}},
+    "garbage": {"deletes_per_second": 500, "brake": {"settle_seconds": 1.0, "window_seconds": 20.0}},
 }
 GROUPS = ["quiet", "killed", "away", "outages", "watches", ""]
 

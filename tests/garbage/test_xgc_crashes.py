@@ -181,7 +181,7 @@ def test_xgc_36_brake_and_unregister_trips(scene: Scene) -> None:
             return status(410, "Expired")
         return None
 
-    with scene.outage(scene.c, fault):
+    with scene.outage(scene.c, fault, whole=False):
         for owner in owners:
             scene.remove_by_hand(owner)
         back.set()
