@@ -28,7 +28,7 @@ from tests.garbage.proxy import Fault, Proxy, Verdict
 from tests.garbage.pulse import Pulse
 from tests.garbage.standing import Standing
 
-BOUND = float(os.environ.get("CROSSCURRENT_GC_BOUND", "2.5"))
+BOUND = float(os.environ.get("CROSSCURRENT_GC_BOUND", "3.5"))
 """Seconds that a collection of an owner which nobody saw go takes by its settings: a second between the looks, the brake's
 settling time, a retry. What must stay is watched for twice as long, and for two beats of the pulse."""
 PATIENCE = 100.0

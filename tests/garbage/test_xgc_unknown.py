@@ -103,7 +103,7 @@ def test_xgc_40_broken_type_does_not_block(scene: Scene) -> None:
     assert scene.b.client.request("PATCH", path, broken_now, content_type=MERGE)[0] == 200
     try:
         listed = "/apis/brittle.dev/v2/brittles"
-        until(lambda: scene.b.client.request("GET", listed)[0] == 500, what="the conversion is not broken")
+        until(lambda: scene.b.client.request("GET", listed)[0] >= 400, what="the conversion is not broken")
         scene.delete(owner)
         scene.remove_by_hand(broken_owner)
         scene.gone(owner, dep)
