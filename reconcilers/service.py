@@ -132,7 +132,7 @@ def _collecting(
         deletes_per_second=config.deletes_per_second / max(1, settings.workers),
         timeout=REQUEST_SECONDS,
     )
-    barrier = Barrier(directory, references, timeout=REQUEST_SECONDS)
+    barrier = Barrier(directory, references, clock, timeout=REQUEST_SECONDS, give_up_after=config.give_up_after_seconds)
     return Worker(
         garbage,
         log=log,

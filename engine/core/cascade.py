@@ -139,8 +139,11 @@ def hint(view: GarbageView, reference: OwnerReference) -> Hint:
     place = place_of(reference, home.name)
     watched = view.watched is None or (place.group, place.resource) in view.watched
     synced = (place.cluster, place.group, place.resource) in view.synced
-    if home.state is not ClusterState.LIVE or (watched and not synced):
+    if home.state is not ClusterState.LIVE:
         return Hint.WAIT
+    if watched and not synced:
+        # A type that is no longer served is never synced again, but that its objects went with it was seen (XGC-09).
+        return Hint.ABSENT if _was_seen_to_go(view, place, reference.uid) else Hint.WAIT
     if not watched:
         return Hint.UNWATCHED
     owner = view.get(place)
@@ -184,8 +187,12 @@ def collect_held(view: GarbageView, place: ObjectRef) -> list[Action]:
     """Return what an object's place needs as an owner: dependents of what is not there any more are looked at."""
     home = view.clusters[place.cluster]
     synced = (place.cluster, place.group, place.resource) in view.synced
-    if not view.held or home.state is not ClusterState.LIVE or not synced or view.home(home.identity) is None:
+    if not view.held or home.state is not ClusterState.LIVE or view.home(home.identity) is None:
         return []
+    if not synced:
+        # As in `hint`: what was seen to go does not come back by its type's being unknown.
+        went = [held for held in view.held if all(_was_seen_to_go(view, place, uid) for uid in held.owners)]
+        return [_collect_held(view, place, held, home, None) for held in went[: view.at_once]]
     present = view.get(place)
     if present is None and view.known(place) is Known.PRESENT:
         return []  # it is there, though its body is not published

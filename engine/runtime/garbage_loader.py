@@ -20,15 +20,11 @@ from schemas import subjects
 from schemas.actions import Outcome, Request, Result
 from schemas.clusters import ClusterRecord, cluster_ref
 from schemas.decisions import Entry
-from schemas.facts import Fact, decode_fact, decode_sync
+from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 HELD_READ = 2
 """Dependents read for each that is looked at: the index may not know yet what the decision before has deleted."""
-HISTORY_READ = 64
-"""Facts of one object read to find out how its deletion began; the newest matter."""
-HISTORIES_KEPT = 500
-"""A history may hold `HISTORY_READ` objects of some kilobytes."""
 
 _held = msgspec.json.Decoder(Held)
 _record = msgspec.json.Decoder(ClusterRecord)
@@ -61,8 +57,6 @@ class GarbageLoader(ViewLoader):
         self._event_log, self._now, self._names = log, clock, names
         self._engine, self._index = engine, DependentsIndex(log)
         self._declared = watched
-        self._histories: dict[str, tuple[str, tuple[Fact, ...]]] = {}
-        """By subject, with the id of the newest fact: a cascade asks for its owner's again and again."""
         self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
 
     async def load(
@@ -123,7 +117,7 @@ class GarbageLoader(ViewLoader):
         row = view.rows.get(ref)
         going = found is not None and found.deleting
         if row is not None and (going or (row.fact.deleted and view.held)):
-            view.past = await self._history(ref)
+            view.past = await self._histories.read(ref)
             wanted.append(tombstone(ref, row.fact.uid, "", "").ref if row.fact.uid else ref)
         await self._rows(view.rows, wanted)
 
@@ -148,25 +142,6 @@ class GarbageLoader(ViewLoader):
                     found.append(msgspec.structs.replace(_held.decode(record.body), ref=dependent))
         deleted = {one.ref for one in outcomes if one.result is Result.DONE and not one.version}
         return tuple(sorted(found, key=lambda held: held.ref in deleted))
-
-    async def _history(self, ref: ObjectRef) -> tuple[Fact, ...]:
-        """Return the recorded facts of an object, oldest first."""
-        subject = subjects.fact(ref)
-        newest = (await self._event_log.last("FACTS", [subject])).get(subject)
-        found: list[Fact] = []
-        if newest is None:
-            return ()
-        until, known = self._histories.get(subject, ("", ()))
-        if until and until == newest.id:
-            return known
-        async for record in self._event_log.follow("FACTS", [subject], after=0):
-            found = [*found, decode_fact(record.body)][-HISTORY_READ:]
-            if record.seq >= newest.seq:
-                break
-        if len(self._histories) >= HISTORIES_KEPT:
-            self._histories.clear()
-        self._histories[subject] = (newest.id, tuple(found))
-        return tuple(found)
 
     async def _rows(self, rows: dict[ObjectRef, Row], places: Iterable[ObjectRef]) -> None:
         missing = [ref for ref in dict.fromkeys(places) if ref not in rows and _is_place(ref)]

@@ -7,10 +7,13 @@ from functools import lru_cache
 
 import msgspec
 
-from engine.core.view import Cluster, Row, View
+from engine.core.cascade import seen_propagation
+from engine.core.ownership import DEPENDENTS_FINALIZER, PROPAGATION_ANNOTATION
+from engine.core.view import Cluster, KubeObject, Row, View
+from engine.runtime.history import Histories
 from engine.runtime.ports import Clock, EventLog, Record
 from schemas import subjects
-from schemas.actions import Request
+from schemas.actions import Propagation, Request
 from schemas.clusters import ClusterRecord, cluster_ref
 from schemas.decisions import Entry, decode_entry
 from schemas.facts import decode_fact, decode_sync
@@ -49,6 +52,7 @@ class ViewLoader:
     def __init__(self, log: EventLog, clock: Clock, clusters: Iterable[ClusterName]) -> None:
         """Read through `log`; only `clusters` take part."""
         self._log = log
+        self._histories = Histories(log)
         self._clock = clock
         self._records = {name: subjects.fact(cluster_ref(name)) for name in clusters}
         self._polled: tuple[bytes, Entry | None] = (b"", None)
@@ -105,6 +109,7 @@ class ViewLoader:
         )
         _add_rows(loaded.view, found, places)
         await self._add_dependents(loaded, request)
+        loaded.view.propagation = await self._propagation(loaded.view.get(request.object))
         return loaded
 
     async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
@@ -112,6 +117,15 @@ class ViewLoader:
         missing = [ref for ref in dict.fromkeys(places) if subjects.fact(ref) not in loaded.inputs]
         if missing:
             _add_rows(loaded.view, await self._read(loaded, list(map(subjects.fact, missing))), missing)
+
+    async def _propagation(self, found: KubeObject | None) -> Propagation | None:
+        """Return how the deletion of an object that waits for its dependents was asked for."""
+        if found is None or not found.deleting or DEPENDENTS_FINALIZER not in found.finalizers:
+            return None
+        noted = (found.metadata.get("annotations") or {}).get(PROPAGATION_ANNOTATION)
+        if noted in set(Propagation):
+            return Propagation(noted)
+        return seen_propagation(await self._histories.read(found.ref), found.uid)
 
     async def _add_dependents(self, loaded: Loaded, request: Request) -> None:
         row = loaded.view.rows.get(request.object)

@@ -59,7 +59,7 @@ class Bench:
             deletes_per_second=1000,
             timeout=1.0,
         )
-        self.barrier = Barrier(self.directory, self.references, timeout=1.0)
+        self.barrier = Barrier(self.directory, self.references, self.clock, timeout=1.0)
 
     async def start(self) -> None:
         for cluster in (self.a, self.b, self.c):
