@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 
@@ -16,8 +16,20 @@ import msgspec
 
 from engine.core.ownership import DEPENDENTS_FINALIZER, OWNER_LABEL, OWNERS_ANNOTATION, OwnerReference, owned
 from engine.core.plan import intent
+from engine.core.related import At, Related
 from engine.core.view import Cluster, Known, KubeObject, View
-from schemas.actions import AddFinalizer, Apply, Decision, Delete, Json, Patch, PatchStatus, RemoveFinalizer, Request
+from schemas.actions import (
+    AddFinalizer,
+    Apply,
+    Decision,
+    Delete,
+    Json,
+    Patch,
+    PatchStatus,
+    Propagation,
+    RemoveFinalizer,
+    Request,
+)
 from schemas.names import ClusterName, ObjectRef, Resource
 
 Reconcile = Callable[[View, Request], Decision]
@@ -30,17 +42,24 @@ class Reconciler(msgspec.Struct, frozen=True):
     """A reconcile function with what the engine must know of it. Call it like the function itself."""
 
     name: str
-    watches: Resource
-    """Type of the objects that requests name."""
+    watches: tuple[Resource, ...]
+    """Types of the objects that requests name."""
     owns: tuple[Resource, ...]
     """Types of the dependents that it writes; their changes wake their owner's key."""
     function: Reconcile
     code: str
-    """Digest of the module that defines it: when it changes, everything is evaluated again."""
+    """Digest of what decides its answers: when it changes, everything is evaluated again."""
+    reads: tuple[Related, ...] = ()
+    """What it reads besides; changes of that wake the keys that read it."""
 
     def __call__(self, view: View, request: Request) -> Decision:
         """Answer one request."""
         return self.function(view, request)
+
+    @property
+    def types(self) -> tuple[Resource, ...]:
+        """Every type that it looks at."""
+        return tuple(dict.fromkeys((*self.watches, *self.owns, *(one.resource for one in self.reads))))
 
     @property
     def manager(self) -> str:
@@ -48,13 +67,23 @@ class Reconciler(msgspec.Struct, frozen=True):
         return f"crosscurrent/{self.name}"
 
 
-def reconciler(name: str, *, watches: str, owns: Sequence[str] = ()) -> Callable[[Reconcile], Reconciler]:
+def reconciler(
+    name: str,
+    *,
+    watches: str | Sequence[str],
+    owns: Sequence[str] = (),
+    reads: Mapping[str, str] | None = None,
+    version: str = "",
+) -> Callable[[Reconcile], Reconciler]:
     """Make a reconciler of a function.
 
     Args:
         name: unique, DNS label of at most 42 characters; part of subjects and of the field manager.
-        watches: type of the objects to reconcile, as `apps/v1/deployments` or `v1/configmaps`.
+        watches: type of the objects to reconcile, as `apps/v1/deployments` or `v1/configmaps`, or several.
         owns: types of the dependents that it writes in any cluster.
+        reads: types that it reads besides, and where (`At`): `{"v1/namespaces": "namespaces"}`. They are in the view, and
+            their changes wake the keys that read them.
+        version: whatever decides its answers besides the module that defines it: its settings, other modules' code.
 
     Raises:
         ValueError: when a name or type is malformed.
@@ -65,10 +94,23 @@ def reconciler(name: str, *, watches: str, owns: Sequence[str] = ()) -> Callable
         raise ValueError(message)
 
     def decorate(function: Reconcile) -> Reconciler:
+        watched = tuple(Resource.parse(text) for text in ([watches] if isinstance(watches, str) else watches))
         kinds = tuple(Resource.parse(text) for text in owns)
-        return Reconciler(name, Resource.parse(watches), kinds, function, _code_of(function))
+        related = tuple(Related(Resource.parse(text), At(where)) for text, where in (reads or {}).items())
+        return Reconciler(name, watched, kinds, function, _code_of(function, version), related)
 
     return decorate
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True):
+    """How dependents go."""
+
+    orphan: bool = False
+    """They stay, and only the reference to their owner goes."""
+    propagation: Propagation = Propagation.BACKGROUND
+    """What becomes of what they own in their own cluster."""
+    grace_seconds: int | None = None
+    """Given to the server; None: the type's default."""
 
 
 def dependent(view: View, owner: KubeObject, cluster: Cluster | ClusterName, resource: str, body: Json) -> Apply:
@@ -113,13 +155,15 @@ def hold(owner: KubeObject) -> AddFinalizer:
     )
 
 
-def prune(view: View, owner: KubeObject, wanted: Iterable[Apply]) -> list[Delete | Patch]:
+def prune(
+    view: View, owner: KubeObject, wanted: Iterable[Apply], removal: Removal | None = None
+) -> list[Delete | Patch]:
     """Return what rids `owner` of dependents that are not among `wanted`; performed after those are applied."""
     keep = {apply.ref for apply in wanted}
-    return [_part(child, owner) for child in view.dependents(owner) if child.ref not in keep]
+    return [part(child, owner, removal) for child in view.dependents(owner) if child.ref not in keep]
 
 
-def release(view: View, owner: KubeObject, owns: Sequence[str]) -> Decision:
+def release(view: View, owner: KubeObject, owns: Sequence[str], removal: Removal | None = None) -> Decision:
     """Return what a deleted owner needs: its dependents deleted first, then the finalizer removed.
 
     The finalizer goes only when no dependent is seen any more; the engine then asks every cluster once more, live, and
@@ -130,7 +174,7 @@ def release(view: View, owner: KubeObject, owns: Sequence[str]) -> Decision:
     problem = _held_up(view, owner)
     told = (report(view, owner, problem=problem),) if problem else ()
     if children := view.dependents(owner):
-        return Decision.do(*(_part(child, owner) for child in children), *told)
+        return Decision.do(*(part(child, owner, removal) for child in children), *told)
     let_go = RemoveFinalizer(
         ref=owner.ref,
         api_version=owner.api_version,
@@ -215,14 +259,16 @@ def name_problem(name: object) -> str:
 def _cluster_status(view: View, apply: Apply, before: Json, observe: Callable[[KubeObject], Json] | None) -> Json:
     cluster = view.clusters[apply.ref.cluster]
     live = view.get(apply.ref)
-    status, reason, message = _applied(view, apply, cluster)
+    status, reason, message = applied(view, apply)
     entry: Json = {"name": cluster.name, "state": cluster.state.value}
     if live is not None and observe is not None:
         entry |= observe(live)
     return entry | {"conditions": [condition(before, "Applied", status, reason, message, now=view.now)]}
 
 
-def _applied(view: View, apply: Apply, cluster: Cluster) -> tuple[bool | None, str, str]:
+def applied(view: View, apply: Apply) -> tuple[bool | None, str, str]:
+    """Return whether a dependent is as it should be, with reason and message; None where that cannot be known."""
+    cluster = view.clusters[apply.ref.cluster]
     if not cluster.answering:
         return None, cluster.reason or "Unreachable", cluster.message or f"{cluster.name} does not answer"
     failure = view.failure(apply.ref)
@@ -231,6 +277,8 @@ def _applied(view: View, apply: Apply, cluster: Cluster) -> tuple[bool | None, s
     target = view.targets.get((apply.ref, "apply"))
     if target is not None and target.desired == intent(apply):
         return True, "Applied", ""
+    if view.serves(cluster.name, Resource(apply.ref.group, "", apply.ref.resource)) is False:
+        return False, "NotServed", f"{cluster.name} does not serve {apply.ref.resource} of {apply.api_version}"
     if view.known(apply.ref) is Known.UNKNOWN:
         return None, "NotSynced", f"{apply.ref.resource} in {cluster.name} are not known yet"
     return False, "Pending", "not applied yet"
@@ -256,24 +304,33 @@ def _held_up(view: View, owner: KubeObject) -> tuple[str, str] | None:
     return None
 
 
-def _part(child: KubeObject, owner: KubeObject) -> Delete | Patch:
+def part(child: KubeObject, owner: KubeObject, removal: Removal | None = None) -> Delete | Patch:
     """Return what parts a dependent from its owner: its deletion, or only of the reference if it has other owners (G9)."""
+    removal = removal or Removal()
     others = tuple(other for other in child.owners if other.uid != owner.uid)
-    if not others:
-        return Delete(ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, owner=owner.uid)
+    if not others and not removal.orphan:
+        return Delete(
+            ref=child.ref,
+            api_version=child.api_version,
+            kind=child.kind,
+            uid=child.uid,
+            owner=owner.uid,
+            propagation=removal.propagation,
+            grace_seconds=removal.grace_seconds,
+        )
     metadata = {
-        "annotations": {OWNERS_ANNOTATION: msgspec.json.encode(others).decode()},
-        "labels": {OWNER_LABEL: others[0].uid},
+        "annotations": {OWNERS_ANNOTATION: msgspec.json.encode(others).decode() if others else None},
+        "labels": {OWNER_LABEL: others[0].uid if others else None},
     }
     return Patch(
         ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, patch={"metadata": metadata}
     )
 
 
-def _code_of(function: Reconcile) -> str:
+def _code_of(function: Reconcile, version: str) -> str:
     module = inspect.getmodule(function)
     try:
         source = inspect.getsource(module) if module else inspect.getsource(function)
     except (OSError, TypeError):
         source = function.__code__.co_code.hex()  # typed at a prompt: there is no source to read
-    return blake2b(source.encode(), digest_size=6).hexdigest()
+    return blake2b(f"{source}{version}".encode(), digest_size=6).hexdigest()

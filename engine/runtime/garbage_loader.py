@@ -12,6 +12,7 @@ import msgspec
 
 from engine.core.cascade import BATCH, GarbageView, Held, place_of, tombstone
 from engine.core.ownership import all_references
+from engine.core.related import Related
 from engine.core.view import Cluster, KubeObject, Row
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.ports import Clock, EventLog, Record
@@ -61,7 +62,12 @@ class GarbageLoader(ViewLoader):
         self._declared = watched
         self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
 
-    async def load(self, request: Request, types: Sequence[Resource]) -> Loaded:  # noqa: ARG002 - it reads all types
+    async def load(  # it reads all types
+        self,
+        request: Request,
+        types: Sequence[Resource],  # noqa: ARG002
+        reads: Sequence[Related] = (),  # noqa: ARG002
+    ) -> Loaded:
         """Return what is known for a request; the fence first, as for every reconciler (DESIGN §5)."""
         subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
         record = (await self._event_log.last("DECISIONS", [subject])).get(subject)
@@ -97,9 +103,11 @@ class GarbageLoader(ViewLoader):
         await self._add_related(view, request.object)
         return loaded
 
-    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
-        """Read further objects into a loaded view."""
+    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> bool:
+        """Read further objects into a loaded view; return whether there are any."""
+        before = len(loaded.view.rows)
         await self._rows(loaded.view.rows, places)
+        return len(loaded.view.rows) > before
 
     async def _add_related(self, view: GarbageView, ref: ObjectRef) -> None:
         home = view.clusters.get(ref.cluster)

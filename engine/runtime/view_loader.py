@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
+from engine.core.related import Related
 from engine.core.view import Cluster, Row, View
 from engine.runtime.ports import Clock, EventLog, Record
 from schemas import subjects
@@ -48,12 +49,13 @@ class ViewLoader:
         self._records = {name: subjects.fact(cluster_ref(name)) for name in clusters}
         self._fleets: dict[tuple[Resource, ...], tuple[str, ...]] = {}
 
-    async def load(self, request: Request, types: Sequence[Resource]) -> Loaded:
+    async def load(self, request: Request, types: Sequence[Resource], reads: Sequence[Related] = ()) -> Loaded:
         """Return what is known for a request.
 
         Args:
             request: whose view.
-            types: the reconciler's types, watched and owned.
+            types: the reconciler's types.
+            reads: what it reads besides.
 
         Raises:
             EventLogError: when the broker does not answer.
@@ -74,13 +76,20 @@ class ViewLoader:
         fleet = self._fleet(types)
         targets = entry.targets if entry else ()
         places = {request.object, *(target.ref for target in targets)}
-        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)])
+        patterns = [pattern for one in reads if (pattern := one.pattern(request.object))]
+        for one in reads:
+            places.update(one.places(request.object, self._records))
+        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)], patterns)
+        places.update(_matched(found, patterns))
         clusters = self._read_clusters(found)
         loaded.view = View(
             now=self._clock.time(),
             clusters=clusters,
             rows={},
             synced=_synced(found, fleet, clusters),
+            mentioned=frozenset(
+                _sync_place(subject) for subject in fleet if subject in found and subject.startswith(_SYNC)
+            ),
             targets=targets,
             reconciler=request.reconciler,
         )
@@ -88,11 +97,14 @@ class ViewLoader:
         await self._add_dependents(loaded, request)
         return loaded
 
-    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
-        """Read further objects into a loaded view, e.g. those that a decision writes."""
+    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> bool:
+        """Read further objects into a loaded view, e.g. those that a decision writes; return whether there are any."""
         missing = [ref for ref in dict.fromkeys(places) if subjects.fact(ref) not in loaded.inputs]
-        if missing:
-            _add_rows(loaded.view, await self._read(loaded, list(map(subjects.fact, missing))), missing)
+        if not missing:
+            return False
+        found = await self._read(loaded, list(map(subjects.fact, missing)))
+        _add_rows(loaded.view, found, missing)
+        return bool(found)
 
     async def _add_dependents(self, loaded: Loaded, request: Request) -> None:
         row = loaded.view.rows.get(request.object)
@@ -103,9 +115,9 @@ class ViewLoader:
         dependents = (subjects.parse_owner(record.subject)[2] for record in index.values() if record.body != b"")
         await self.add(loaded, [ref for ref in dependents if ref.cluster in loaded.view.clusters])
 
-    async def _read(self, loaded: Loaded, wanted: Sequence[str]) -> dict[str, Record]:
-        found = await self._log.last("STATE", wanted)
-        for subject in wanted:
+    async def _read(self, loaded: Loaded, wanted: Sequence[str], patterns: Sequence[str] = ()) -> dict[str, Record]:
+        found = await self._log.last("STATE", [*wanted, *patterns])
+        for subject in {*wanted, *found}:
             loaded.inputs[subject] = found[subject].seq if subject in found else 0
         return found
 
@@ -147,6 +159,7 @@ def _cluster(record: Record) -> Cluster:
     )
 
 
+_SYNC = f"{subjects.SYNC}."
 _sync_record = lru_cache(maxsize=DECODED)(decode_sync)
 _sync_place = lru_cache(maxsize=DECODED)(subjects.parse_sync)
 
@@ -159,12 +172,21 @@ def _synced(
     synced = set()
     for subject in fleet:
         stored = found.get(subject)
-        if stored is None or not subject.startswith(f"{subjects.SYNC}."):
+        if stored is None or not subject.startswith(_SYNC):
             continue
         record = _sync_record(stored.body)
         if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
             synced.add(_sync_place(subject))
     return frozenset(synced)
+
+
+def _matched(found: Iterable[str], patterns: Sequence[str]) -> list[ObjectRef]:
+    """Return the objects that were found by a pattern."""
+    return [
+        subjects.parse_fact(subject)
+        for subject in found
+        if any(subjects.matches(pattern, subject) for pattern in patterns)
+    ]
 
 
 def _add_rows(view: View, found: dict[str, Record], places: Iterable[ObjectRef]) -> None:

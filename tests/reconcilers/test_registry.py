@@ -34,7 +34,7 @@ def test_a_built_in_is_found_by_name() -> None:
 
 def test_a_users_own_is_found_beside_the_configuration(search: Path) -> None:
     mine = find("users_module:mine", search=search)
-    assert (mine.name, str(mine.watches)) == ("mine", "v1/configmaps")
+    assert (mine.name, [str(one) for one in mine.watches]) == ("mine", ["v1/configmaps"])
     assert mine.manager == "crosscurrent/mine"
 
 
