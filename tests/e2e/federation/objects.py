@@ -143,7 +143,10 @@ class Scene:
         return f"{PATHS[kind].format(ns=self.ns)}/{name}"
 
     def target(self, cluster: str, kind: str, name: str = "it") -> Json | None:
-        return get(self.server(cluster), self.target_path(kind, name))
+        """Return a target; None where it is not there, or its type is not served."""
+        status, body = self.server(cluster).client.request("GET", self.target_path(kind, name))
+        assert status in (200, 404), body
+        return body if status == 200 else None
 
     def where(self, kind: str, name: str = "it") -> list[str]:
         """Return the clusters that hold a target."""
