@@ -18,6 +18,7 @@ from engine.core.authoring import (
     dependent,
     hold,
     name_problem,
+    note,
     part,
     prune,
     reconciler,
@@ -26,8 +27,10 @@ from engine.core.authoring import (
     report,
     timestamp,
 )
+from engine.core.ownership import DEPENDENTS_FINALIZER
 from engine.core.view import Cluster, Known, KubeObject, View
 from schemas.actions import (
+    Action,
     AddFinalizer,
     Apply,
     Create,
@@ -44,6 +47,8 @@ from schemas.actions import (
 from schemas.names import ClusterName, ObjectRef, Resource
 
 __all__ = [
+    "DEPENDENTS_FINALIZER",
+    "Action",
     "AddFinalizer",
     "Apply",
     "Cluster",
@@ -70,6 +75,7 @@ __all__ = [
     "dependent",
     "hold",
     "name_problem",
+    "note",
     "part",
     "prune",
     "reconciler",

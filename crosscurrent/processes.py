@@ -173,12 +173,18 @@ async def watch(
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
     from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
 
-    types = watched_types(settings, check(settings))
+    found = check(settings)
+    types = watched_types(settings, found)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         log = await _prepared_log(settings, stack)
         api = await _open_api(settings, cluster, stack)
-        watcher = ClusterWatcher(api, log, clock, watch_settings(settings, types, cluster.labels))
+        watcher = ClusterWatcher(
+            api,
+            log,
+            clock,
+            watch_settings(settings, types, cluster.labels, seal=any(one.copies_secrets for one in found)),
+        )
         registry.register(WatchCollector(watcher.statistics))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watcher.run(), name=f"watcher {cluster.name}")
@@ -206,6 +212,7 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
             watched=None if "*/*" in config.resources else tuple(watched_types(settings, found)),
             workers=config.workers,
             key=signing_key(settings.state_directory),
+            sealing_key=redaction_key(settings.state_directory) if any(one.copies_secrets for one in found) else b"",
         )
         ready()
         await run_reconcilers(
@@ -219,7 +226,9 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
         )
 
 
-def watch_settings(settings: Settings, types: list[Resource], labels: dict[str, str] | None = None) -> WatchSettings:
+def watch_settings(
+    settings: Settings, types: list[Resource], labels: dict[str, str] | None = None, *, seal: bool = False
+) -> WatchSettings:
     """Return what a watcher is told."""
     from watchers.settings import DAY_SECONDS, WatchSettings  # noqa: PLC0415
 
@@ -231,6 +240,7 @@ def watch_settings(settings: Settings, types: list[Resource], labels: dict[str, 
         run=secrets.token_hex(4),
         seed=secrets.randbits(32),
         labels=labels or {},
+        seal_secrets=seal,
         redaction_key=redaction_key(settings.state_directory) if needs_key else b"",
         tombstone_ttl_seconds=config.nats.fact_days * DAY_SECONDS + _TOMBSTONE_MARGIN_S,
     )

@@ -47,6 +47,8 @@ class Apply(_Action, frozen=True, tag="Apply"):
     """Take fields over from other managers. The first apply to an object that is not ours is never forced."""
     adopt: bool = False
     """Take over an object that exists already and names no owner of ours; without, that is a conflict."""
+    secret_from: ObjectRef | None = None
+    """The Secret whose values `body.data` holds, as the view shows them: sealed, and opened on the way out."""
 
 
 class Create(_Action, frozen=True, tag="Create"):

@@ -27,6 +27,7 @@ from schemas.actions import (
     Patch,
     PatchStatus,
     Propagation,
+    RecordEvent,
     RemoveFinalizer,
     Request,
 )
@@ -51,6 +52,8 @@ class Reconciler(msgspec.Struct, frozen=True):
     """Digest of what decides its answers: when it changes, everything is evaluated again."""
     reads: tuple[Related, ...] = ()
     """What it reads besides; changes of that wake the keys that read it."""
+    copies_secrets: bool = False
+    """Whether Secrets' values are in the view, sealed, so that it can copy them."""
 
     def __call__(self, view: View, request: Request) -> Decision:
         """Answer one request."""
@@ -74,6 +77,7 @@ def reconciler(
     owns: Sequence[str] = (),
     reads: Mapping[str, str] | None = None,
     version: str = "",
+    copies_secrets: bool = False,
 ) -> Callable[[Reconcile], Reconciler]:
     """Make a reconciler of a function.
 
@@ -83,6 +87,7 @@ def reconciler(
         owns: types of the dependents that it writes in any cluster.
         reads: types that it reads besides, and where (`At`): `{"v1/namespaces": "namespaces"}`. They are in the view, and
             their changes wake the keys that read them.
+        copies_secrets: whether it copies values of Secrets (`Apply.secret_from`): then they are recorded sealed, not hashed.
         version: whatever decides its answers besides the module that defines it: its settings, other modules' code.
 
     Raises:
@@ -97,7 +102,7 @@ def reconciler(
         watched = tuple(Resource.parse(text) for text in ([watches] if isinstance(watches, str) else watches))
         kinds = tuple(Resource.parse(text) for text in owns)
         related = tuple(Related(Resource.parse(text), At(where)) for text, where in (reads or {}).items())
-        return Reconciler(name, watched, kinds, function, _code_of(function, version), related)
+        return Reconciler(name, watched, kinds, function, _code_of(function, version), related, copies_secrets)
 
     return decorate
 
@@ -163,16 +168,21 @@ def prune(
     return [part(child, owner, removal) for child in view.dependents(owner) if child.ref not in keep]
 
 
-def release(view: View, owner: KubeObject, owns: Sequence[str], removal: Removal | None = None) -> Decision:
-    """Return what a deleted owner needs: its dependents deleted first, then the finalizer removed.
+def release(
+    view: View, owner: KubeObject, owns: Sequence[str], removal: Removal | None = None, *, silent: bool = False
+) -> Decision:
+    """Return what an owner needs that is deleted, or is to have no dependents any more: they go, then its finalizer.
 
     The finalizer goes only when no dependent is seen any more; the engine then asks every cluster once more, live, and
-    keeps the owner while one of them cannot answer (DESIGN §8).
+    keeps the owner while one of them cannot answer (DESIGN §8). What holds it up is told in its status; `silent`, where the
+    status is not ours to write, by a Kubernetes Event.
     """
     if DEPENDENTS_FINALIZER not in owner.finalizers:
         return Decision.wait()
     problem = _held_up(view, owner)
-    told = (report(view, owner, problem=problem),) if problem else ()
+    told: tuple[PatchStatus | RecordEvent, ...] = ()
+    if problem:
+        told = (note(owner, "Warning", *problem) if silent else report(view, owner, problem=problem),)
     if children := view.dependents(owner):
         return Decision.do(*(part(child, owner, removal) for child in children), *told)
     let_go = RemoveFinalizer(
@@ -184,6 +194,22 @@ def release(view: View, owner: KubeObject, owns: Sequence[str], removal: Removal
         dependents=tuple(owns),
     )
     return Decision.do(let_go, *told)
+
+
+def note(owner: KubeObject, kind: str, reason: str, message: str) -> RecordEvent:
+    """Return a Kubernetes Event on `owner`, sent once for each thing that it says; `kind` is Normal or Warning.
+
+    A reconciler that says several things at once gives each another reason: only the last of one reason is remembered.
+    """
+    return RecordEvent(
+        ref=owner.ref,
+        api_version=owner.api_version,
+        kind=owner.kind,
+        uid=owner.uid,
+        type=kind,
+        reason=reason,
+        message=message,
+    )
 
 
 def report(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.core.authoring import Reconciler, Removal, hold, part, reconciler, release
+from engine.core.authoring import Reconciler, Removal, hold, note, part, reconciler, release
 from engine.core.ownership import DEPENDENTS_FINALIZER
 from engine.core.view import KubeObject, View
 from reconcilers.federation.copies import Copy, copy_in
@@ -20,7 +20,7 @@ from reconcilers.federation.fleet import KUBEFED_CLUSTERS, Selected, members, se
 from reconcilers.federation.forms import GENERIC_GROUP, NAMESPACES, VERSIONS, Federated, read, removal, targets, watched
 from reconcilers.federation.scheduling import PREFERENCES, Scheduled, preference_of, rescheduled, scheduled
 from reconcilers.federation.selection import Malformed
-from reconcilers.federation.standing import event, invalid, readiness, status_of, warnings
+from reconcilers.federation.standing import invalid, readiness, status_of, warnings
 from schemas.actions import Action, Decision, RemoveFinalizer, Request
 from schemas.config import Config
 from schemas.federation import FederationConfig
@@ -107,9 +107,9 @@ def _keep(
     if leaving and _may_leave(view, form, copies):
         actions += [part(child, parent, how) for child in leaving]
         told = ", ".join(f"{child.cluster}" for child in leaving)
-        actions.append(event(parent, "Normal", "Deselected", f"removed from {told}"))
+        actions.append(note(parent, "Normal", "Deselected", f"removed from {told}"))
     if adopted := [copy.cluster for copy in copies if copy.adopts]:
-        actions.append(event(parent, "Normal", "Adopted", f"taken over in {', '.join(adopted)}"))
+        actions.append(note(parent, "Normal", "Adopted", f"taken over in {', '.join(adopted)}"))
     actions += warnings(parent, copies)
     actions.append(status_of(view, parent, selected, copies, leaving, plan.told() if plan is not None else ""))
     waits = [plan.again_after] if plan is not None and plan.again_after is not None else []

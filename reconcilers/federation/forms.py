@@ -102,12 +102,15 @@ def targets(config: FederationConfig) -> tuple[Resource, ...]:
     """Return the types that are federated.
 
     Raises:
-        ValueError: for what is no type, or for two of one plural name, whose federated types would be one.
+        ValueError: for what is no type, for two of one plural name, whose federated types would be one, and for Secrets.
 
     """
     found = tuple(dict.fromkeys(Resource.parse(one) for one in config.types))
     plurals: dict[str, Resource] = {}
     for one in found:
+        if one.group_resource == "secrets":
+            message = f"federation.types: {one}: a template would hold the values in the clear; see examples/mirror"
+            raise ValueError(message)
         if (other := plurals.setdefault(one.plural, one)) is not one:
             message = f"federation.types: {one} and {other} are both federated{one.plural}"
             raise ValueError(message)

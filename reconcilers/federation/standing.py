@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.core.authoring import condition, timestamp
+from engine.core.authoring import condition, note, timestamp
 from engine.core.view import Cluster, KubeObject, View
 from reconcilers.federation.copies import Copy, Standing
 from reconcilers.federation.fleet import Selected
@@ -92,20 +92,7 @@ def warnings(parent: KubeObject, copies: Iterable[Copy]) -> list[RecordEvent]:
         status, reason, message = copy.standing
         if status is False and reason not in SILENT:
             reasons.setdefault(reason, []).append(f"{copy.cluster}: {message}")
-    return [event(parent, "Warning", reason, "; ".join(told)) for reason, told in sorted(reasons.items())]
-
-
-def event(parent: KubeObject, kind: str, reason: str, message: str) -> RecordEvent:
-    """Return a Kubernetes Event on the federated object; `kind` is Normal or Warning."""
-    return RecordEvent(
-        ref=parent.ref,
-        api_version=parent.api_version,
-        kind=parent.kind,
-        uid=parent.uid,
-        type=kind,
-        reason=reason,
-        message=message,
-    )
+    return [note(parent, "Warning", reason, "; ".join(told)) for reason, told in sorted(reasons.items())]
 
 
 def summary(kind: str, standings: Iterable[tuple[str, Standing]]) -> Standing:

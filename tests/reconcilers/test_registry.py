@@ -41,7 +41,7 @@ def test_a_users_own_is_found_beside_the_configuration(search: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("fooo", "no built-in reconciler 'fooo'; there are foo"),
+        ("fooo", "no built-in reconciler 'fooo'; there are federation, foo"),
         ("nowhere_to_be_found:x", "is the module beside"),
         ("users_module:missing", "no such attribute"),
         ("users_module:other", "not made with @reconciler"),
