@@ -101,9 +101,8 @@ def _keep(
     applies = [copy.apply for copy in copies if copy.apply is not None]
     actions: list[Action] = [hold(parent)] if applies else []
     actions += applies
-    for copy in copies:
-        if copy.recreate is not None:
-            actions.append(part(copy.recreate, parent, msgspec.structs.replace(how, orphan=False)))
+    how = msgspec.structs.replace(how, orphan=False)  # that is for when the object itself goes, as in kubefed
+    actions += [part(copy.recreate, parent, how) for copy in copies if copy.recreate is not None]
     if leaving and _may_leave(view, form, copies):
         actions += [part(child, parent, how) for child in leaving]
         told = ", ".join(f"{child.cluster}" for child in leaving)
