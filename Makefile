@@ -6,6 +6,8 @@ PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.
 USE    := $(VENV)/.installed
 STAMP  := $(VENV)/.installed-dev
 ARGS   ?=
+# Much of the suite waits for servers to start: it runs in two processes, each with servers of its own.
+TWICE  := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo demo-real record test unit e2e xgc compose check mutants envtest bench clean
 
@@ -33,7 +35,7 @@ record: $(STAMP)  ## record the demo anew, for the README
 
 test: $(STAMP)  ## everything but xgc: pure suites, contracts on the real nats-server, e2e on real API servers
 	$(MAKE) --no-print-directory envtest
-	$(BIN)/pytest -m "not xgc"
+	$(BIN)/pytest -m "not xgc" $(TWICE)
 
 xgc: $(STAMP)  ## the forty cases of garbage collection on real API servers, and their table: a quarter of an hour
 	$(MAKE) --no-print-directory envtest

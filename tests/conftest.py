@@ -18,6 +18,22 @@ from engine.sandbox.fleet import Fleet
 from engine.sandbox.go_toolchain import AssetsUnavailable
 from engine.sandbox.nats_server import NatsServer
 
+LONGEST = ("clusters", "garbage", "crosscurrent")
+"""Groups of tests that take longest, and so begin first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where the suite runs in two processes, keep a directory's tests together, and all that share the three clusters."""
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
+
+
+def _group(item: pytest.Item) -> str:
+    shared = "real_clusters" in getattr(item, "fixturenames", ())
+    return "clusters" if shared else item.path.parent.relative_to(Path(__file__).parent).as_posix()
+
 
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:

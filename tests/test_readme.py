@@ -133,7 +133,8 @@ def terminal(checkout: Path, tmp_path: Path) -> Iterator[Terminal]:
     home.mkdir()
     tools.mkdir()
     (tools / "nats").symlink_to(nats_cli())
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CROSSCURRENT_", "KUBE"))}
+    ours = ("CROSSCURRENT_", "KUBE", "PYTHON")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {"HOME": str(home), "PYTHONPATH": str(checkout), "PATH": f"{tools}:{os.environ['PATH']}"}
     # The ports of probes and metrics may be taken on this machine.
     environment |= {"CROSSCURRENT_PROBE_PORT": "0", "CROSSCURRENT_METRICS_PORT": "0"}

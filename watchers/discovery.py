@@ -28,8 +28,13 @@ class Served(msgspec.Struct, frozen=True, order=True):
     @property
     def path(self) -> str:
         """Where all its objects are listed and watched."""
+        return self.within("")
+
+    def within(self, namespace: str) -> str:
+        """Return where its objects of one namespace are listed; of all, where that is empty."""
         group, version, plural = self.resource.group, self.resource.version, self.resource.plural
-        return f"/apis/{group}/{version}/{plural}" if group else f"/api/{version}/{plural}"
+        place = f"namespaces/{namespace}/{plural}" if namespace else plural
+        return f"/apis/{group}/{version}/{place}" if group else f"/api/{version}/{place}"
 
 
 class DiscoveryFailed(Exception):

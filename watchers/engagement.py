@@ -18,11 +18,8 @@ from watchers.probe import NoAnswer, ask_identity, ask_progress, ask_version
 from watchers.publisher import Publisher
 from watchers.settings import WatchSettings
 from watchers.type_set import TypeSet
-from watchers.type_watch import STOPPING_REASONS, TypeWatch
+from watchers.type_watch import TypeWatch
 from watchers.waiting import wait_either
-
-LONG_SECONDS = 60.0
-"""A cluster that was out of sight for longer is compared with STATE when it is back (W-28)."""
 
 
 class EpochOver(Exception):
@@ -47,6 +44,9 @@ class Report(Protocol):
 
 class Engagement:
     """Runs one epoch. While the cluster does not answer, its types rest and only the sentinel asks.
+
+    When it is back, each type asks for itself whether the server has kept its history (`engine/core/witness.py`), and
+    all are compared with STATE a minute later (W-28).
 
     Args:
         standing: identity and epoch.
@@ -127,14 +127,12 @@ class Engagement:
             EpochOver: when it is another cluster, or an older one.
 
         """
-        backoff, tries, began = Backoff(), 0, self._clock.monotonic()
+        backoff, tries = Backoff(), 0
         while True:
             if self._over is not None:
                 raise self._over
             try:
                 await self._recognise()
-                if not self._gate.is_set():
-                    await self._check_types()
                 break
             except NoAnswer as error:
                 self._gate.clear()
@@ -148,8 +146,7 @@ class Engagement:
             self._gate.set()
             self.types.hurry()
             self._news.set()
-            if self._clock.monotonic() - began > LONG_SECONDS:
-                self._compare.soon()
+            self._compare.soon()
 
     async def _recognise(self) -> None:
         identity = await ask_identity(self._api)
@@ -162,25 +159,6 @@ class Engagement:
             reason = "Restored"
             raise EpochOver(reason, f"resourceVersion {progress} after {last}")
         self._progress = progress or last
-
-    async def _check_types(self) -> None:
-        """Compare each type with what was last seen of it, before its watch resumes after an outage.
-
-        A plain watch from a version that the server has not reached is accepted in silence, and drops events (W-17).
-        """
-        for watch in list(self.types.watches.values()):
-            last = watch.statistics().version
-            if not comparable(last):
-                continue
-            try:
-                shown = await ask_progress(self._api, watch.served.path)
-            except NoAnswer as error:
-                if error.reason in STOPPING_REASONS:
-                    raise
-                continue  # a trouble of this type's own: its watch will find out
-            if comparable(shown) and newer(last, shown):
-                reason = "Restored"
-                raise EpochOver(reason, f"{watch.served.resource}: resourceVersion {shown} after {last}")
 
     async def _settle(self) -> None:
         """Report the cluster live whenever it answers and every type watches or has trouble of its own."""

@@ -260,10 +260,9 @@ class TypeWatch:
     async def _list(self, wanted: GetList) -> None:
         self._requests += 1
         accept = LIST_METADATA if wanted.metadata_only else "application/json"
+        path = self.served.within(wanted.namespace)
         try:
-            reply = await self._api.request(
-                "GET", self.served.path, params=wanted.params, accept=accept, timeout=wanted.timeout
-            )
+            reply = await self._api.request("GET", path, params=wanted.params, accept=accept, timeout=wanted.timeout)
         except ClusterUnreachable as error:
             self._feed(Lost(self._clock.monotonic(), str(error)))
         except CredentialsRejected as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -135,3 +136,4 @@ def _announce(fleet: SimulatedFleet, kubeconfig: Path, seconds: float) -> None:
     say(f"  kubectl --kubeconfig {control} create --raw /clusters/{first}/start -f /dev/null")
     say()
     say("Ctrl-C ends them.")
+    sys.stdout.flush()  # into a file or a pipe it would come at the end only

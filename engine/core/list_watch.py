@@ -16,8 +16,10 @@ States
     Empty: nothing is current. Exits: Streaming or Paging (Go).
     Streaming: a WatchList is read. Exits: Watching (end bookmark), Waiting, Empty, Stopped.
     Paging: a LIST is read. Exits: Resuming (last page), Waiting, Empty, Stopped.
-    Probing: before a watch is resumed after a restart or a lost connection, one quorum read checks that the server has
-        not gone back in time (W-17). Exits: Resuming, Waiting, Empty, Stopped.
+    Probing: before a watch is resumed after a restart or any failure, one quorum read checks that the server has not
+        gone back in time (W-17). Exits: Vouching, Resuming, Waiting, Empty, Stopped.
+    Vouching: the newest known object is asked for, because versions that went back may have caught up since
+        (`witness.py`). Exits: Resuming, Waiting, Empty, Stopped.
     Resuming: a watch is being opened at the last resourceVersion. Exits: Watching, Waiting, Empty, Stopped.
     Watching: lines become facts. Exits: Resuming (orderly end), Waiting, Empty, Stopped.
     Waiting: back-off. Exits: the state it waits for (Go), Empty.
@@ -75,6 +77,7 @@ from engine.core.watch_states import (
     Streaming,
     Sync,
     Trouble,
+    Vouching,
     Waiting,
     Wanted,
     Watching,
@@ -89,6 +92,7 @@ from engine.core.watch_wire import (
     decode_page,
     decode_status,
 )
+from engine.core.witness import call_witness, hear, question
 from schemas.facts import SyncType
 from schemas.names import ResourceVersion, comparable, newer
 
@@ -134,6 +138,8 @@ def request(state: State) -> Wanted:
             return GetList(limit | ({"continue": token} if token else {}))  # no resourceVersion: W-04, W-06
         case Probing():
             return GetList({"limit": "1"}, metadata_only=True)
+        case Vouching():
+            return question(state)
         case Resuming(course=course) | Watching(course=course):
             return OpenWatch(_watch_params(course) | {"resourceVersion": course.version}, IDLE_SECONDS)
         case Stopped(reason=reason):
@@ -157,9 +163,9 @@ def step(state: State, given: Input, known: Known) -> tuple[State, Outputs]:
     match given:
         case Resync() if not isinstance(state, Stopped):
             return _resync(state, given)
-        case Lost() if isinstance(state, Streaming | Paging | Probing | Resuming | Watching):
+        case Lost() if isinstance(state, Streaming | Paging | Probing | Vouching | Resuming | Watching):
             return lost(state, given)
-        case Refused() if isinstance(state, Paging | Probing | Resuming) or _unopened(state):
+        case Refused() if isinstance(state, Paging | Probing | Vouching | Resuming) or _unopened(state):
             status = _replace(decode_status(given.body, given.status), code=given.status)
             return refused(state, given.now, status, given.retry_after)
         case Go() if isinstance(state, Empty):
@@ -176,7 +182,7 @@ def _answered(state: State, given: Input, known: Known) -> tuple[State, Outputs]
             return _replace(state, opened_at=given.now), []
         case (Resuming(course=course), Opened()):
             return _opened(course, given.now)
-        case (Paging() | Probing(), Listed()):
+        case (Paging() | Probing() | Vouching(), Listed()):
             return _list(state, given, known)
         case (Watching(), Lines()):
             return _follow(state, given, known)
@@ -252,22 +258,25 @@ def _streamed(
     return after, [*said, *completed, *more]
 
 
-def _list(state: Paging | Probing, given: Listed, known: Known) -> tuple[State, Outputs]:
+def _list(state: Paging | Probing | Vouching, given: Listed, known: Known) -> tuple[State, Outputs]:
     try:
         page = decode_page(given.body, state.course.kind if isinstance(state, Paging) else "")
     except Unreadable as error:
         return wait(state, given.now), [Trouble("Unreadable", str(error))]
+    if isinstance(state, Vouching):
+        return hear(state, page)
     if _older(page.version, state.course.version):
         return Stopped(state.course, "Restored"), [WentBack(state.course.version, page.version)]
     if isinstance(state, Probing):
-        return Resuming(state.course), []
+        return call_witness(state.course, known), []
     if not page.version or (state.version and page.version != state.version):
         return wait(state, given.now), [Trouble("Inconsistent", "the pages of a list differ in resourceVersion")]
     snapshot, said = _add(state.snapshot, page.items, known)
     if page.next:
         return Paging(state.course, snapshot, page.version, page.next, state.whole), said
     course, completed = _complete(state.course, snapshot, page.version, given.now, known)
-    assert course is not None  # noqa: S101 - its version was compared above
+    if course is None:
+        return Stopped(state.course, "Restored"), [*said, *completed]
     return Resuming(course), [*said, *completed]
 
 
@@ -295,7 +304,16 @@ def _complete(
 ) -> tuple[Course | None, Outputs]:
     if _older(version, course.version):
         return None, [WentBack(course.version, version)]
-    items = (item for chunk in snapshot.chunks for item in chunk)
+    items = [item for chunk in snapshot.chunks for item in chunk]
+    for item in items:
+        seen = known.get((item.namespace, item.name))
+        if (
+            seen is not None
+            and not seen.old
+            and seen.uid == item.uid
+            and _older(item.version, ResourceVersion(seen.version))
+        ):
+            return None, [WentBack(ResourceVersion(seen.version), item.version)]
     changes, count = replace(items, known, snapshot.sync if snapshot.heal else "")
     course = _replace(
         course,

@@ -23,11 +23,14 @@ from engine.core.watch_states import (
     Streaming,
     Sync,
     Trouble,
+    Vouching,
     Waiting,
     Watching,
+    WentBack,
 )
 from engine.core.watch_wire import Status
 from schemas.facts import SyncType
+from schemas.names import ResourceVersion
 
 STREAM_TRIES = 2
 """WatchLists that broke off before their end, after which LIST is used."""
@@ -45,7 +48,7 @@ def relist(course: Course, reason: str, *, heal: bool = False) -> tuple[Empty, O
     return anew, [Sync(SyncType.GAP, course.version, anew.sync, reason)]
 
 
-def lost(state: Streaming | Paging | Probing | Resuming | Watching, given: Lost) -> tuple[State, Outputs]:
+def lost(state: Streaming | Paging | Probing | Vouching | Resuming | Watching, given: Lost) -> tuple[State, Outputs]:
     """Wait and try again from where `again` says; refused connections do not list anew (W-14)."""
     if isinstance(state, Streaming) and state.opened_at is not None:
         return broken(state, given.now, given.message)
@@ -53,7 +56,7 @@ def lost(state: Streaming | Paging | Probing | Resuming | Watching, given: Lost)
 
 
 def refused(
-    state: Streaming | Paging | Probing | Resuming, now: float, status: Status, retry_after: float
+    state: Streaming | Paging | Probing | Vouching | Resuming, now: float, status: Status, retry_after: float
 ) -> tuple[State, Outputs]:
     """Handle an HTTP error (W-13)."""
     code = status.code
@@ -69,6 +72,9 @@ def refused(
         return _replace(again(state), whole=True), said
     if isinstance(state, Resuming) and (status.expired or status.too_large):
         return _expire(state.course, said, status, now)
+    if isinstance(state, Vouching) and status.too_large:
+        version = ResourceVersion(state.seen.version)
+        return Stopped(state.course, "Restored"), [*said, WentBack(version, ResourceVersion(""))]
     if (
         code in (408, 429)
         or code >= 500
@@ -82,7 +88,7 @@ def refused(
         return wait(state, now, retry_after), said
     if isinstance(state, Streaming):
         return fall_back(state, f"{code} {status.message}")  # W-02
-    if isinstance(state, Probing):
+    if isinstance(state, Probing | Vouching):
         return Resuming(state.course), said
     anew, gap = relist(state.course, _reason(status))
     return wait(anew, now), said + gap
@@ -119,7 +125,7 @@ def fall_back(state: Streaming, why: str) -> tuple[State, Outputs]:
 
 
 def wait(
-    state: Empty | Streaming | Paging | Probing | Resuming | Watching, now: float, retry_after: float = 0.0
+    state: Empty | Streaming | Paging | Probing | Vouching | Resuming | Watching, now: float, retry_after: float = 0.0
 ) -> Waiting:
     """Return the back-off after a failure of `state`; `retry_after` seconds are obeyed at least."""
     course = state.course
@@ -128,23 +134,26 @@ def wait(
     return Waiting(course, now + seconds, _replace(again(state), course=course))
 
 
-def again(state: Empty | Streaming | Paging | Probing | Resuming | Watching) -> Empty | Probing | Resuming:
-    """Return where a failed state starts again: a list from its beginning, a watch from its checkpoint."""
+def again(state: Empty | Streaming | Paging | Probing | Vouching | Resuming | Watching) -> Empty | Probing:
+    """Return where a failed state starts again: a list from its beginning, a watch with the check of its checkpoint.
+
+    Any failure may be the server's restart, and behind any restart may be a restore (W-17).
+    """
     match state:
-        case Empty() | Probing() | Resuming():
+        case Empty():
             return state
         case Streaming(course=course, snapshot=snapshot):
             return Empty(course, snapshot.sync, snapshot.heal, announced=True)
         case Paging(course=course, snapshot=snapshot):
             return Empty(course, snapshot.sync, snapshot.heal, announced=True, whole=state.whole)
-        case Watching(course=course):
+        case Probing(course=course) | Vouching(course=course) | Resuming(course=course) | Watching(course=course):
             return Probing(course)
         case _:
             assert_never(state)
 
 
 def _denied(
-    state: Streaming | Paging | Probing | Resuming, now: float, status: Status, said: Outputs
+    state: Streaming | Paging | Probing | Vouching | Resuming, now: float, status: Status, said: Outputs
 ) -> tuple[State, Outputs]:
     reason, course = _reason(status), state.course
     # One 401 is a credential being renewed; what is known stays proven until the server insists.

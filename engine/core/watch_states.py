@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.core.backoff import Backoff
-from engine.core.known import Change
+from engine.core.known import Change, Key, Seen
 from engine.core.watch_wire import Item
 from schemas.facts import SyncType
 from schemas.names import ResourceVersion
@@ -91,6 +91,20 @@ class Probing(msgspec.Struct, frozen=True):
     course: Course
 
 
+class Vouching(msgspec.Struct, frozen=True):
+    """About to resume: the newest object that is known (the witness) shows whether the server has kept that history.
+
+    A restored server's own writes can raise its resourceVersions past what was lost within seconds; then only what
+    stands at a resourceVersion tells the histories apart.
+    """
+
+    course: Course
+    key: Key
+    seen: Seen
+    exact: bool = False
+    """Ask for the state at the witness's own resourceVersion, because the present one does not tell."""
+
+
 class Resuming(msgspec.Struct, frozen=True):
     """A watch at `course.version` is being opened."""
 
@@ -110,7 +124,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
     course: Course
     until: float
-    then: Empty | Probing | Resuming
+    then: Empty | Probing
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -120,7 +134,7 @@ class Stopped(msgspec.Struct, frozen=True):
     reason: str
 
 
-State = Empty | Streaming | Paging | Probing | Resuming | Watching | Waiting | Stopped
+State = Empty | Streaming | Paging | Probing | Vouching | Resuming | Watching | Waiting | Stopped
 
 
 class Go(msgspec.Struct, frozen=True):
@@ -210,6 +224,7 @@ class WentBack(msgspec.Struct, frozen=True):
 
     last: ResourceVersion
     shown: ResourceVersion
+    """Empty where what was known is not in the server's history at all."""
 
 
 Output = Change | Sync | Trouble | WentBack
@@ -222,6 +237,8 @@ class GetList(msgspec.Struct, frozen=True):
     params: dict[str, str]
     timeout: float = LIST_TIMEOUT_SECONDS
     metadata_only: bool = False
+    namespace: str = ""
+    """Only of this one; empty: of all, or of a type that has none."""
 
 
 class OpenWatch(msgspec.Struct, frozen=True):

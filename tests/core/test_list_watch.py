@@ -40,6 +40,7 @@ from engine.core.watch_states import (
     Streaming,
     Sync,
     Trouble,
+    Vouching,
     Waiting,
     Watching,
     WentBack,
@@ -88,9 +89,11 @@ STATES: dict[str, State] = {
     "Streaming": Streaming(course(), SNAPSHOT, NOW),
     "Paging": Paging(course(), SNAPSHOT),
     "Probing": Probing(course()),
+    "Vouching": Vouching(course(), ("ns", "a"), Seen("uid-a", "8")),
+    "Vouching, exact": Vouching(course(), ("ns", "a"), Seen("uid-a", "8"), exact=True),
     "Resuming": Resuming(course()),
     "Watching": Watching(course(), NOW - 60, 1),
-    "Waiting": Waiting(course(), NOW + 1, Resuming(course())),
+    "Waiting": Waiting(course(), NOW + 1, Probing(course())),
     "Stopped": Stopped(course(), "TypeGone"),
 }
 INPUTS: dict[str, Input] = {
@@ -134,7 +137,7 @@ def row(state: str, *cells: str) -> dict[tuple[str, str], str]:
 
 TABLE: dict[tuple[str, str], str] = {
     **row("Empty", "Go -> Streaming", "Resync -> Empty"),
-    **row("Waiting", "Go -> Resuming", "Resync -> Empty"),
+    **row("Waiting", "Go -> Probing", "Resync -> Empty"),
     **row(
         "Streaming, unopened",
         "Opened -> Streaming",
@@ -174,19 +177,39 @@ TABLE: dict[tuple[str, str], str] = {
         "Resync -> Empty",
     ),
     **row(
+        "Vouching",
+        *(f"Listed{more} -> Vouching" for more in ("", ", more", ", older")),
+        "Listed, unreadable -> Waiting>Probing",
+        *(f"Refused {code} -> Waiting>Probing" for code in (401, 403, 429, 503)),
+        *(f"Refused {code} -> Resuming" for code in (400, 410, 422)),
+        *(f"Refused {code} -> Stopped" for code in (404, 504)),
+        "Lost -> Waiting>Probing",
+        "Resync -> Empty",
+    ),
+    **row(
+        "Vouching, exact",
+        *(f"Listed{more} -> Resuming" for more in ("", ", more", ", older")),  # answered at another version
+        "Listed, unreadable -> Waiting>Probing",
+        *(f"Refused {code} -> Waiting>Probing" for code in (401, 403, 429, 503)),
+        *(f"Refused {code} -> Resuming" for code in (400, 410, 422)),
+        *(f"Refused {code} -> Stopped" for code in (404, 504)),
+        "Lost -> Waiting>Probing",
+        "Resync -> Empty",
+    ),
+    **row(
         "Resuming",
         "Opened -> Watching",
-        *(f"Refused {code} -> Waiting>Resuming" for code in (401, 403, 429, 503)),
+        *(f"Refused {code} -> Waiting>Probing" for code in (401, 403, 429, 503)),
         *(f"Refused {code} -> Waiting>Empty" for code in (400, 410, 422, 504)),
         "Refused 404 -> Stopped",
-        "Lost -> Waiting>Resuming",
+        "Lost -> Waiting>Probing",
         "Resync -> Empty",
     ),
     **row(
         "Watching",
         "Lines -> Watching",
         "Lines, end -> Watching",
-        *(f"Lines, {name} -> Waiting>Resuming" for name in ("unreadable", "429", "500")),
+        *(f"Lines, {name} -> Waiting>Probing" for name in ("unreadable", "429", "500")),
         *(f"Lines, {name} -> Waiting>Empty" for name in ("410", "too large", "corrupt")),
         "Lost -> Waiting>Probing",
         "Ended -> Resuming",
@@ -225,6 +248,8 @@ def test_each_state_wants_one_thing() -> None:
         "Streaming": OpenWatch,
         "Paging": GetList,
         "Probing": GetList,
+        "Vouching": GetList,
+        "Vouching, exact": GetList,
         "Resuming": OpenWatch,
         "Watching": OpenWatch,
         "Waiting": Pause,
@@ -365,6 +390,74 @@ def test_a_server_that_went_back_in_time_stops_the_watch() -> None:
         assert outputs == [WentBack(ResourceVersion("10"), ResourceVersion("9"))]
 
 
+def vouched(known: dict[Key, Seen], *answers: bytes) -> tuple[State, list[Output]]:
+    """Probe and ask the witness until it has told."""
+    state, outputs = step(Probing(course(30)), Listed(NOW, a_page(40)), known)
+    for answer in answers:
+        assert isinstance(state, Vouching)
+        state, outputs = step(state, Listed(NOW, answer), known)
+    return state, outputs
+
+
+KNOWN: dict[Key, Seen] = {
+    ("ns", "old"): Seen("uid-old", "99", old=True),
+    ("ns", "a"): Seen("uid-a", "8"),
+    ("ns", "b"): Seen("uid-b", "20"),
+}
+
+
+def test_the_newest_object_of_this_epoch_is_asked_for_as_a_list_first_now_and_then_at_its_own_version() -> None:
+    now, _ = vouched(KNOWN)
+    assert request(now) == GetList(
+        {"fieldSelector": "metadata.name=b", "limit": "1"}, metadata_only=True, namespace="ns"
+    )
+    then, _ = vouched(KNOWN, a_page(40))
+    exact = {"fieldSelector": "metadata.name=b", "resourceVersion": "20", "resourceVersionMatch": "Exact"}
+    assert request(then) == GetList(exact, metadata_only=True, namespace="ns")
+
+
+def test_a_watch_resumes_where_the_witness_stands_as_it_is_known_now_or_then() -> None:
+    for answers in (
+        [a_page(40, an_object("b", 20))],
+        [a_page(40, an_object("b", 35)), a_page(20, an_object("b", 20))],
+        [a_page(40), a_page(20, an_object("b", 20))],
+        [a_page(40, an_object("b", 35, "second")), a_page(20, an_object("b", 20))],
+    ):
+        assert vouched(KNOWN, *answers) == (Resuming(course(30)), [])
+
+
+def test_a_history_without_the_witness_is_another_one_though_its_versions_are_higher() -> None:
+    older = vouched(KNOWN, a_page(40, an_object("b", 15)))
+    assert older == (Stopped(course(30), "Restored"), [WentBack(ResourceVersion("20"), ResourceVersion("15"))])
+    lost = Stopped(course(30), "Restored"), [WentBack(ResourceVersion("20"), ResourceVersion(""))]
+    for answers in (
+        [a_page(40), a_page(20)],  # it was created after the snapshot
+        [a_page(40, an_object("b", 35)), a_page(20, an_object("b", 20, "other"))],
+        [a_page(40, an_object("b", 35, "second")), a_page(20)],
+    ):
+        assert vouched(KNOWN, *answers) == lost
+    changed = vouched(KNOWN, a_page(40, an_object("b", 35)), a_page(20, an_object("b", 15)))  # before and since
+    assert changed == older
+
+
+def test_a_server_that_does_not_keep_to_the_question_is_no_witness_of_a_restore() -> None:
+    for answers in (
+        [a_page(40, an_object("a", 8))],  # ignores the selector
+        [a_page(40), a_page(40)],  # ignores the version
+    ):
+        assert vouched(KNOWN, *answers) == (Resuming(course(30)), [])
+    compacted = step(vouched(KNOWN, a_page(40))[0], Refused(NOW, 410), KNOWN)[0]
+    assert isinstance(compacted, Resuming)
+
+
+def test_a_list_that_shows_an_object_older_than_it_is_known_is_of_a_restored_server() -> None:
+    known: dict[Key, Seen] = {("ns", "a"): Seen("uid-a", "8")}
+    after, outputs = step(STATES["Paging"], Listed(NOW, a_page(12, an_object("a", 7))), known)
+    assert (name_of(after), outputs) == ("Stopped", [WentBack(ResourceVersion("8"), ResourceVersion("7"))])
+    recreated = an_object("a", 7, "second")
+    assert name_of(step(STATES["Paging"], Listed(NOW, a_page(12, recreated)), known)[0]) == "Resuming"
+
+
 def test_versions_that_do_not_compare_are_never_older() -> None:
     after, _ = step(Probing(course("x/7")), Listed(NOW, a_page(9)), {})
     assert isinstance(after, Resuming)
@@ -410,6 +503,7 @@ def test_an_unreadable_line_is_retried_three_times_from_before_it_and_then_liste
         assert not any(isinstance(output, Change) and output.name == "c" for output in outputs)
         if attempt < 2:
             state, _ = step(state, Go(NOW), {})
+            state, _ = step(state, Listed(NOW, a_page(11)), {})
             state, _ = step(state, Opened(NOW), {})
     assert name_of(state) == "Waiting>Empty"
     assert kinds(outputs)[-1] == "GAP"
@@ -428,13 +522,14 @@ def test_bookmarks_move_the_checkpoint_and_are_said_only_when_due() -> None:
 
 
 def test_a_gap_is_said_once_and_ends_with_a_bookmark() -> None:
-    state: State = STATES["Resuming"]
+    state: State = STATES["Probing"]
     said = []
     for _ in range(3):
         state, outputs = step(state, Refused(NOW, 403, b'{"message":"no"}'), {})
         said += [output for output in outputs if isinstance(output, Sync)]
         state, _ = step(state, Go(NOW), {})
     assert [(sync.type, sync.reason) for sync in said] == [(SyncType.GAP, "Forbidden: no")]
+    state, _ = step(state, Listed(NOW, a_page(10)), {})
     state, outputs = step(state, Opened(NOW), {})
     assert outputs == []
     state, outputs = step(state, Lines(NOW, [event("ADDED", "a", 11)]), {})
@@ -484,7 +579,7 @@ def test_a_watch_that_begins_without_a_checkpoint_lists_and_with_one_probes() ->
 def test_a_watch_that_ends_at_once_without_a_line_counts_as_a_failure() -> None:
     state, _ = step(STATES["Resuming"], Opened(NOW), {})
     after, _ = step(state, Ended(NOW + 0.5), {})
-    assert name_of(after) == "Waiting>Resuming"
+    assert name_of(after) == "Waiting>Probing"
     after, _ = step(state, Ended(NOW + 1.5), {})
     assert isinstance(after, Resuming)
 

@@ -23,14 +23,14 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/{namespace}/deployments"
 MERGE = "application/merge-patch+json"
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 15.0, what: str = "") -> Any:
-    """Poll until a condition returns something true, and return that."""
+def until(condition: Callable[[], Any], *, seconds: float = 15.0, what: str | Callable[[], str] = "") -> Any:
+    """Poll until a condition returns something true, and return that; `what` is said where it does not."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         if found := condition():
             return found
         time.sleep(0.01)
-    raise AssertionError(what or "it did not come true in time")
+    raise AssertionError((what() if callable(what) else what) or "it did not come true in time")
 
 
 class System:
@@ -99,7 +99,7 @@ class System:
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
         if wait:
-            until(self.ready, seconds=60, what=f"not ready:\n{self.tail()}")
+            until(self.ready, seconds=60, what=lambda: f"not ready:\n{self.tail()}")
 
     def ready(self) -> bool:
         """Return whether every cluster that can be reached is live and synced."""
@@ -220,7 +220,7 @@ def settled(system: System, ns: str, name: str = "example-foo", seconds: float =
     until(
         lambda: foo_condition(one, ns, name).get("status") == "True",
         seconds=seconds,
-        what=f"never ready: {system.tail()}",
+        what=lambda: f"never ready: {system.tail()}",
     )
 
 
@@ -235,7 +235,7 @@ def follow(
                 (deployment(system.clusters[name], ns) or {"spec": {}})["spec"].get("replicas") == replicas
             ),
             seconds=seconds,
-            what=f"{name} did not follow: {system.tail()}",
+            what=lambda name=name: f"{name} did not follow: {system.tail()}",
         )
 
 

@@ -79,7 +79,7 @@ def test_an_object_deleted_while_its_watcher_was_dead_is_noticed(
     for pid in system.children("watch"):
         os.kill(pid, signal.SIGKILL)
     foo_clusters[2].client.request("DELETE", f"/apis/apps/v1/namespaces/{ns}/deployments/example-foo")
-    until(lambda: deployment(foo_clusters[2], ns), seconds=30, what=system.tail())
+    until(lambda: deployment(foo_clusters[2], ns), seconds=30, what=system.tail)
 
 
 def test_a_cluster_that_is_cut_off_is_shown_and_the_others_go_on_and_it_catches_up(
@@ -90,7 +90,7 @@ def test_a_cluster_that_is_cut_off_is_shown_and_the_others_go_on_and_it_catches_
     settled(system, ns)
     three.api_server.kill()
     try:
-        until(lambda: listed(system)["cluster3"]["state"] != "live", seconds=30, what=system.tail())
+        until(lambda: listed(system)["cluster3"]["state"] != "live", seconds=30, what=system.tail)
         follow(system, ns, 5, clusters=["cluster2"])
         until(lambda: cluster_condition(one, ns, "cluster3").get("status") == "Unknown")
         one.client.request("DELETE", foo_path(ns))
@@ -100,7 +100,7 @@ def test_a_cluster_that_is_cut_off_is_shown_and_the_others_go_on_and_it_catches_
         assert held is not None, "the owner went although a cluster could not be asked"
     finally:
         three.start()
-    until(lambda: get(one, foo_path(ns)) is None, seconds=60, what=system.tail())
+    until(lambda: get(one, foo_path(ns)) is None, seconds=60, what=system.tail)
     assert deployment(three, ns) is None
 
 
@@ -116,4 +116,4 @@ def test_a_hanging_api_server_does_not_delay_the_other_clusters(
         assert time.monotonic() - started < 5
     finally:
         foo_clusters[2].api_server.resume()
-    until(lambda: deployment(foo_clusters[2], ns)["spec"]["replicas"] == 6, seconds=60, what=system.tail())  # type: ignore[index]
+    until(lambda: deployment(foo_clusters[2], ns)["spec"]["replicas"] == 6, seconds=60, what=system.tail)  # type: ignore[index]

@@ -115,7 +115,7 @@ def gc_system(gc_fleet: Fleet, proxies: dict[str, Proxy], tmp_path_factory: pyte
 
 def calm_down(system: System, proxies: dict[str, Proxy]) -> None:
     """Wait until every watch that the case before has cut is back, which may take as long as its back-off."""
-    until(lambda: live(system), seconds=90, what=system.tail())
+    until(lambda: live(system), seconds=90, what=system.tail)
     canary = f"canary-{next(_numbers)}"
     seen: set[tuple[str, str]] = set()
     for cluster in system.clusters.values():

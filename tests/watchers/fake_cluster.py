@@ -105,15 +105,20 @@ class FakeCluster:
     def restore(self, version: int) -> None:
         """Go back in time: forget everything after a version."""
         self.cut()
-        kept = [entry for entry in self.history if entry[0] <= version]
-        self.objects, self.history, self.version = {}, kept, version
-        for _, path, kind, line in kept:
+        self.history = [entry for entry in self.history if entry[0] <= version]
+        self.objects, self.version = self._at(version), version
+
+    def _at(self, version: int) -> dict[tuple[str, str, str], Body]:
+        """Return the objects as they were."""
+        objects: dict[tuple[str, str, str], Body] = {}
+        for _, path, kind, line in (entry for entry in self.history if entry[0] <= version):
             body = json.loads(line)["object"]
             key = (path, body["metadata"]["namespace"], body["metadata"]["name"])
             if kind == "DELETED":
-                self.objects.pop(key, None)
+                objects.pop(key, None)
             else:
-                self.objects[key] = body
+                objects[key] = body
+        return objects
 
     def close_watches(self) -> None:
         for stream in self._streams:
@@ -148,8 +153,11 @@ class FakeCluster:
             return self._discovery(core=path == "/api")
         if path in ("/api/v1/namespaces", CRDS):
             return self._json({"kind": "NamespaceList", "metadata": {"resourceVersion": str(self.version)}})
+        path, namespace = _all_namespaces(path)
         if path not in self.served:
             return Reply(404, a_status(404, "NotFound"))
+        if "fieldSelector" in params:
+            return self._one(path, namespace, params)
         return self._list(path, params)
 
     async def stream(
@@ -222,6 +230,16 @@ class FakeCluster:
             except TimeoutError:
                 pass
 
+    def _one(self, path: str, namespace: str, params: dict[str, str]) -> Reply:
+        """List the object of a name, at a version if one is asked for."""
+        exact = params.get("resourceVersionMatch") == "Exact"
+        version = int(params["resourceVersion"]) if exact else self.version
+        if version < self.compacted:
+            return Reply(410, a_status(410, "Expired"))
+        name = params["fieldSelector"].removeprefix("metadata.name=")
+        found = (self._at(version) if exact else self.objects).get((path, namespace, name))
+        return self._page(path, [found] if found else [], {"resourceVersion": str(version)})
+
     def _list(self, path: str, params: dict[str, str]) -> Reply:
         items = sorted(self._of(path), key=lambda body: body["metadata"]["name"])
         metadata = {"resourceVersion": str(self.version)}
@@ -236,6 +254,9 @@ class FakeCluster:
             start = 0
         if limit and len(items) > limit:
             items, metadata["continue"] = items[:limit], f"{self.version}:{start + limit}"
+        return self._page(path, items, metadata)
+
+    def _page(self, path: str, items: list[Body], metadata: Body) -> Reply:
         bare = [{key: value for key, value in body.items() if key not in ("kind", "apiVersion")} for body in items]
         group, version, _, kind = KINDS[path]
         api_version = f"{group}/{version}" if group else version
@@ -286,6 +307,13 @@ class _Stream(asyncio.Event):
         super().__init__()
         self.extra: list[tuple[str, bytes]] = []
         self.cut = self.end = False
+
+
+def _all_namespaces(path: str) -> tuple[str, str]:
+    """Return the path of a type and the namespace that was asked for, if one was."""
+    before, found, rest = path.partition("/namespaces/")
+    namespace, _, plural = rest.partition("/")
+    return (f"{before}/{plural}", namespace) if found else (path, "")
 
 
 def _line(kind: str, body: bytes) -> bytes:

@@ -280,6 +280,69 @@ def test_a_restored_cluster_begins_a_new_epoch_and_is_published_anew(running: bo
     run(story())
 
 
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("restored_before_change", [True, False])
+def test_a_restored_cluster_is_told_though_its_versions_have_caught_up(
+    running: bool, restored_before_change: bool
+) -> None:
+    """What was lost is an object that was new, or the last change of one; the server's own writes then make up for it."""
+
+    async def story() -> None:
+        scene = Scene()
+        scene.cluster.put("a")
+        kept = scene.cluster.version
+        scene.cluster.put("a" if restored_before_change else "b", 2)
+
+        def restore() -> None:
+            scene.cluster.restore(kept)
+            for number in range(50):
+                scene.cluster.put("lease", number, path=CONFIGMAPS)
+            scene.cluster.put("c", 3)
+
+        async with scene.running():
+            await scene.settle()
+            if running:
+                scene.cluster.crash()
+                await scene.settle(20.0)
+                restore()
+                scene.cluster.up = True
+                await scene.settle(60.0)
+        if not running:
+            restore()
+            async with scene.running():
+                await scene.settle(60.0)
+        assert "quarantined Restored" in scene.states()
+        assert scene.states()[-1] == "live"
+        assert scene.view() == scene.truth()
+
+    run(story())
+
+
+def test_a_restored_cluster_is_told_though_its_storage_begins_last() -> None:
+    """A type whose storage is refused at first (429) is asked all the same before its watch resumes."""
+
+    async def story() -> None:
+        scene = Scene()
+        scene.cluster.put("a")
+        kept = scene.cluster.version
+        scene.cluster.put("b")
+        async with scene.running():
+            await scene.settle()
+            scene.cluster.crash()
+            await scene.settle(5.0)
+            scene.cluster.restore(kept)
+            initializing = Reply(429, a_status(429, "TooManyRequests", "storage is (re)initializing"))
+            scene.cluster.refuse = lambda path, params: initializing if path == DEPLOYMENTS else None
+            scene.cluster.up = True
+            await scene.settle(30.0)
+            scene.cluster.refuse = lambda path, params: None
+            await scene.settle(60.0)
+        assert "quarantined Restored" in scene.states()
+        assert scene.view() == scene.truth()
+
+    run(story())
+
+
 def test_a_type_that_appears_is_watched_and_one_that_goes_becomes_unknown() -> None:
     async def story() -> None:
         scene = Scene(resources=("*/*",))
