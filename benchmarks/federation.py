@@ -189,7 +189,7 @@ async def _relabel(fleet: Fleet, count: int, settings: Settings) -> tuple[float,
         body = {"apiVersion": "core.kubefed.io/v1beta1", "kind": "KubeFedCluster", "spec": {}}
         assert api.request("POST", REGISTERED, {**body, "metadata": {"name": cluster}})[0] == 201
     await _federate(fleet, count, "moving", placement)
-    time.sleep(QUIET_SECONDS)
+    await asyncio.sleep(QUIET_SECONDS)
 
     def label(text: str) -> None:
         body = {"metadata": {"labels": {"wave": text}}}

@@ -54,6 +54,8 @@ class Reconciler(msgspec.Struct, frozen=True):
     """What it reads besides; changes of that wake the keys that read it."""
     copies_secrets: bool = False
     """Whether Secrets' values are in the view, sealed, so that it can copy them."""
+    owned_by: dict[Resource, tuple[Resource, ...]] = {}
+    """Which of the types in `owns` each watched type has dependents of; all of them where it says nothing."""
 
     def __call__(self, view: View, request: Request) -> Decision:
         """Answer one request."""
@@ -63,6 +65,26 @@ class Reconciler(msgspec.Struct, frozen=True):
     def types(self) -> tuple[Resource, ...]:
         """Every type that it looks at."""
         return tuple(dict.fromkeys((*self.watches, *self.owns, *(one.resource for one in self.reads))))
+
+    def owns_for(self, watched: Resource) -> tuple[Resource, ...]:
+        """Return the types of the dependents of objects of a watched type."""
+        return self.owned_by.get(watched, self.owns)
+
+    def types_for(self, ref: ObjectRef) -> tuple[Resource, ...]:
+        """Return the types that it looks at for one object: what of them is known is read for each request."""
+        own = [one for one in self.watches if (one.group, one.plural) == (ref.group, ref.resource)]
+        owned = [kind for one in own for kind in self.owns_for(one)] if own else self.owns
+        return tuple(dict.fromkeys((*own, *owned, *(one.resource for one in self.reads))))
+
+    def concerned_by(self, group: str, plural: str) -> tuple[Resource, ...]:
+        """Return the watched types whose objects look at a type."""
+        if any((one.resource.group, one.resource.plural) == (group, plural) for one in self.reads):
+            return self.watches
+        return tuple(
+            one
+            for one in self.watches
+            if (group, plural) in {(kind.group, kind.plural) for kind in (one, *self.owns_for(one))}
+        )
 
     @property
     def manager(self) -> str:
@@ -74,7 +96,7 @@ def reconciler(
     name: str,
     *,
     watches: str | Sequence[str],
-    owns: Sequence[str] = (),
+    owns: Sequence[str] | Mapping[str, Sequence[str]] = (),
     reads: Mapping[str, str] | None = None,
     version: str = "",
     copies_secrets: bool = False,
@@ -84,7 +106,8 @@ def reconciler(
     Args:
         name: unique, DNS label of at most 42 characters; part of subjects and of the field manager.
         watches: type of the objects to reconcile, as `apps/v1/deployments` or `v1/configmaps`, or several.
-        owns: types of the dependents that it writes in any cluster.
+        owns: types of the dependents that it writes in any cluster; where it watches several types that own different ones,
+            a mapping from each of those to its own.
         reads: types that it reads besides, and where (`At`): `{"v1/namespaces": "namespaces"}`. They are in the view, and
             their changes wake the keys that read them.
         copies_secrets: whether it copies values of Secrets (`Apply.secret_from`): then they are recorded sealed, not hashed.
@@ -100,9 +123,20 @@ def reconciler(
 
     def decorate(function: Reconcile) -> Reconciler:
         watched = tuple(Resource.parse(text) for text in ([watches] if isinstance(watches, str) else watches))
-        kinds = tuple(Resource.parse(text) for text in owns)
+        by_type = owns if isinstance(owns, Mapping) else {}
+        owned_by = {Resource.parse(one): tuple(map(Resource.parse, kinds)) for one, kinds in by_type.items()}
+        flat = [one for kinds in owned_by.values() for one in kinds] if by_type else map(Resource.parse, owns)
         related = tuple(Related(Resource.parse(text), At(where)) for text, where in (reads or {}).items())
-        return Reconciler(name, watched, kinds, function, _code_of(function, version), related, copies_secrets)
+        return Reconciler(
+            name=name,
+            watches=watched,
+            owns=tuple(dict.fromkeys(flat)),
+            function=function,
+            code=_code_of(function, version),
+            reads=related,
+            copies_secrets=copies_secrets,
+            owned_by=owned_by,
+        )
 
     return decorate
 

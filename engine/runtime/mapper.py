@@ -69,7 +69,11 @@ class Mapper:
         record = delivery.record
         if record.subject.startswith(f"{subjects.SYNC}."):
             if decode_sync(record.body).type is SyncType.COMPLETED:
-                await self.request_all(record)
+                _, group, plural = subjects.parse_sync(record.subject)
+                concerned = self._reconciler.concerned_by(group, plural)
+                await self._scan_and_request(
+                    [subjects.facts_of("*", one.group, one.plural) for one in concerned], record
+                )
         else:
             await self._fact(record, subjects.parse_fact(record.subject))
         await delivery.ack()
@@ -77,10 +81,10 @@ class Mapper:
     async def request_all(self, cause: Record | None = None) -> None:
         """Request every object that the reconciler watches."""
         watched = self._reconciler.watches
-        await self._request_found([subjects.facts_of("*", kind.group, kind.plural) for kind in watched], cause)
+        await self._scan_and_request([subjects.facts_of("*", kind.group, kind.plural) for kind in watched], cause)
 
-    async def _request_found(self, filters: list[str], cause: Record | None) -> None:
-        """Request every object that has a fact among these."""
+    async def _scan_and_request(self, filters: list[str], cause: Record | None) -> None:
+        """Request every object that has a fact among these; there may be any number."""
         found = self._event_log.scan("STATE", filters, headers_only=True)
         refs = [subjects.parse_fact(record.subject) async for record in found]
         await self._request([ref for ref in refs if ref.cluster in self._clusters], cause)
@@ -114,7 +118,8 @@ class Mapper:
             for found in one.wakes(ref, watched)
         ]
         if filters:
-            await self._request_found(filters, record)
+            found = await self._event_log.last("STATE", filters)  # mostly few, and many such reads go together
+            await self._request([subjects.parse_fact(subject) for subject in found], record)
 
     async def _catch_up(self, record: Record) -> None:
         """Map the latest fact of an object if another has come since this one: an entry may have been written out of turn."""

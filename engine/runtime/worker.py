@@ -177,7 +177,7 @@ class Worker:
 
     async def _answer(self, delivery: Delivery, request: Request) -> None:
         started = self._clock.monotonic()
-        loaded = await self._loader.load(request, self._types, self.reconciler.reads)
+        loaded = await self._loader.load(request, self.reconciler.types_for(request.object), self.reconciler.reads)
         verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=self._waited(loaded))
         if verdict is not Verdict.GO:
             await delivery.nak(BUSY_NAK_SECONDS)

@@ -17,7 +17,7 @@ from engine.core.ownership import DEPENDENTS_FINALIZER
 from engine.core.view import KubeObject, View
 from reconcilers.federation.copies import Copy, copy_in
 from reconcilers.federation.fleet import KUBEFED_CLUSTERS, Selected, members, select
-from reconcilers.federation.forms import GENERIC_GROUP, NAMESPACES, VERSIONS, Federated, read, removal, targets, watched
+from reconcilers.federation.forms import GENERIC_GROUP, NAMESPACES, VERSIONS, Federated, owned, read, removal, targets
 from reconcilers.federation.scheduling import PREFERENCES, Scheduled, preference_of, rescheduled, scheduled
 from reconcilers.federation.selection import Malformed
 from reconcilers.federation.standing import invalid, readiness, status_of, warnings
@@ -49,8 +49,8 @@ def federation(config: FederationConfig) -> Reconciler:
 
     @reconciler(
         "federation",
-        watches=watched(config),
-        owns=[str(target) for target in targets(config)],
+        watches=list(owned(config)),
+        owns=owned(config),
         reads={**spaces, str(NAMESPACES): "namespaces", str(KUBEFED_CLUSTERS): "cluster", str(PREFERENCES): "name"},
         version=_version(config),
     )

@@ -90,11 +90,12 @@ def is_cluster_scoped(parent: KubeObject) -> bool:
     return not parent.namespace or parent.ref.resource == f"federated{NAMESPACES.plural}"
 
 
-def watched(config: FederationConfig) -> list[str]:
-    """Return the types of federated objects."""
-    found = [f"{GENERIC_GROUP}/v1alpha1/{plural}" for plural in GENERIC]
-    for target in targets(config):
-        found += [f"{group}/{version}/federated{target.plural}" for group, version in VERSIONS.items()]
+def owned(config: FederationConfig) -> dict[str, list[str]]:
+    """Return the types of federated objects, and of what each becomes: one, or any in the generic form."""
+    every = targets(config)
+    found = {f"{GENERIC_GROUP}/v1alpha1/{plural}": list(map(str, every)) for plural in GENERIC}
+    for target in every:
+        found |= {f"{group}/{version}/federated{target.plural}": [str(target)] for group, version in VERSIONS.items()}
     return found
 
 
