@@ -44,9 +44,10 @@ from schemas.actions import (
     RemoveFinalizer,
     Request,
 )
-from schemas.names import ClusterName, ObjectRef, Resource
+from schemas.names import CLUSTER_SCOPED, ClusterName, ObjectRef, Resource
 
 __all__ = [
+    "CLUSTER_SCOPED",
     "DEPENDENTS_FINALIZER",
     "Action",
     "AddFinalizer",

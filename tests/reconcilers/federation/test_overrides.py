@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconcilers.federation.overrides import FORBIDDEN, OverrideFailed, overridden, read_overrides, resolved
@@ -149,6 +149,7 @@ json_values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 @given(st.dictionaries(st.text(min_size=1, max_size=4), json_values, max_size=4), st.data())
 def test_an_added_value_is_found_at_its_pointer_and_removed_again(body: dict[str, Any], data: st.DataObject) -> None:
     key = data.draw(
@@ -166,6 +167,7 @@ def test_an_added_value_is_found_at_its_pointer_and_removed_again(body: dict[str
     assert overridden(added, remove, "c", {}) == body
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(json_values)
 def test_no_json_value_makes_reading_fail_otherwise_than_by_saying_so(value: Any) -> None:
     for read in (
