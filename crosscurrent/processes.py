@@ -242,6 +242,7 @@ def watch_settings(
         labels=labels or {},
         seal_secrets=seal,
         redaction_key=redaction_key(settings.state_directory) if needs_key else b"",
+        retry_cap_seconds=config.watch_retry_seconds,
         tombstone_ttl_seconds=config.nats.fact_days * DAY_SECONDS + _TOMBSTONE_MARGIN_S,
     )
 

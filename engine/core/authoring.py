@@ -14,7 +14,15 @@ from hashlib import blake2b
 
 import msgspec
 
-from engine.core.ownership import DEPENDENTS_FINALIZER, OWNER_LABEL, OWNERS_ANNOTATION, OwnerReference, owned
+from engine.core.ownership import (
+    DEPENDENTS_FINALIZER,
+    OWNER_LABEL,
+    OWNERS_ANNOTATION,
+    PROPAGATION_ANNOTATION,
+    OwnerReference,
+    owned,
+    without,
+)
 from engine.core.plan import intent
 from engine.core.related import At, Related
 from engine.core.view import Cluster, Known, KubeObject, View
@@ -205,7 +213,7 @@ def prune(
 def release(
     view: View, owner: KubeObject, owns: Sequence[str], removal: Removal | None = None, *, silent: bool = False
 ) -> Decision:
-    """Return what an owner needs that is deleted, or is to have no dependents any more: they go, then its finalizer.
+    """Return what an owner needs that is deleted, or is to have no dependents: they go, or are orphaned; then its finalizer.
 
     The finalizer goes only when no dependent is seen any more; the engine then asks every cluster once more, live, and
     keeps the owner while one of them cannot answer (DESIGN §8). What holds it up is told in its status; `silent`, where the
@@ -217,6 +225,11 @@ def release(
     told: tuple[PatchStatus | RecordEvent, ...] = ()
     if problem:
         told = (note(owner, "Warning", *problem) if silent else report(view, owner, problem=problem),)
+    orphan = view.propagation is Propagation.ORPHAN
+    if orphan and (owner.metadata.get("annotations") or {}).get(PROPAGATION_ANNOTATION) != Propagation.ORPHAN:
+        # Kubernetes takes its own mark away at once, and the log forgets in a week.
+        return Decision.do(_propagating(owner, Propagation.ORPHAN), *told)
+    removal = msgspec.structs.replace(removal or Removal(), orphan=orphan or (removal or Removal()).orphan)
     if children := view.dependents(owner):
         return Decision.do(*(part(child, owner, removal) for child in children), *told)
     let_go = RemoveFinalizer(
@@ -364,11 +377,20 @@ def _held_up(view: View, owner: KubeObject) -> tuple[str, str] | None:
     return None
 
 
+def _propagating(owner: KubeObject, propagation: Propagation) -> Patch:
+    patch = {"metadata": {"annotations": {PROPAGATION_ANNOTATION: propagation.value}}}
+    return Patch(ref=owner.ref, api_version=owner.api_version, kind=owner.kind, uid=owner.uid, patch=patch)
+
+
 def part(child: KubeObject, owner: KubeObject, removal: Removal | None = None) -> Delete | Patch:
     """Return what parts a dependent from its owner: its deletion, or only of the reference if it has other owners (G9)."""
     removal = removal or Removal()
+    if removal.orphan:
+        mine = tuple(one for one in child.owners if one.uid == owner.uid)
+        patch = {"metadata": without(child.metadata, mine)}
+        return Patch(ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, patch=patch)
     others = tuple(other for other in child.owners if other.uid != owner.uid)
-    if not others and not removal.orphan:
+    if not others:
         return Delete(
             ref=child.ref,
             api_version=child.api_version,
@@ -379,8 +401,8 @@ def part(child: KubeObject, owner: KubeObject, removal: Removal | None = None) -
             grace_seconds=removal.grace_seconds,
         )
     metadata = {
-        "annotations": {OWNERS_ANNOTATION: msgspec.json.encode(others).decode() if others else None},
-        "labels": {OWNER_LABEL: others[0].uid if others else None},
+        "annotations": {OWNERS_ANNOTATION: msgspec.json.encode(others).decode()},
+        "labels": {OWNER_LABEL: others[0].uid},
     }
     return Patch(
         ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, patch={"metadata": metadata}

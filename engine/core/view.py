@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from engine.core.ownership import OwnerReference, owner_references
-from schemas.actions import Json
+from schemas.actions import Json, Propagation
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
 from schemas.facts import Fact
@@ -161,8 +161,11 @@ class View:
     Attributes:
         now: wall time of the load, seconds since the epoch; recorded with the decision, so that a replay sees the same.
         clusters: every declared cluster, by name.
+        propagation: how the deletion of the requested object was asked for, if it is being deleted and that is known.
 
     """
+
+    propagation: Propagation | None = None
 
     def __init__(
         self,

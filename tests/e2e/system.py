@@ -43,6 +43,7 @@ class System:
         *,
         kubeconfigs: dict[str, Any] | None = None,
         labels: dict[str, dict[str, str]] | None = None,
+        environment: dict[str, str] | None = None,
         **config: Any,
     ) -> None:
         """Write the configuration.
@@ -52,10 +53,12 @@ class System:
             clusters: what to reconcile.
             kubeconfigs: other credentials than the administrator's, by cluster name.
             labels: of the clusters, by name.
+            environment: further variables of its processes.
             config: further keys of the configuration.
 
         """
         self.directory = directory
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self.clusters = {cluster.name: cluster for cluster in clusters}
         self.process: subprocess.Popen[bytes] | None = None
         self.probe_port = free_port()
@@ -96,7 +99,7 @@ class System:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=self._environment,
             )
         if wait:
             until(self.ready, seconds=60, what=lambda: f"not ready:\n{self.tail()}")
@@ -131,6 +134,7 @@ class System:
             text=True,
             timeout=timeout,
             cwd=self.directory,
+            env=self._environment,
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done
