@@ -69,9 +69,11 @@ def federate(view: View, request: Request, config: FederationConfig) -> Decision
         if parent.deleting:
             return let_go(view, parent, config)
         form, how = read(parent, config), removal(parent)
-        known = members(view, parent.cluster)
+        known = members(view, parent)
         if known is None:
-            selected = Selected(status=None, reason="NotRead", message="KubeFedClusters have not been read yet")
+            selected = Selected(
+                status=None, reason="NotRead", message="what decides the placement has not been read yet"
+            )
             return Decision.do(status_of(view, parent, selected, (), ()))
         selected = select(view, parent, form, known, config)
         preference, plan = preference_of(view, parent), None

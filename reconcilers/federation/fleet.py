@@ -35,10 +35,19 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
     status: bool | None = True
     reason: str = "Placed"
     message: str = ""
+    inside: frozenset[ClusterName] = frozenset()
+    """Where its namespace lets it go."""
 
 
-def members(view: View, home: ClusterName) -> Members | None:
-    """Return the clusters that take part, by name; None while that cannot be told."""
+def members(view: View, parent: KubeObject) -> Members | None:
+    """Return the clusters that take part, by name; None while that cannot be told.
+
+    That a type is not served is believed only once the federated object's own type has been read to its end: a stream that
+    was made anew holds nothing of any type at first, and nothing may be deselected by that.
+    """
+    home = parent.cluster
+    if (home, parent.ref.group, parent.ref.resource) not in view.synced:
+        return None
     registered = {found.name: found.labels for found in view.all(KUBEFED_CLUSTERS, home)}
     if not registered and view.serves(home, KUBEFED_CLUSTERS) is None:
         return None
@@ -59,7 +68,7 @@ def select(view: View, parent: KubeObject, form: Federated, known: Members, conf
     if form.target.plural == NAMESPACES.plural and is_system(parent.name):
         message = f"{parent.name} is a system namespace, which is neither made nor changed nor deleted"
         return Selected(status=False, reason="SystemNamespace", message=message)
-    chosen = form.placement.select(known)
+    inside = frozenset(known)
     if not is_cluster_scoped(parent):
         space = federated_namespace(view, parent)
         if space is None:
@@ -69,14 +78,15 @@ def select(view: View, parent: KubeObject, form: Federated, known: Members, conf
                 message = f"there is no FederatedNamespace {parent.namespace}"
                 return Selected(status=False, reason="NamespaceNotFederated", message=message)
         else:
-            inside = Placement.read(space.spec.get("placement"), f"FederatedNamespace {space.name}: spec.placement")
-            chosen = tuple(name for name in chosen if name in inside.select(known))
+            where = f"FederatedNamespace {space.name}: spec.placement"
+            inside = frozenset(Placement.read(space.spec.get("placement"), where).select(known))
+    chosen = tuple(name for name in form.placement.select(known) if name in inside)
     if unknown := form.placement.unknown(known):
         message = f"there is no cluster {', '.join(unknown)}; there are {', '.join(known) or 'none'}"
-        return Selected(clusters=chosen, status=False, reason="UnknownCluster", message=message)
+        return Selected(clusters=chosen, inside=inside, status=False, reason="UnknownCluster", message=message)
     if not chosen:
-        return Selected(reason="NothingSelected", message="no cluster is selected")
-    return Selected(clusters=chosen, message=f"in {', '.join(chosen)}")
+        return Selected(inside=inside, reason="NothingSelected", message="no cluster is selected")
+    return Selected(clusters=chosen, inside=inside, message=f"in {', '.join(chosen)}")
 
 
 def federated_namespace(view: View, parent: KubeObject) -> KubeObject | None:

@@ -61,14 +61,14 @@ def preference_of(view: View, parent: KubeObject) -> KubeObject | None:
 
 
 def rescheduled(selected: Selected, preference: KubeObject, form: Federated, known: Members) -> Selected:
-    """Return the clusters that a preference names, in the place of those of the placement.
+    """Return the clusters that a preference names, in the place of those of the placement, where the namespace goes.
 
     Raises:
         Malformed: when it cannot be understood.
 
     """
     wished = mapping(preference.spec.get("clusters"), "spec.clusters")
-    names = {name for name in known if not wished or EVERY in wished or name in wished}
+    names = {name for name in selected.inside if not wished or EVERY in wished or name in wished}
     if preference.spec.get("intersectWithClusterSelector") is True:
         names &= set(Placement(None, form.placement.selector).select(known))
     chosen = tuple(sorted(names))

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from engine.core.ownership import DEPENDENTS_FINALIZER
+from engine.core.view import View
 from reconcilers.federation import federate, federation
 from reconcilers.federation.definitions import as_yaml, main, shipped
 from reconcilers.registry import UnknownReconciler, find
@@ -23,6 +24,14 @@ ROOT = Path(__file__).resolve().parents[3]
 CONFIG = FederationConfig()
 GROUP = "types.kubefed.io"
 NAMESPACES = [(cluster, "", "namespaces") for cluster in (C1, C2, C3)]
+
+
+def world(*objects: Any, synced: bool = True, **given: Any) -> View:
+    """A view in which the federated object's own type has been read."""
+    view = a_view(*objects, **given)
+    if synced:
+        view.synced |= {(C1, GROUP, "federateddeployments")}
+    return view
 
 
 def federated(kind: str = "Deployment", *, group: str = GROUP, **spec: Any) -> tuple[ObjectRef, dict[str, Any]]:
@@ -59,12 +68,12 @@ def everywhere() -> dict[str, Any]:
 
 
 def applied(ref: ObjectRef, body: dict[str, Any]) -> dict[Any, dict[str, Any]]:
-    return {one.ref.cluster: one.body for one in of(decide(ref, a_view((ref, body))), Apply)}
+    return {one.ref.cluster: one.body for one in of(decide(ref, world((ref, body))), Apply)}
 
 
 def test_it_is_held_before_its_first_copy_and_its_status_comes_last() -> None:
     ref, body = federated(template={"spec": {"replicas": 3}}, placement=everywhere())
-    actions = decide(ref, a_view((ref, body)))
+    actions = decide(ref, world((ref, body)))
     assert isinstance(actions[0], AddFinalizer)
     assert isinstance(actions[-1], PatchStatus)
     assert [one.ref.cluster for one in of(actions, Apply)] == [C1, C2, C3]
@@ -107,7 +116,7 @@ def test_what_cannot_be_understood_is_named_and_changes_nothing(spec: Any, notes
     copy = target(C2, applied(ref, good)[C2])
     ref, body = federated(**({"template": {}, "placement": everywhere()} | spec))
     body["metadata"]["annotations"] = notes
-    actions = decide(ref, a_view((ref, body), copy))
+    actions = decide(ref, world((ref, body), copy))
     (status,) = actions
     assert isinstance(status, PatchStatus)
     placed = status.status["conditions"][0]
@@ -118,17 +127,27 @@ def test_what_cannot_be_understood_is_named_and_changes_nothing(spec: Any, notes
 def test_what_has_not_been_read_selects_nothing_and_removes_nothing() -> None:
     ref, body = federated(template={}, placement=everywhere())
     copy = target(C2, applied(ref, body)[C2])
-    view = a_view((ref, body), copy, clusters={C1: ClusterState.SUSPECT, C2: ClusterState.LIVE})
+    view = world((ref, body), copy, clusters={C1: ClusterState.SUSPECT, C2: ClusterState.LIVE})
     actions = decide(ref, view)
     assert not of(actions, Delete)
     assert not of(actions, Apply)
     assert conditions(actions)["Placed"] == ("Unknown", "NotRead")
 
 
+def test_a_stream_that_was_made_anew_deselects_nothing() -> None:
+    """Its labels come from KubeFedClusters, of which it is not known yet whether there are any."""
+    ref, body = federated(template={}, placement={"clusterSelector": {"matchLabels": {"tier": "gold"}}})
+    copy = target(C2, applied(*federated(template={}, placement=everywhere()))[C2])
+    actions = decide(ref, world((ref, body), copy, synced=False))
+    assert not of(actions, Delete)
+    assert conditions(actions)["Placed"] == ("Unknown", "NotRead")
+    assert of(decide(ref, world((ref, body), copy)), Delete)
+
+
 def test_without_its_namespace_federated_everything_goes_where_that_is_required() -> None:
     ref, body = federated(template={}, placement=everywhere())
     copy = target(C2, applied(ref, body)[C2])
-    actions = decide(ref, a_view((ref, body), copy), FederationConfig(namespaces="required"))
+    actions = decide(ref, world((ref, body), copy), FederationConfig(namespaces="required"))
     assert [one.ref for one in of(actions, Delete)] == [copy[0]]
     assert conditions(actions)["Placed"] == ("False", "NamespaceNotFederated")
 
@@ -137,12 +156,24 @@ def test_a_deselected_copy_stays_until_there_is_another() -> None:
     ref, body = federated(template={}, placement={"clusters": [{"name": C2}]})
     copy = target(C2, applied(ref, body)[C2])
     _, moved = federated(template={}, placement={"clusters": [{"name": C3}]})
-    actions = decide(ref, a_view((ref, moved), copy))
+    actions = decide(ref, world((ref, moved), copy))
     assert [one.ref.cluster for one in of(actions, Apply)] == [C3]
     assert not of(actions, Delete)
     assert conditions(actions)["Applied"][1] == "Pending"
     _, nowhere = federated(template={}, placement={"clusters": []})
-    assert [one.ref for one in of(decide(ref, a_view((ref, nowhere), copy)), Delete)] == [copy[0]]
+    assert [one.ref for one in of(decide(ref, world((ref, nowhere), copy)), Delete)] == [copy[0]]
+
+
+def test_a_preference_goes_no_further_than_its_namespace() -> None:
+    ref, body = federated(template={"spec": {}}, placement={})
+    wish = {"targetKind": "FederatedDeployment", "totalReplicas": 10}
+    preference = ObjectRef(C1, "scheduling.kubefed.io", "replicaschedulingpreferences", "default", "it")
+    space = ObjectRef(C1, GROUP, "federatednamespaces", "default", "default")
+    limits = {"placement": {"clusters": [{"name": C2}, {"name": C3}]}}
+    named = {"metadata": {"name": "x"}}
+    view = world((ref, body), (preference, {**named, "spec": wish}), (space, {**named, "spec": limits}))
+    found = {one.ref.cluster: one.body["spec"]["replicas"] for one in of(decide(ref, view), Apply)}
+    assert found == {C2: 5, C3: 5}
 
 
 def test_an_orphan_loses_its_reference_and_nothing_else() -> None:
@@ -150,7 +181,7 @@ def test_an_orphan_loses_its_reference_and_nothing_else() -> None:
     copy = target(C2, applied(ref, body)[C2])
     metadata = body["metadata"] | {"deletionTimestamp": "now", "finalizers": [DEPENDENTS_FINALIZER]}
     doomed = {**body, "metadata": {**metadata, "annotations": {"kubefed.io/orphan": "true"}}}
-    (part,) = decide(ref, a_view((ref, doomed), copy))
+    (part,) = decide(ref, world((ref, doomed), copy))
     assert isinstance(part, Patch)
     assert part.patch["metadata"] == {
         "annotations": {"crosscurrent.dev/owners": None},
@@ -165,7 +196,7 @@ def test_the_last_finalizer_to_go_is_kubefeds_own() -> None:
         (["kubefed.io/sync-controller"], "kubefed.io/sync-controller"),
     ):
         doomed = {**body, "metadata": {**body["metadata"], "deletionTimestamp": "now", "finalizers": finalizers}}
-        (removed,) = decide(ref, a_view((ref, doomed)))
+        (removed,) = decide(ref, world((ref, doomed)))
         assert isinstance(removed, RemoveFinalizer)
         assert (removed.finalizer, removed.dependents) == (expected, ("apps/v1/deployments",))
 
@@ -173,14 +204,14 @@ def test_the_last_finalizer_to_go_is_kubefeds_own() -> None:
 def test_one_event_tells_of_all_clusters_that_fail_for_one_reason() -> None:
     override = {"clusterSelector": {}, "clusterOverrides": [{"op": "remove", "path": "/nothing"}]}
     ref, body = federated(template={}, placement=everywhere(), overrides=[override])
-    (told,) = of(decide(ref, a_view((ref, body))), RecordEvent)
+    (told,) = of(decide(ref, world((ref, body))), RecordEvent)
     assert (told.type, told.reason) == ("Warning", "OverrideFailed")
     assert all(name in told.message for name in (C1, C2, C3))
 
 
 def test_the_same_view_gives_the_same_decision() -> None:
     ref, body = federated(template={"spec": {"replicas": 3}}, placement=everywhere())
-    view = a_view((ref, body))
+    view = world((ref, body))
     assert decide(ref, view) == decide(ref, view)
 
 
