@@ -9,6 +9,7 @@ import msgspec
 
 from engine.core.cascade import seen_propagation
 from engine.core.ownership import DEPENDENTS_FINALIZER, PROPAGATION_ANNOTATION
+from engine.core.related import Related
 from engine.core.view import Cluster, KubeObject, Row, View
 from engine.runtime.history import Histories
 from engine.runtime.ports import Clock, EventLog, Record
@@ -73,13 +74,16 @@ class ViewLoader:
             self._polled = (record.body, decode_entry(record.body))
         return Fence(subject=subject, entry=self._polled[1], entry_seq=record.seq)
 
-    async def load(self, request: Request, types: Sequence[Resource], fence: Fence) -> Loaded:
+    async def load(
+        self, request: Request, types: Sequence[Resource], fence: Fence, reads: Sequence[Related] = ()
+    ) -> Loaded:
         """Return what is known for a request.
 
         Args:
             request: whose view.
-            types: the reconciler's types, watched and owned.
+            types: of the reconciler, as far as they concern this object.
             fence: its key's, read before.
+            reads: what the reconciler reads besides.
 
         Raises:
             EventLogError: when the broker does not answer.
@@ -97,13 +101,20 @@ class ViewLoader:
         fleet = self._fleet(types)
         targets = fence.entry.targets if fence.entry else ()
         places = {request.object, *(target.ref for target in targets)}
-        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)])
+        patterns = [pattern for one in reads if (pattern := one.pattern(request.object))]
+        for one in reads:
+            places.update(one.places(request.object, self._records))
+        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)], patterns)
+        places.update(_matched(found, patterns))
         clusters = self._read_clusters(found)
         loaded.view = View(
             now=self._clock.time(),
             clusters=clusters,
             rows={},
             synced=_synced(found, fleet, clusters),
+            mentioned=frozenset(
+                _sync_place(subject) for subject in fleet if subject in found and subject.startswith(_SYNC)
+            ),
             targets=targets,
             reconciler=request.reconciler,
         )
@@ -112,11 +123,14 @@ class ViewLoader:
         loaded.view.propagation = await self._propagation(loaded.view.get(request.object))
         return loaded
 
-    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
-        """Read further objects into a loaded view, e.g. those that a decision writes."""
+    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> bool:
+        """Read further objects into a loaded view, e.g. those that a decision writes; return whether there are any."""
         missing = [ref for ref in dict.fromkeys(places) if subjects.fact(ref) not in loaded.inputs]
-        if missing:
-            _add_rows(loaded.view, await self._read(loaded, list(map(subjects.fact, missing))), missing)
+        if not missing:
+            return False
+        found = await self._read(loaded, list(map(subjects.fact, missing)))
+        _add_rows(loaded.view, found, missing)
+        return bool(found)
 
     async def _propagation(self, found: KubeObject | None) -> Propagation | None:
         """Return how the deletion of an object that waits for its dependents was asked for."""
@@ -136,9 +150,9 @@ class ViewLoader:
         dependents = (subjects.parse_owner(record.subject)[2] for record in index.values() if record.body != b"")
         await self.add(loaded, [ref for ref in dependents if ref.cluster in loaded.view.clusters])
 
-    async def _read(self, loaded: Loaded, wanted: Sequence[str]) -> dict[str, Record]:
-        found = await self._log.last("STATE", wanted)
-        for subject in wanted:
+    async def _read(self, loaded: Loaded, wanted: Sequence[str], patterns: Sequence[str] = ()) -> dict[str, Record]:
+        found = await self._log.last("STATE", [*wanted, *patterns])
+        for subject in {*wanted, *found}:
             loaded.inputs[subject] = found[subject].seq if subject in found else 0
         return found
 
@@ -180,6 +194,7 @@ def _cluster(record: Record) -> Cluster:
     )
 
 
+_SYNC = f"{subjects.SYNC}."
 _sync_record = lru_cache(maxsize=DECODED)(decode_sync)
 _sync_place = lru_cache(maxsize=DECODED)(subjects.parse_sync)
 
@@ -192,12 +207,21 @@ def _synced(
     synced = set()
     for subject in fleet:
         stored = found.get(subject)
-        if stored is None or not subject.startswith(f"{subjects.SYNC}."):
+        if stored is None or not subject.startswith(_SYNC):
             continue
         record = _sync_record(stored.body)
         if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
             synced.add(_sync_place(subject))
     return frozenset(synced)
+
+
+def _matched(found: Iterable[str], patterns: Sequence[str]) -> list[ObjectRef]:
+    """Return the objects that were found by a pattern."""
+    return [
+        subjects.parse_fact(subject)
+        for subject in found
+        if any(subjects.matches(pattern, subject) for pattern in patterns)
+    ]
 
 
 def _add_rows(view: View, found: dict[str, Record], places: Iterable[ObjectRef]) -> None:
