@@ -23,6 +23,7 @@ BENCHMARKS = (
     "kill_watcher",
     "cascade",
     "federation",
+    "record",
     "simulator",
 )
 ROUNDS, QUICK_ROUNDS = 5, 2

@@ -189,6 +189,7 @@ async def watch(
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watcher.run(), name=f"watcher {cluster.name}")
         group.create_task(_mind(log, clock, watcher.heal), name="health of the streams")
+        group.create_task(_keep_record(log, clock, settings), name="checkpoints")
         ready()
 
 
@@ -214,12 +215,15 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
             key=signing_key(settings.state_directory),
             sealing_key=redaction_key(settings.state_directory) if any(one.copies_secrets for one in found) else b"",
         )
+        clock = SystemClock()
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        group.create_task(_keep_record(log, clock, settings), name="checkpoints")
         ready()
         await run_reconcilers(
             found,
             log=log,
             apis=apis,
-            clock=SystemClock(),
+            clock=clock,
             name=process_name(),
             metrics=WorkerMetrics(registry),
             settings=collecting,
@@ -281,6 +285,13 @@ async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExit
     api = await KubernetesApi.open(cluster.name, context)
     stack.push_async_callback(api.close)
     return api
+
+
+async def _keep_record(log: EventLog, clock: Clock, settings: Settings) -> None:
+    """Make checkpoints when they are due; every process offers to, so that they are made as long as any runs."""
+    from engine.runtime.checkpoints import Checkpointer  # noqa: PLC0415
+
+    await Checkpointer(log, clock, fact_days=settings.config.nats.fact_days).run()
 
 
 async def _mind(log: EventLog, clock: Clock, heal: Callable[[str], None]) -> None:

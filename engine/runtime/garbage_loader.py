@@ -93,6 +93,7 @@ class GarbageLoader(ViewLoader):
             entry_seq=fence.entry_seq,
             view=view,
             inputs={mine: read[mine].seq if mine in read else 0},
+            origins={mine: read[mine].origin if mine in read else 0},
             incarnation=incarnation,
         )
         if mine in read:

@@ -174,7 +174,7 @@ class Mapper:
         return self._names.get(identity)
 
     async def _request(self, refs: list[ObjectRef], cause: Record | None) -> None:
-        body = f"{cause.subject}@{cause.seq}".encode() if cause else b""
+        body = f"{cause.subject}@{cause.origin}".encode() if cause else b""
         messages = [
             Message(subject=subjects.keyed(subjects.REQUESTS, self._reconciler.name, ref), body=body)
             for ref in dict.fromkeys(refs)

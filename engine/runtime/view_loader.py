@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import msgspec
 
+from engine.core.assembly import add_rows, cluster_of, mentioned_types, synced_types
 from engine.core.cascade import seen_propagation
 from engine.core.ownership import DEPENDENTS_FINALIZER, PROPAGATION_ANNOTATION
 from engine.core.related import Related
-from engine.core.view import Cluster, KubeObject, Row, View
+from engine.core.view import Cluster, KubeObject, View
 from engine.runtime.history import Histories
 from engine.runtime.ports import Clock, EventLog, Record
 from schemas import subjects
 from schemas.actions import Propagation, Request
-from schemas.clusters import ClusterRecord, cluster_ref
+from schemas.clusters import cluster_ref
 from schemas.decisions import Entry, decode_entry
-from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterName, ObjectRef, Resource
-
-DECODED = 4096
-"""Decoded records of clusters and syncs kept, by their bytes: every load reads the same few. Not a cache of the fleet, which
-is read anew each time."""
-
-_record = msgspec.json.Decoder(ClusterRecord)
 
 
 class Fence(msgspec.Struct, kw_only=True):
@@ -43,6 +36,10 @@ class Loaded(Fence, kw_only=True):
     inputs: dict[str, int]
     """STATE sequence of every row read, by subject; 0 for a missing row."""
     incarnation: str
+    origins: dict[str, int] = {}
+    """FACTS sequence of every row read, by subject."""
+    shown: int = 0
+    """How many of the rows were in view when the reconciler was last asked; what its answer needed besides came then."""
     foreseen: tuple[str, ...] = ()
     """Ids of the facts that our writes were put into the view as."""
 
@@ -111,14 +108,12 @@ class ViewLoader:
             now=self._clock.time(),
             clusters=clusters,
             rows={},
-            synced=_synced(found, fleet, clusters),
-            mentioned=frozenset(
-                _sync_place(subject) for subject in fleet if subject in found and subject.startswith(_SYNC)
-            ),
+            synced=synced_types(found, fleet, clusters),
+            mentioned=mentioned_types(found, fleet),
             targets=targets,
             reconciler=request.reconciler,
         )
-        _add_rows(loaded.view, found, places)
+        add_rows(loaded.view, found, places)
         await self._add_dependents(loaded, request)
         loaded.view.propagation = await self._propagation(loaded.view.get(request.object))
         return loaded
@@ -129,7 +124,7 @@ class ViewLoader:
         if not missing:
             return False
         found = await self._read(loaded, list(map(subjects.fact, missing)))
-        _add_rows(loaded.view, found, missing)
+        add_rows(loaded.view, found, missing)
         return bool(found)
 
     async def _propagation(self, found: KubeObject | None) -> Propagation | None:
@@ -152,8 +147,9 @@ class ViewLoader:
 
     async def _read(self, loaded: Loaded, wanted: Sequence[str], patterns: Sequence[str] = ()) -> dict[str, Record]:
         found = await self._log.last("STATE", [*wanted, *patterns])
-        for subject in {*wanted, *found}:
+        for subject in dict.fromkeys([*wanted, *found]):
             loaded.inputs[subject] = found[subject].seq if subject in found else 0
+            loaded.origins[subject] = found[subject].origin if subject in found else 0
         return found
 
     def _fleet(self, types: Sequence[Resource]) -> tuple[str, ...]:
@@ -167,52 +163,7 @@ class ViewLoader:
         return known
 
     def _read_clusters(self, found: dict[str, Record]) -> list[Cluster]:
-        return [
-            _cluster(found[subject]) if subject in found else Cluster(name=name)
-            for name, subject in self._records.items()
-        ]
-
-
-@lru_cache(maxsize=DECODED)
-def _described(body: bytes) -> ClusterRecord:
-    return _record.decode(decode_fact(body).data)
-
-
-def _cluster(record: Record) -> Cluster:
-    described = _described(record.body)
-    status = described.status
-    return Cluster(
-        name=described.metadata.name,
-        state=status.state,
-        identity=status.identity,
-        epoch=status.epoch,
-        labels=described.metadata.labels,
-        reason=status.reason,
-        message=status.message,
-        since=status.since,
-        seq=record.seq,
-    )
-
-
-_SYNC = f"{subjects.SYNC}."
-_sync_record = lru_cache(maxsize=DECODED)(decode_sync)
-_sync_place = lru_cache(maxsize=DECODED)(subjects.parse_sync)
-
-
-def _synced(
-    found: dict[str, Record], fleet: Sequence[str], clusters: Iterable[Cluster]
-) -> frozenset[tuple[ClusterName, str, str]]:
-    """Return the types whose contents are known: a sync record of another identity or epoch says nothing (DESIGN §2.4)."""
-    standing = {cluster.name: (cluster.identity, cluster.epoch) for cluster in clusters}
-    synced = set()
-    for subject in fleet:
-        stored = found.get(subject)
-        if stored is None or not subject.startswith(_SYNC):
-            continue
-        record = _sync_record(stored.body)
-        if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
-            synced.add(_sync_place(subject))
-    return frozenset(synced)
+        return [cluster_of(name, found.get(subject)) for name, subject in self._records.items()]
 
 
 def _matched(found: Iterable[str], patterns: Sequence[str]) -> list[ObjectRef]:
@@ -222,10 +173,3 @@ def _matched(found: Iterable[str], patterns: Sequence[str]) -> list[ObjectRef]:
         for subject in found
         if any(subjects.matches(pattern, subject) for pattern in patterns)
     ]
-
-
-def _add_rows(view: View, found: dict[str, Record], places: Iterable[ObjectRef]) -> None:
-    for ref in places:
-        record = found.get(subjects.fact(ref))
-        if record is not None:
-            view.rows[ref] = Row(record.seq, decode_fact(record.body))

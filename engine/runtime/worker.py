@@ -323,6 +323,7 @@ class Worker:
     async def _plan(self, loaded: Loaded, request: Request) -> Plan:
         """Ask the reconciler, and again if what it writes is there already: it decides on what it has seen."""
         for _ in range(LOOKS):
+            loaded.shown = sum(seq > 0 for seq in loaded.inputs.values())
             with cpu_limit(RECONCILER_CPU_SECONDS):
                 decision = self.reconciler(loaded.view, request)
             if not await self._loader.add(loaded, [action.ref for action in decision.actions]):
@@ -341,7 +342,8 @@ class Worker:
         _log.warning("reconciler raised", key=str(request), failures=failures, exc_info=problem)
         delay = min(MAX_FAILURE_DELAY_SECONDS, 0.1 * 2.0**failures)
         try:
-            entry = self._entry(loaded, EntryState.CLOSED, failures=failures, reason=reason)
+            cause = delivery.record.body.decode(errors="replace")
+            entry = self._entry(loaded, EntryState.CLOSED, failures=failures, reason=reason, cause=cause)
             await self._append(loaded, entry, loaded.entry_seq)
         except WrongLastSequence:
             return "fenced"
@@ -387,6 +389,7 @@ class Worker:
         reason: str = "",
         cause: str = "",
     ) -> Entry:
+        inputs = merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation)
         return Entry(
             state=state,
             worker=self._name,
@@ -395,7 +398,10 @@ class Worker:
             now=loaded.view.now,
             lease=lease,
             incarnation=loaded.incarnation,
-            inputs=merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation),
+            inputs=inputs,
+            facts=tuple(loaded.origins.get(subject, 0) for subject in inputs),
+            shown=loaded.shown,
+            propagation=loaded.view.propagation,
             actions=actions,
             outcomes=outcomes,
             targets=tuple(loaded.view.targets.values()) if targets is None else targets,

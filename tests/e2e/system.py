@@ -125,10 +125,12 @@ class System:
         """Return the end of its log."""
         return self.log.read_text()[-4000:]
 
-    def cli(self, *arguments: str, check: bool = True, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run another command of it."""
+    def cli(
+        self, *arguments: str, check: bool = True, timeout: float = 30, config: str = "-f"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run another command of it; `config` is the option that names its configuration."""
         done = subprocess.run(
-            [sys.executable, "-m", "crosscurrent", *arguments, "-f", str(self.config)],
+            [sys.executable, "-m", "crosscurrent", *arguments, config, str(self.config)],
             check=False,
             capture_output=True,
             text=True,
