@@ -103,6 +103,12 @@ def facts_of(cluster: str, group: str | None = None, resource: str | None = None
     return f"{FACTS}.{head}.{_group(group)}.{kind}.>"
 
 
+def facts_in(cluster: str, group: str, resource: str, namespace: str) -> str:
+    """Filter for the facts of a resource type in one namespace; `*` for any cluster."""
+    head = "*" if cluster == "*" else escape(cluster)
+    return f"{FACTS}.{head}.{_group(group)}.{escape(resource)}.{_namespace(namespace)}.*"
+
+
 def sync(cluster: str, group: str, resource: str) -> str:
     """Subject of the sync records of one resource type in one cluster; cluster may be `*`."""
     head = "*" if cluster == "*" else escape(cluster)

@@ -84,6 +84,12 @@ def synced_types(
     return frozenset(synced)
 
 
+def mentioned_types(found: Iterable[str], wanted: Iterable[str]) -> frozenset[tuple[ClusterName, str, str]]:
+    """Return the types of which there is a sync record among the wanted subjects that were found, whatever it says."""
+    there = set(found)
+    return frozenset(_sync_place(one) for one in wanted if one in there and one.startswith(f"{subjects.SYNC}."))
+
+
 def add_rows(view: View, found: Mapping[str, Kept], places: Iterable[ObjectRef]) -> None:
     """Put the facts of objects into a view."""
     for ref in places:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from engine.core.assembly import add_rows, cluster_of, synced_types
+from engine.core.assembly import add_rows, cluster_of, mentioned_types, synced_types
 from engine.core.authoring import Reconciler
 from engine.core.history import Stored
 from engine.core.plan import make_plan
@@ -147,6 +147,7 @@ def show(rows: Mapping[str, Kept], clusters: Iterable[ClusterName], reconciler: 
         clusters=standing,
         rows={},
         synced=synced_types(rows, rows, standing),
+        mentioned=mentioned_types(rows, rows),
         targets=entry.targets,
         reconciler=reconciler,
     )

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from engine.core.assembly import add_rows, cluster_of, synced_types
+from engine.core.assembly import add_rows, cluster_of, mentioned_types, synced_types
 from engine.core.cascade import seen_propagation
 from engine.core.ownership import DEPENDENTS_FINALIZER, PROPAGATION_ANNOTATION
+from engine.core.related import Related
 from engine.core.view import Cluster, KubeObject, View
 from engine.runtime.history import Histories
 from engine.runtime.ports import Clock, EventLog, Record
@@ -70,13 +71,16 @@ class ViewLoader:
             self._polled = (record.body, decode_entry(record.body))
         return Fence(subject=subject, entry=self._polled[1], entry_seq=record.seq)
 
-    async def load(self, request: Request, types: Sequence[Resource], fence: Fence) -> Loaded:
+    async def load(
+        self, request: Request, types: Sequence[Resource], fence: Fence, reads: Sequence[Related] = ()
+    ) -> Loaded:
         """Return what is known for a request.
 
         Args:
             request: whose view.
-            types: the reconciler's types, watched and owned.
+            types: of the reconciler, as far as they concern this object.
             fence: its key's, read before.
+            reads: what the reconciler reads besides.
 
         Raises:
             EventLogError: when the broker does not answer.
@@ -94,13 +98,18 @@ class ViewLoader:
         fleet = self._fleet(types)
         targets = fence.entry.targets if fence.entry else ()
         places = {request.object, *(target.ref for target in targets)}
-        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)])
+        patterns = [pattern for one in reads if (pattern := one.pattern(request.object))]
+        for one in reads:
+            places.update(one.places(request.object, self._records))
+        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)], patterns)
+        places.update(_matched(found, patterns))
         clusters = self._read_clusters(found)
         loaded.view = View(
             now=self._clock.time(),
             clusters=clusters,
             rows={},
             synced=synced_types(found, fleet, clusters),
+            mentioned=mentioned_types(found, fleet),
             targets=targets,
             reconciler=request.reconciler,
         )
@@ -109,11 +118,14 @@ class ViewLoader:
         loaded.view.propagation = await self._propagation(loaded.view.get(request.object))
         return loaded
 
-    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
-        """Read further objects into a loaded view, e.g. those that a decision writes."""
+    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> bool:
+        """Read further objects into a loaded view, e.g. those that a decision writes; return whether there are any."""
         missing = [ref for ref in dict.fromkeys(places) if subjects.fact(ref) not in loaded.inputs]
-        if missing:
-            add_rows(loaded.view, await self._read(loaded, list(map(subjects.fact, missing))), missing)
+        if not missing:
+            return False
+        found = await self._read(loaded, list(map(subjects.fact, missing)))
+        add_rows(loaded.view, found, missing)
+        return bool(found)
 
     async def _propagation(self, found: KubeObject | None) -> Propagation | None:
         """Return how the deletion of an object that waits for its dependents was asked for."""
@@ -133,9 +145,9 @@ class ViewLoader:
         dependents = (subjects.parse_owner(record.subject)[2] for record in index.values() if record.body != b"")
         await self.add(loaded, [ref for ref in dependents if ref.cluster in loaded.view.clusters])
 
-    async def _read(self, loaded: Loaded, wanted: Sequence[str]) -> dict[str, Record]:
-        found = await self._log.last("STATE", wanted)
-        for subject in wanted:
+    async def _read(self, loaded: Loaded, wanted: Sequence[str], patterns: Sequence[str] = ()) -> dict[str, Record]:
+        found = await self._log.last("STATE", [*wanted, *patterns])
+        for subject in dict.fromkeys([*wanted, *found]):
             loaded.inputs[subject] = found[subject].seq if subject in found else 0
             loaded.origins[subject] = found[subject].origin if subject in found else 0
         return found
@@ -152,3 +164,12 @@ class ViewLoader:
 
     def _read_clusters(self, found: dict[str, Record]) -> list[Cluster]:
         return [cluster_of(name, found.get(subject)) for name, subject in self._records.items()]
+
+
+def _matched(found: Iterable[str], patterns: Sequence[str]) -> list[ObjectRef]:
+    """Return the objects that were found by a pattern."""
+    return [
+        subjects.parse_fact(subject)
+        for subject in found
+        if any(subjects.matches(pattern, subject) for pattern in patterns)
+    ]
