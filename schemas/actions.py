@@ -31,7 +31,7 @@ class Propagation(StrEnum):
     ORPHAN = "Orphan"
 
 
-class _Action(msgspec.Struct, frozen=True, tag_field="action", kw_only=True):
+class _Action(msgspec.Struct, frozen=True, tag_field="action", kw_only=True, omit_defaults=True):
     """One API call as a value: the place, and the apiVersion and kind by which the server knows it."""
 
     ref: ObjectRef
