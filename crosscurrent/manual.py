@@ -121,6 +121,13 @@ PAGES: Final[dict[str, Page]] = {
         "credentials is printed without them.",
         ("broker", "broker -f crosscurrent.yaml"),
     ),
+    "roles": Page(
+        SETUP,
+        "Print the rights that this configuration needs in a cluster.",
+        "RBAC objects for our ServiceAccount there, to be looked at and applied: exact verbs, types and names, Secrets and "
+        "tokens only where `imports` says so. Not for the reconciler `garbage`, which works on every type.",
+        ("roles cluster1", "roles cluster1 --account crosscurrent/engine | kubectl --context c1 apply -f -"),
+    ),
     "completion": Page(
         SETUP,
         "Print the script that lets a shell complete what you type.",

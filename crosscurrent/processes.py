@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crosscurrent.stream_report import StreamReport
     from engine.core.authoring import Reconciler
     from engine.runtime.cluster_api import KubernetesApi
+    from engine.runtime.kubeconfig import Context
     from engine.runtime.ports import Clock, EventLog
     from schemas.names import Resource
     from watchers.settings import WatchSettings
@@ -85,6 +86,7 @@ def find_cluster(settings: Settings, name: str) -> ClusterConfig:
 def watched_types(settings: Settings, reconcilers: list[Reconciler]) -> list[Resource]:
     """Return the types that the reconcilers need and those that the configuration adds; `*/*` is left to the watcher."""
     from engine.core.cascade import OWNER_TOMBSTONES, UNREGISTRATIONS  # noqa: PLC0415
+    from engine.core.importing import SERVICE_ACCOUNT_GRANTS  # noqa: PLC0415
     from schemas.names import Resource  # noqa: PLC0415
 
     wanted = [kind for one in reconcilers for kind in (one.watches, *one.owns) if kind.plural != "*"]
@@ -92,6 +94,8 @@ def watched_types(settings: Settings, reconcilers: list[Reconciler]) -> list[Res
     if any(one.name == "garbage" for one in reconcilers):
         # Whether a tombstone is there must be known before one is written; an unregistration wakes whom it concerns.
         wanted += [OWNER_TOMBSTONES, UNREGISTRATIONS]
+    if any(one.name == "imports" for one in reconcilers):
+        wanted.append(SERVICE_ACCOUNT_GRANTS)
     return list(dict.fromkeys(wanted))
 
 
@@ -191,7 +195,7 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
     from engine.runtime.worker_metrics import WorkerMetrics  # noqa: PLC0415
     from reconcilers.garbage import garbage  # noqa: PLC0415
-    from reconcilers.service import GarbageSettings, run_reconcilers  # noqa: PLC0415
+    from reconcilers.service import GarbageSettings, ImportSettings, run_reconcilers  # noqa: PLC0415
 
     found, config = check(settings), settings.config
     async with AsyncExitStack() as stack:
@@ -216,6 +220,9 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
             name=process_name(),
             metrics=WorkerMetrics(registry),
             settings=collecting,
+            imports=ImportSettings(
+                contexts={item.name: context_of(settings, item) for item in config.clusters}, config=config.imports
+            ),
         )
 
 
@@ -260,15 +267,25 @@ async def prepare(log: EventLog) -> None:
 
 async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> KubernetesApi:
     from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
+
+    api = await KubernetesApi.open(cluster.name, context_of(settings, cluster))
+    stack.push_async_callback(api.close)
+    return api
+
+
+def context_of(settings: Settings, cluster: ClusterConfig) -> Context:
+    """Return how a declared cluster is reached.
+
+    Raises:
+        SettingsError: when its kubeconfig cannot be used.
+
+    """
     from engine.runtime.kubeconfig import KubeconfigError, resolve_cluster  # noqa: PLC0415
 
     try:
-        context = resolve_cluster(cluster, directory_of(settings))
+        return resolve_cluster(cluster, directory_of(settings))
     except KubeconfigError as error:
         raise SettingsError(f"{settings.where()}: {cluster.name}: {error}") from error
-    api = await KubernetesApi.open(cluster.name, context)
-    stack.push_async_callback(api.close)
-    return api
 
 
 async def _mind(log: EventLog, clock: Clock, heal: Callable[[str], None]) -> None:

@@ -9,7 +9,11 @@ from pathlib import Path
 
 from engine.core.authoring import Reconciler
 
-BUILT_IN = {"foo": "reconcilers.foo:foo", "garbage": "reconcilers.garbage:garbage"}
+BUILT_IN = {
+    "foo": "reconcilers.foo:foo",
+    "garbage": "reconcilers.garbage:garbage",
+    "imports": "reconcilers.imports:imports",
+}
 
 
 class UnknownReconciler(ValueError):

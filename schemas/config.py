@@ -72,6 +72,18 @@ class GarbageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     brake: BrakeConfig = BrakeConfig()
 
 
+class ImportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """ServiceAccountImports (reconciler `imports`)."""
+
+    look_seconds: float = 120.0
+    """Between two looks at a Secret that was written and the account that it is for, on average: neither is watched, so that
+    nobody need let us list them."""
+    accounts: tuple[str, ...] = ()
+    """Accounts whose tokens may be asked for, as `CLUSTER/NAMESPACE/NAME`: what `crosscurrent roles` lets us do there."""
+    namespaces: tuple[str, ...] = ()
+    """Where imports may be, as `CLUSTER/NAMESPACE`: the same for writing their Secrets."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
@@ -85,6 +97,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Types to watch besides those that the reconcilers need, as `apps/v1/deployments`, `v1/configmaps`, or `*/*` for all."""
     garbage: GarbageConfig = GarbageConfig()
     """Of the reconciler `garbage`."""
+    imports: ImportsConfig = ImportsConfig()
+    """Of the reconciler `imports`."""
     workers: int = 1
     """Worker processes that `up` starts."""
     state_directory: str = ".crosscurrent"
