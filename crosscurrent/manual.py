@@ -128,6 +128,13 @@ PAGES: Final[dict[str, Page]] = {
         "tokens only where `imports` says so. Not for the reconciler `garbage`, which works on every type.",
         ("roles cluster1", "roles cluster1 --account crosscurrent/engine | kubectl --context c1 apply -f -"),
     ),
+    "kubeconfig": Page(
+        SETUP,
+        "Print one kubeconfig of all clusters that are found here.",
+        "Mounted imports first, then the contexts of KUBECONFIG, then the pod's own cluster; one that is broken is named and "
+        "left out. Tokens of imports are named by file: kubectl and client-go read rotated ones.",
+        ("kubeconfig", "kubeconfig --output /tmp/kubeconfig --context foo-controller-remote-cluster1"),
+    ),
     "completion": Page(
         SETUP,
         "Print the script that lets a shell complete what you type.",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crosscurrent.stream_report import StreamReport
     from engine.core.authoring import Reconciler
     from engine.runtime.cluster_api import KubernetesApi
-    from engine.runtime.kubeconfig import Context
+    from engine.runtime.context_file import ContextFile
     from engine.runtime.ports import Clock, EventLog
     from schemas.names import Resource
     from watchers.settings import WatchSettings
@@ -268,22 +268,24 @@ async def prepare(log: EventLog) -> None:
 async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> KubernetesApi:
     from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
 
-    api = await KubernetesApi.open(cluster.name, context_of(settings, cluster))
+    found = context_of(settings, cluster)
+    api = await KubernetesApi.open(cluster.name, found.context, current=found)
     stack.push_async_callback(api.close)
     return api
 
 
-def context_of(settings: Settings, cluster: ClusterConfig) -> Context:
-    """Return how a declared cluster is reached.
+def context_of(settings: Settings, cluster: ClusterConfig) -> ContextFile:
+    """Return how a declared cluster is reached, now and later.
 
     Raises:
         SettingsError: when its kubeconfig cannot be used.
 
     """
-    from engine.runtime.kubeconfig import KubeconfigError, resolve_cluster  # noqa: PLC0415
+    from engine.runtime.context_file import ContextFile  # noqa: PLC0415
+    from engine.runtime.kubeconfig import KubeconfigError  # noqa: PLC0415
 
     try:
-        return resolve_cluster(cluster, directory_of(settings))
+        return ContextFile(cluster, directory_of(settings))
     except KubeconfigError as error:
         raise SettingsError(f"{settings.where()}: {cluster.name}: {error}") from error
 

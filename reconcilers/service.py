@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -53,8 +53,8 @@ class GarbageSettings(msgspec.Struct, frozen=True, kw_only=True):
 class ImportSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What issuing tokens needs to know."""
 
-    contexts: Mapping[ClusterName, Context] = {}
-    """How each declared cluster is reached: what goes into kubeconfigs for others."""
+    contexts: Mapping[ClusterName, Callable[[], Context]] = {}
+    """How each declared cluster is reached just now: what goes into kubeconfigs for others."""
     config: ImportsConfig = ImportsConfig()
 
 

@@ -12,8 +12,9 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -52,11 +53,11 @@ _token_requests = msgspec.json.Decoder(_TokenRequest)
 class TokenIssuer:
     """Issues the tokens of one process."""
 
-    def __init__(self, contexts: Mapping[ClusterName, Context], *, timeout: float) -> None:
+    def __init__(self, contexts: Mapping[ClusterName, Callable[[], Context]], *, timeout: float) -> None:
         """Take how each cluster is reached: what is written into kubeconfigs for others.
 
         Args:
-            contexts: of the declared clusters.
+            contexts: return that of each declared cluster; called in a thread.
             timeout: seconds for each request.
 
         """
@@ -88,7 +89,7 @@ class TokenIssuer:
         context = self._contexts.get(action.account.cluster)
         if local is None or remote is None or context is None:
             return _failed(action, "Unreachable", f"there is no connection to {action.account.cluster}")
-        endpoint = read_endpoint(context)
+        endpoint = await asyncio.to_thread(lambda: read_endpoint(context()))
         if isinstance(endpoint, str):
             return _failed(action, "NoAuthority", endpoint)
         secret = await self._look(local, action)

@@ -42,9 +42,9 @@ class Scene:
         self.source.before = self._source
         self.clock = Clock()
         cluster = {"server": "https://10.0.0.1", **({"certificate-authority": authority} if authority else {})}
-        contexts = {SOURCE: Context(name="c1", cluster=cluster, user={"token": "our own"})}
+        context = Context(name="c1", cluster=cluster, user={"token": "our own"})
         apis = {SOURCE: self.source, TARGET: self.target}
-        self.performer = Performer(apis, self.clock, issuer=TokenIssuer(contexts, timeout=2.0))
+        self.performer = Performer(apis, self.clock, issuer=TokenIssuer({SOURCE: lambda: context}, timeout=2.0))
 
     def _source(self, sent: Sent) -> Reply | None:
         if not sent.path.endswith("/token"):
