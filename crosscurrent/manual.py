@@ -67,6 +67,13 @@ PAGES: Final[dict[str, Page]] = {
         "Any number may run at once, and come and go; they share the work through the broker.",
         ("reconcile", "reconcile -f crosscurrent.yaml --metrics-port 8080 --probe-port 8081"),
     ),
+    "webhook": Page(
+        RUN,
+        "Mount imports into pods that ask for them, in one cluster.",
+        "The admission webhook behind deploy/automount.yaml. It makes its certificates itself, publishes their authority in "
+        "its MutatingWebhookConfiguration and renews both. Pods that name no import are never asked about.",
+        ("webhook cluster1", "webhook cluster1 --bind 0.0.0.0 --port 9876 --probe-port 8081"),
+    ),
     "clusters": Page(
         LOOK,
         "Health, identity, epoch and lag of every cluster.",

@@ -8,8 +8,9 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from crosscurrent.errors import BrokerUnreachable, SettingsError, UserError, did_you_mean
 from crosscurrent.settings import Settings
@@ -224,6 +225,43 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
                 contexts={item.name: context_of(settings, item) for item in config.clusters}, config=config.imports
             ),
         )
+
+
+class WebhookPlace(NamedTuple):
+    """Where a webhook serves."""
+
+    port: int
+    bind: str
+    name: str
+    """Host name in its certificate."""
+    configuration: str
+    """MutatingWebhookConfiguration that calls it."""
+
+
+async def webhook(
+    settings: Settings, cluster: ClusterConfig, where: WebhookPlace, *, ready: Callable[[], None]
+) -> None:
+    """Answer the reviews of one cluster's pods until cancelled."""
+    from crosscurrent.health import take_port  # noqa: PLC0415
+    from engine.runtime.automount_review import Automount  # noqa: PLC0415
+    from engine.runtime.clock import SystemClock  # noqa: PLC0415
+    from engine.runtime.webhook_certificates import LIFETIME_SECONDS, Pair, ServingCertificates  # noqa: PLC0415
+    from engine.runtime.webhook_server import serving  # noqa: PLC0415
+    from engine.sandbox.certificates import CertificateAuthority  # noqa: PLC0415 - the one that can make certificates
+
+    lifetime, clock = timedelta(seconds=LIFETIME_SECONDS), SystemClock()
+
+    def make() -> Pair:
+        authority = CertificateAuthority(f"crosscurrent webhook {process_name()}"[:64], lifetime=lifetime)
+        pair = authority.issue(where.name[:64], hosts=(where.name,), lifetime=lifetime)
+        return Pair(authority.pem, pair.certificate, pair.key)
+
+    listening = take_port(where.port, host=where.bind, purpose="webhook", advice="give another --port")
+    async with AsyncExitStack() as stack:
+        api = await _open_api(settings, cluster, stack)
+        certificates = ServingCertificates(api, clock, where.configuration, make)
+        await stack.enter_async_context(serving(Automount(api, clock), listening, certificates.context))
+        await certificates.keep(ready, seed=secrets.randbelow(1000) / 1000)
 
 
 def watch_settings(settings: Settings, types: list[Resource]) -> WatchSettings:
