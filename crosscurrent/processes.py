@@ -276,6 +276,7 @@ def watch_settings(settings: Settings, types: list[Resource]) -> WatchSettings:
         run=secrets.token_hex(4),
         seed=secrets.randbits(32),
         redaction_key=redaction_key(settings.state_directory) if needs_key else b"",
+        retry_cap_seconds=config.watch_retry_seconds,
         tombstone_ttl_seconds=config.nats.fact_days * DAY_SECONDS + _TOMBSTONE_MARGIN_S,
     )
 

@@ -204,6 +204,10 @@ def _numbers(config: Config) -> Iterator[tuple[str, str]]:
             yield field, f"{port} is not a port (0 to 65535)"
     if config.probe_port and config.probe_port == config.metrics_port:
         yield "metrics_port", f"{config.metrics_port} is the probe_port already"
+    if not 0.1 <= config.watch_retry_seconds <= 3600:
+        yield "watch_retry_seconds", f"{config.watch_retry_seconds} is not between 0.1 and 3600 seconds"
+    if config.garbage.give_up_after_seconds < 0:
+        yield "garbage.give_up_after_seconds", "is less than nothing; 0 means never"
     if not config.state_directory:
         yield "state_directory", "cannot be empty"
 

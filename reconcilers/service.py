@@ -18,6 +18,7 @@ from engine.runtime.garbage_performer import GarbagePerformer
 from engine.runtime.gated_api import GatedApi
 from engine.runtime.import_sources import ImportLoader, ImportMapper
 from engine.runtime.kubeconfig import Context
+from engine.runtime.live_reads import LiveReads
 from engine.runtime.performer import REQUEST_SECONDS, Performer
 from engine.runtime.ports import Clock, ClusterApi, EventLog
 from engine.runtime.prover import Prover
@@ -152,12 +153,13 @@ def _collecting(
         directory,
         references,
         Brakes(log, apis, clock, limits, brake.settle_seconds),
+        LiveReads(apis, clock, timeout=REQUEST_SECONDS),
         clock,
         engine=config.engine,
         deletes_per_second=config.deletes_per_second / max(1, settings.workers),
         timeout=REQUEST_SECONDS,
     )
-    barrier = Barrier(directory, references, timeout=REQUEST_SECONDS)
+    barrier = Barrier(directory, references, clock, timeout=REQUEST_SECONDS, give_up_after=config.give_up_after_seconds)
     return Worker(
         garbage,
         log=log,

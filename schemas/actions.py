@@ -121,6 +121,8 @@ class Collect(_Action, frozen=True, tag="Collect", omit_defaults=True):
     """Owners that were last seen before their cluster's present epoch."""
     hints: tuple[str, ...] = ()
     """What the log says of each owner; when it changes, the dependent is worth another look."""
+    owner: Uid = Uid("")
+    """The owner on whose account it is looked at together with others, for the label by which they are found; else empty."""
 
 
 class Withdrawal(StrEnum):

@@ -69,6 +69,9 @@ class GarbageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Id of this engine; another engine on the same clusters needs another, and each leaves the other's objects alone."""
     deletes_per_second: float = 50.0
     """Per cluster, shared equally by the `workers`. A cap against our own mistakes, not the API server's limit."""
+    give_up_after_seconds: float = 0.0
+    """A deleted owner is let go without a cluster that has not answered for so long, which its OwnerTombstone records; what
+    that cluster holds is kept and reported when it is back. 0: never, only an Abandonment lets it go."""
     brake: BrakeConfig = BrakeConfig()
 
 
@@ -99,6 +102,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Of the reconciler `garbage`."""
     imports: ImportsConfig = ImportsConfig()
     """Of the reconciler `imports`."""
+    watch_retry_seconds: float = 30.0
+    """Longest wait before a cluster or type that failed is tried again: a recovered one is seen within this."""
     workers: int = 1
     """Worker processes that `up` starts."""
     state_directory: str = ".crosscurrent"

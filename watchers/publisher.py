@@ -132,15 +132,26 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish until cancelled."""
+        ready: list[_Prepared] = []
         while True:
-            await self._offered.wait()
-            batch = self._take()
+            batch, ready, drops = ready or self._take(), [], self._drops
             if not batch:
                 self._offered.clear()
+                await self._offered.wait()
                 continue
-            if self._stale(batch) or not await self._deliver(batch):
+            delivered = False
+            if not self._stale(batch):
+                async with asyncio.TaskGroup() as group:
+                    delivery = group.create_task(self._deliver(batch), name="deliver facts")
+                    await asyncio.sleep(0)  # it is sent now, and the next one is encoded while the broker works
+                    if self._count >= self._settings.batch_messages:
+                        ready = self._take()
+                delivered = delivery.result()
+            if not delivered:
                 _log.warning("facts dropped: not acknowledged in time, types are read again", facts=self._count)
                 self.drop()
+            if drops != self._drops:
+                ready = []
 
     def _take(self) -> list[_Prepared]:
         """Take the next batch, a fair share of each lane, and encode it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.core.backoff import CAP_SECONDS
+
 DAY_SECONDS = 86_400.0
 
 
@@ -30,6 +32,8 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Between two comparisons of a type with STATE, at least; half as much again is random (W-28)."""
     log_check_seconds: float = 5.0
     """Between two looks at whether a stream was re-created."""
+    retry_cap_seconds: float = CAP_SECONDS
+    """Longest wait before what failed is tried again, unless the server asked for a longer one."""
     rejoin_grace_seconds: float = 5.0
     """A restarted watcher that has resumed all types within this leaves the cluster's record as it is."""
     queue_messages: int = 20_000

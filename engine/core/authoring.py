@@ -14,10 +14,29 @@ from hashlib import blake2b
 
 import msgspec
 
-from engine.core.ownership import DEPENDENTS_FINALIZER, OWNER_LABEL, OWNERS_ANNOTATION, OwnerReference, owned
+from engine.core.ownership import (
+    DEPENDENTS_FINALIZER,
+    OWNER_LABEL,
+    OWNERS_ANNOTATION,
+    PROPAGATION_ANNOTATION,
+    OwnerReference,
+    owned,
+    without,
+)
 from engine.core.plan import intent
 from engine.core.view import Cluster, Known, KubeObject, View
-from schemas.actions import AddFinalizer, Apply, Decision, Delete, Json, Patch, PatchStatus, RemoveFinalizer, Request
+from schemas.actions import (
+    AddFinalizer,
+    Apply,
+    Decision,
+    Delete,
+    Json,
+    Patch,
+    PatchStatus,
+    Propagation,
+    RemoveFinalizer,
+    Request,
+)
 from schemas.names import ClusterName, ObjectRef, Resource
 
 Reconcile = Callable[[View, Request], Decision]
@@ -120,7 +139,7 @@ def prune(view: View, owner: KubeObject, wanted: Iterable[Apply]) -> list[Delete
 
 
 def release(view: View, owner: KubeObject, owns: Sequence[str]) -> Decision:
-    """Return what a deleted owner needs: its dependents deleted first, then the finalizer removed.
+    """Return what a deleted owner needs: its dependents deleted, or orphaned, first; then the finalizer removed.
 
     The finalizer goes only when no dependent is seen any more; the engine then asks every cluster once more, live, and
     keeps the owner while one of them cannot answer (DESIGN §8).
@@ -129,8 +148,12 @@ def release(view: View, owner: KubeObject, owns: Sequence[str]) -> Decision:
         return Decision.wait()
     problem = _held_up(view, owner)
     told = (report(view, owner, problem=problem),) if problem else ()
+    orphan = view.propagation is Propagation.ORPHAN
+    if orphan and (owner.metadata.get("annotations") or {}).get(PROPAGATION_ANNOTATION) != Propagation.ORPHAN:
+        # Kubernetes takes its own mark away at once, and the log forgets in a week.
+        return Decision.do(_note(owner, Propagation.ORPHAN), *told)
     if children := view.dependents(owner):
-        return Decision.do(*(_part(child, owner) for child in children), *told)
+        return Decision.do(*(_orphan(child, owner) if orphan else _part(child, owner) for child in children), *told)
     let_go = RemoveFinalizer(
         ref=owner.ref,
         api_version=owner.api_version,
@@ -254,6 +277,18 @@ def _held_up(view: View, owner: KubeObject) -> tuple[str, str] | None:
     if failure := view.failure(owner.ref, "finalizer"):
         return "WaitingForDependents", failure.message
     return None
+
+
+def _note(owner: KubeObject, propagation: Propagation) -> Patch:
+    patch = {"metadata": {"annotations": {PROPAGATION_ANNOTATION: propagation.value}}}
+    return Patch(ref=owner.ref, api_version=owner.api_version, kind=owner.kind, uid=owner.uid, patch=patch)
+
+
+def _orphan(child: KubeObject, owner: KubeObject) -> Patch:
+    """Return what takes the reference to its owner from a dependent, which stays."""
+    mine = tuple(one for one in child.owners if one.uid == owner.uid)
+    patch = {"metadata": without(child.metadata, mine)}
+    return Patch(ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, patch=patch)
 
 
 def _part(child: KubeObject, owner: KubeObject) -> Delete | Patch:

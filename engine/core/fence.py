@@ -32,6 +32,17 @@ class Verdict(StrEnum):
     """Our rows are older than a decision made: load again shortly."""
 
 
+def is_held(entry: Entry | None, *, waited: float) -> bool:
+    """Return whether somebody holds a key.
+
+    Args:
+        entry: the key's last entry.
+        waited: seconds for which this waiter has seen `entry` unchanged.
+
+    """
+    return entry is not None and entry.state is EntryState.OPEN and waited < entry.lease
+
+
 def judge(entry: Entry | None, *, inputs: Mapping[str, int], incarnation: str, waited: float) -> Verdict:
     """Return whether a decision from these inputs may be made.
 
@@ -44,7 +55,7 @@ def judge(entry: Entry | None, *, inputs: Mapping[str, int], incarnation: str, w
     """
     if entry is None:
         return Verdict.GO
-    if entry.state is EntryState.OPEN and waited < entry.lease:
+    if is_held(entry, waited=waited):
         return Verdict.WAIT
     if entry.incarnation == incarnation and any(
         inputs[subject] < seq for subject, seq in entry.inputs.items() if subject in inputs

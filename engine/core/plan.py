@@ -162,6 +162,8 @@ def _satisfied(view: View, action: Action) -> bool:
         case RemoveFinalizer():
             return live is None or live.uid != action.uid or action.finalizer not in live.finalizers
         case Collect():
+            if _was_deleted(view, action):
+                return True
             return live is not None and (live.uid != action.uid or _settled(live, accepted))
 
 
@@ -172,6 +174,12 @@ def _with_renewal(view: View, action: Action) -> Action:
     target = view.targets.get(slot_of(action))
     same = target is not None and target.desired == intent(action) and view.now < target.renew_at
     return msgspec.structs.replace(action, renew=not same)
+
+
+def _was_deleted(view: View, action: Collect) -> bool:
+    """Return whether the log shows that a dependent is gone; if that is not so, it wakes itself when it is seen again."""
+    row = view.rows.get(action.ref)
+    return row is not None and row.fact.deleted and row.fact.uid == action.uid
 
 
 def _settled(live: KubeObject, accepted: Target | None) -> bool:

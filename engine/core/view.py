@@ -15,7 +15,7 @@ import msgspec
 
 from engine.core.ownership import OwnerReference, owner_references
 from engine.core.renewal import LOOK_SECONDS
-from schemas.actions import Json
+from schemas.actions import Json, Propagation
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
 from schemas.facts import Fact
@@ -163,8 +163,11 @@ class View:
         now: wall time of the load, seconds since the epoch; recorded with the decision, so that a replay sees the same.
         clusters: every declared cluster, by name.
         look_seconds: how often what is not watched is looked at, on average.
+        propagation: how the deletion of the requested object was asked for, if it is being deleted and that is known.
 
     """
+
+    propagation: Propagation | None = None
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Self
 
 import structlog
@@ -113,11 +114,11 @@ class NatsEventLog:
         """Publish without preconditions; see the port."""
         await self._writer(stream).send(self._encode(stream, messages))
 
-    async def last(self, stream: str, subjects: Sequence[str]) -> dict[str, Record]:
+    async def last(self, stream: str, subjects: Sequence[str], *, most: int | None = None) -> dict[str, Record]:
         """Read last records; see the port."""
         if stream == STATE and not self._replicated and not self._catch_up.is_done:
             self._let_state_catch_up()
-        return await self._readers[stream].read(subjects)
+        return await self._readers[stream].read(subjects, most)
 
     def scan(self, stream: str, filters: Sequence[str], *, headers_only: bool = False) -> AsyncIterator[Record]:
         """Iterate over last records; see the port. A subject that changes meanwhile may come twice, the newest last."""
@@ -227,10 +228,18 @@ class NatsEventLog:
         return items
 
     def _scanner(self, stream: str) -> Scan:
-        async def scan_all(pattern: str) -> list[Record]:
-            return [record async for record in self.scan(stream, [pattern])]
+        async def scan(pattern: str, most: int | None) -> list[Record]:
+            found: list[Record] = []
+            ready = self._waiter(stream)
+            scanned = log_scan.scan(self._connection, stream, [pattern], headers_only=False, ready=ready)
+            async with aclosing(scanned) as records:
+                async for record in records:
+                    found.append(record)
+                    if most is not None and len(found) >= most:
+                        break
+            return found
 
-        return scan_all
+        return scan
 
     def _readiness(self, stream: str) -> Callable[[], bool]:
         if stream == STATE:

@@ -16,7 +16,7 @@ from engine.core.importing import IMPORTS, SERVICE_ACCOUNT_GRANTS, grant_ref, re
 from engine.runtime.mapper import MAPPERS_IN_FLIGHT, Mapper
 from engine.runtime.owner_index import ABSENT, INDEX, OwnerIndex, Owners
 from engine.runtime.ports import Clock, EventLog, Record
-from engine.runtime.view_loader import Loaded, ViewLoader
+from engine.runtime.view_loader import Fence, Loaded, ViewLoader
 from schemas import subjects
 from schemas.actions import Request
 from schemas.clusters import CLUSTERS
@@ -78,9 +78,9 @@ class ImportLoader(ViewLoader):
         super().__init__(log, clock, clusters)
         self._look_seconds = look_seconds
 
-    async def load(self, request: Request, types: Sequence[Resource]) -> Loaded:
+    async def load(self, request: Request, types: Sequence[Resource], fence: Fence) -> Loaded:
         """Return what is known for a request."""
-        loaded = await super().load(request, (*types, SERVICE_ACCOUNT_GRANTS))
+        loaded = await super().load(request, (*types, SERVICE_ACCOUNT_GRANTS), fence)
         loaded.view.look_seconds = self._look_seconds
         found = loaded.view.get(request.object)
         wanted = read_wanted(found.body) if found is not None else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
 import structlog
 
@@ -141,7 +141,7 @@ class _Reader:
 
 async def scan(
     connection: Connection, stream: str, filters: Sequence[str], *, headers_only: bool, ready: Ready
-) -> AsyncIterator[Record]:
+) -> AsyncGenerator[Record, None]:
     """Iterate over the last record of every subject that matches, in stream order.
 
     A subject that changes during the scan may come twice, the newest last.

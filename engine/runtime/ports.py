@@ -116,10 +116,16 @@ class EventLog(Protocol):
     async def publish_many(self, stream: str, messages: Sequence[Message]) -> None:
         """Publish to a stream other than FACTS, pipelined, without preconditions; returns when all are acknowledged."""
 
-    async def last(self, stream: str, subjects: Sequence[str]) -> dict[str, Record]:
+    async def last(self, stream: str, subjects: Sequence[str], *, most: int | None = None) -> dict[str, Record]:
         """Return the last record of each subject that has one; filters with wildcards give one per matching subject.
 
         Concurrent calls for one stream are sent as one request of at most 1,000 subjects.
+
+        Args:
+            stream: which stream.
+            subjects: exact ones and wildcards.
+            most: matches of a wildcard that are enough; where there are more, some may be left out. None: all of them.
+
         """
 
     def scan(self, stream: str, filters: Sequence[str], *, headers_only: bool = False) -> AsyncIterator[Record]:

@@ -7,10 +7,13 @@ from functools import lru_cache
 
 import msgspec
 
-from engine.core.view import Cluster, Row, View
+from engine.core.cascade import seen_propagation
+from engine.core.ownership import DEPENDENTS_FINALIZER, PROPAGATION_ANNOTATION
+from engine.core.view import Cluster, KubeObject, Row, View
+from engine.runtime.history import Histories
 from engine.runtime.ports import Clock, EventLog, Record
 from schemas import subjects
-from schemas.actions import Request
+from schemas.actions import Propagation, Request
 from schemas.clusters import ClusterRecord, cluster_ref
 from schemas.decisions import Entry, decode_entry
 from schemas.facts import decode_fact, decode_sync
@@ -23,13 +26,18 @@ is read anew each time."""
 _record = msgspec.json.Decoder(ClusterRecord)
 
 
-class Loaded(msgspec.Struct, kw_only=True):
-    """Everything that was read for one request."""
+class Fence(msgspec.Struct, kw_only=True):
+    """What is read first of all."""
 
     subject: str
     """DECISIONS subject of the key."""
     entry: Entry | None
     entry_seq: int
+
+
+class Loaded(Fence, kw_only=True):
+    """Everything that was read for one request."""
+
     view: View
     inputs: dict[str, int]
     """STATE sequence of every row read, by subject; 0 for a missing row."""
@@ -44,35 +52,50 @@ class ViewLoader:
     def __init__(self, log: EventLog, clock: Clock, clusters: Iterable[ClusterName]) -> None:
         """Read through `log`; only `clusters` take part."""
         self._log = log
+        self._histories = Histories(log)
         self._clock = clock
         self._records = {name: subjects.fact(cluster_ref(name)) for name in clusters}
+        self._polled: tuple[bytes, Entry | None] = (b"", None)
+        """The last entry decoded: whoever waits for a key reads the same one, which may be long, again and again."""
         self._fleets: dict[tuple[Resource, ...], tuple[str, ...]] = {}
 
-    async def load(self, request: Request, types: Sequence[Resource]) -> Loaded:
-        """Return what is known for a request.
-
-        Args:
-            request: whose view.
-            types: the reconciler's types, watched and owned.
+    async def fence(self, subject: str) -> Fence:
+        """Return the last entry of a key, by its subject in DECISIONS.
 
         Raises:
             EventLogError: when the broker does not answer.
 
         """
-        subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
         record = (await self._log.last("DECISIONS", [subject])).get(subject)
-        entry = decode_entry(record.body) if record else None
+        if record is None:
+            return Fence(subject=subject, entry=None, entry_seq=0)
+        if self._polled[0] != record.body:
+            self._polled = (record.body, decode_entry(record.body))
+        return Fence(subject=subject, entry=self._polled[1], entry_seq=record.seq)
+
+    async def load(self, request: Request, types: Sequence[Resource], fence: Fence) -> Loaded:
+        """Return what is known for a request.
+
+        Args:
+            request: whose view.
+            types: the reconciler's types, watched and owned.
+            fence: its key's, read before.
+
+        Raises:
+            EventLogError: when the broker does not answer.
+
+        """
         incarnation = await self._log.incarnation("STATE")
         loaded = Loaded(
-            subject=subject,
-            entry=entry,
-            entry_seq=record.seq if record else 0,
+            subject=fence.subject,
+            entry=fence.entry,
+            entry_seq=fence.entry_seq,
             view=View(now=0.0, clusters=(), rows={}, synced=frozenset()),
             inputs={},
             incarnation=incarnation,
         )
         fleet = self._fleet(types)
-        targets = entry.targets if entry else ()
+        targets = fence.entry.targets if fence.entry else ()
         places = {request.object, *(target.ref for target in targets)}
         found = await self._read(loaded, [*fleet, *map(subjects.fact, places)])
         clusters = self._read_clusters(found)
@@ -86,6 +109,7 @@ class ViewLoader:
         )
         _add_rows(loaded.view, found, places)
         await self._add_dependents(loaded, request)
+        loaded.view.propagation = await self._propagation(loaded.view.get(request.object))
         return loaded
 
     async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
@@ -93,6 +117,15 @@ class ViewLoader:
         missing = [ref for ref in dict.fromkeys(places) if subjects.fact(ref) not in loaded.inputs]
         if missing:
             _add_rows(loaded.view, await self._read(loaded, list(map(subjects.fact, missing))), missing)
+
+    async def _propagation(self, found: KubeObject | None) -> Propagation | None:
+        """Return how the deletion of an object that waits for its dependents was asked for."""
+        if found is None or not found.deleting or DEPENDENTS_FINALIZER not in found.finalizers:
+            return None
+        noted = (found.metadata.get("annotations") or {}).get(PROPAGATION_ANNOTATION)
+        if noted in set(Propagation):
+            return Propagation(noted)
+        return seen_propagation(await self._histories.read(found.ref), found.uid)
 
     async def _add_dependents(self, loaded: Loaded, request: Request) -> None:
         row = loaded.view.rows.get(request.object)

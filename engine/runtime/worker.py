@@ -9,21 +9,29 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from engine.core.authoring import Reconciler
-from engine.core.fence import ACK_WAIT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Verdict, judge, merged_inputs
+from engine.core.fence import (
+    ACK_WAIT_SECONDS,
+    LEASE_MARGIN_SECONDS,
+    LEASE_SECONDS,
+    Verdict,
+    is_held,
+    judge,
+    merged_inputs,
+)
 from engine.core.foresight import foresee
 from engine.core.plan import Plan, failures_changed, make_plan, remember
 from engine.core.view import Known
 from engine.runtime.mapper import Mapper
 from engine.runtime.ports import Clock, Delivery, EventLog, Message, Performed, Record, WrongLastSequence
 from engine.runtime.time_limit import cpu_limit
-from engine.runtime.view_loader import Loaded, ViewLoader
+from engine.runtime.turns import Turn, Turns
+from engine.runtime.view_loader import Fence, Loaded, ViewLoader
 from engine.runtime.worker_metrics import WorkerMetrics
 from schemas import subjects
 from schemas.actions import Action, Outcome, Request, Result
@@ -77,6 +85,17 @@ class Maps(Protocol):
         """Request everything."""
 
 
+class _Held(NamedTuple):
+    """A key that another worker holds, as this one sees it."""
+
+    seq: int
+    """Of its open entry."""
+    since: float
+    """Monotonic time at which this worker first saw that entry."""
+    again_at: float
+    """Monotonic time before which it is not looked at again, whoever asks."""
+
+
 class Worker:
     """One worker for one reconciler."""
 
@@ -120,9 +139,9 @@ class Worker:
         self._name = name
         self._concurrency = concurrency
         self._types = tuple(dict.fromkeys((reconciler.watches, *reconciler.owns)))
-        self._seen: dict[str, tuple[int, float]] = {}
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        """Of the keys in work here, with how many deliveries want them."""
+        self._held: dict[str, _Held] = {}
+        """By subject in DECISIONS."""
+        self._turns = Turns(LEASE_SECONDS)
 
     async def run(self) -> None:
         """Map, work and keep time until cancelled."""
@@ -167,16 +186,28 @@ class Worker:
         if ref.cluster not in self._clusters:
             await delivery.ack()
             return
-        async with self._alone(delivery.record.subject) as free:
-            if free:
+        async with self._turns.take(delivery.record.subject, delivery.record.seq) as turn:
+            if turn is Turn.GO:
                 await self._answer(delivery, request)
+            elif turn is Turn.REPLACED:
+                await delivery.ack()
             else:
                 await delivery.nak(BUSY_NAK_SECONDS)
 
     async def _answer(self, delivery: Delivery, request: Request) -> None:
         started = self._clock.monotonic()
-        loaded = await self._loader.load(request, self._types)
-        verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=self._waited(loaded))
+        subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
+        if subject in self._held and started < (again_at := self._held[subject].again_at):
+            await delivery.nak(again_at - started)
+            return
+        # Looked at before anything else is read: a batch of the collector's is held for seconds, and asked for all the time.
+        fence = await self._loader.fence(subject)
+        waited = self._waited(fence)
+        if is_held(fence.entry, waited=waited):
+            await delivery.nak(self._held[subject].again_at - self._clock.monotonic())
+            return
+        loaded = await self._loader.load(request, self._types, fence)
+        verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=waited)
         if verdict is not Verdict.GO:
             await delivery.nak(BUSY_NAK_SECONDS)
             return
@@ -192,40 +223,17 @@ class Worker:
             seconds=round(self._clock.monotonic() - started, 4),
         )
 
-    @asynccontextmanager
-    async def _alone(self, key: str) -> AsyncIterator[bool]:
-        """Let one delivery of a key at a time through in this process; False if another has had it for a whole lease.
-
-        The fence would stop the second one too, but only after it has read everything, and then it would have to be asked
-        for again; so it waits for the first one and goes on from there.
-        """
-        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = (lock, users + 1)
-        free = False
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LEASE_SECONDS):
-                    free = await lock.acquire()
-            yield free
-        finally:
-            if free:
-                lock.release()
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
-
-    def _waited(self, loaded: Loaded) -> float:
+    def _waited(self, fence: Fence) -> float:
         """Return for how long this worker has seen the key's open entry, by its own clock; 0 the first time."""
-        if loaded.entry is None or loaded.entry.state is not EntryState.OPEN:
-            self._seen.pop(loaded.subject, None)
+        if fence.entry is None or fence.entry.state is not EntryState.OPEN:
+            self._held.pop(fence.subject, None)
             return 0.0
-        seq, since = self._seen.get(loaded.subject, (0, 0.0))
-        if seq != loaded.entry_seq:
-            since = self._clock.monotonic()
-            self._seen[loaded.subject] = (loaded.entry_seq, since)
-        return self._clock.monotonic() - since
+        now = self._clock.monotonic()
+        known = self._held.get(fence.subject)
+        since = known.since if known is not None and known.seq == fence.entry_seq else now
+        again = BUSY_NAK_SECONDS if now - since < LONG_BUSY_NAK_SECONDS else LONG_BUSY_NAK_SECONDS
+        self._held[fence.subject] = _Held(fence.entry_seq, since, now + again)
+        return now - since
 
     async def _reconcile(self, delivery: Delivery, request: Request, loaded: Loaded) -> str:
         if delivery.delivered > MAX_DELIVERIES and not _parked_for(loaded):

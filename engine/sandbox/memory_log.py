@@ -13,6 +13,7 @@ import heapq
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -272,7 +273,7 @@ class MemoryLog:
         self.notify()
         await asyncio.sleep(0)
 
-    async def last(self, stream: str, subjects: Sequence[str]) -> dict[str, Record]:
+    async def last(self, stream: str, subjects: Sequence[str], *, most: int | None = None) -> dict[str, Record]:
         """Read last records; see the port."""
         held = self._stream(stream)
         await asyncio.sleep(0)
@@ -281,8 +282,8 @@ class MemoryLog:
         for subject in subjects:
             if record := held.last(subject):
                 found[subject] = record
-        if wild:
-            found |= {record.subject: record for record in held.lasts(wild)}
+        for pattern in wild:
+            found |= {record.subject: record for record in islice(held.lasts([pattern]), most)}
         return found
 
     async def scan(self, stream: str, filters: Sequence[str], *, headers_only: bool = False) -> AsyncIterator[Record]:

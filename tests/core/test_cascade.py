@@ -128,7 +128,11 @@ def asked(found: GarbageView, ref: ObjectRef = DEP) -> list[Any]:
         (view(GONE, state=ClusterState.SUSPECT), Hint.WAIT),
         (view(GONE, state=ClusterState.REJOINING), Hint.WAIT),
         (view(GONE, state=ClusterState.QUARANTINED), Hint.WAIT),
-        (view(GONE, synced=frozenset()), Hint.WAIT),
+        (view(GONE, synced=frozenset()), Hint.ABSENT),
+        (view(GONE, synced=frozenset(), epoch=2), Hint.WAIT),
+        (view((OWNER, fact(OWNER, None, cause=Cause.INFERRED, gone=True)), synced=frozenset()), Hint.WAIT),
+        (view(synced=frozenset()), Hint.WAIT),
+        (view(LIVE, synced=frozenset()), Hint.WAIT),
         (view((OWNER, fact(OWNER, None))), Hint.WAIT),
         (view(watched=False, synced=frozenset()), Hint.UNWATCHED),
     ],
@@ -162,8 +166,17 @@ def test_nothing_is_asked_while_an_owners_cluster_is_not_live(state: ClusterStat
 
 def test_nothing_is_asked_while_an_owners_type_is_not_synced() -> None:
     here = frozenset({(B, "", "configmaps")})
-    assert asked(view(GONE, (DEP, fact(DEP, dependent(), uid="d1")), synced=here)) == []
-    assert asked(view(GONE, held=(HELD,), synced=here), OWNER) == []
+    inferred = (OWNER, fact(OWNER, None, cause=Cause.INFERRED, gone=True))
+    assert asked(view(inferred, (DEP, fact(DEP, dependent(), uid="d1")), synced=here)) == []
+    assert asked(view(inferred, held=(HELD,), synced=here), OWNER) == []
+
+
+def test_an_owner_that_was_seen_to_go_is_asked_for_though_its_type_went_as_well() -> None:
+    here = frozenset({(B, "", "configmaps")})
+    (action,) = asked(view(GONE, (DEP, fact(DEP, dependent(), uid="d1")), synced=here))
+    assert action.observed == ("u1",)
+    (action,) = asked(view(GONE, held=(HELD,), synced=here), OWNER)
+    assert action.observed == ("u1",)
 
 
 def test_an_observed_deletion_is_intent_and_an_inferred_one_or_one_of_another_epoch_is_not() -> None:

@@ -42,6 +42,7 @@ class System:
         clusters: Sequence[ApiServer],
         *,
         kubeconfigs: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
         **config: Any,
     ) -> None:
         """Write the configuration.
@@ -50,10 +51,12 @@ class System:
             directory: for configuration, state and log.
             clusters: what to reconcile.
             kubeconfigs: other credentials than the administrator's, by cluster name.
+            environment: further variables of its processes.
             config: further keys of the configuration.
 
         """
         self.directory = directory
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self.clusters = {cluster.name: cluster for cluster in clusters}
         self.process: subprocess.Popen[bytes] | None = None
         self.probe_port = free_port()
@@ -91,7 +94,7 @@ class System:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=self._environment,
             )
         if wait:
             until(self.ready, seconds=60, what=lambda: f"not ready:\n{self.tail()}")
@@ -126,6 +129,7 @@ class System:
             text=True,
             timeout=timeout,
             cwd=self.directory,
+            env=self._environment,
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done

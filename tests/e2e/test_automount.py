@@ -1,4 +1,4 @@
-"""The automount webhook as its users run it: the talk's Deployment, on a real API server and on the simulator, which call it."""
+"""The automount webhook as its users run it: the talk's Deployment on a real API server, and on the simulator, calling it."""
 
 from __future__ import annotations
 

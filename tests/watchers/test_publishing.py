@@ -10,9 +10,14 @@ from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
 from schemas.clusters import cluster_ref
 from schemas.facts import Fact, SyncRecord, decode_fact, decode_sync
-from schemas.names import ClusterName
+from schemas.names import ClusterId, ClusterName, Resource
 from tests.watchers.scene import Scene
 from tests.watchers.virtual_time import VirtualClock, run
+from watchers.fact_messages import FactMessages
+from watchers.publisher import Lane, Publisher
+from watchers.settings import WatchSettings
+
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
 
 
 class UnsureLog(MemoryLog):
@@ -106,6 +111,41 @@ def test_after_a_pause_beyond_the_duplicate_window_the_watch_resumes_from_the_lo
             assert scene.states()[-1] == "live"
             versions = [int(fact.resourceversion) for fact in scene.facts()]
             assert versions == sorted(versions)
+
+    run(story())
+
+
+def test_the_next_batch_is_made_while_the_broker_works_and_is_dropped_with_the_rest() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        log = UnsureLog(clock)
+        log.slow = 10.0
+        settings = WatchSettings(run="run", batch_messages=2)
+
+        async def never_recreated() -> bool:
+            return False
+
+        publisher = Publisher(log, clock, settings, never_recreated)
+        messages = FactMessages(
+            cluster=ClusterName("c1"), identity=ClusterId("i"), epoch=1, resource=DEPLOYMENTS, ttl=1.0, run="run"
+        )
+        lane = Lane("deployments", messages, lambda: None)
+        publisher.open(lane)
+        made = [Message(subject=f"facts.c1.apps.deployments.ns.n{number}", body=b"{}") for number in range(7)]
+        task = asyncio.create_task(publisher.run())
+        publisher.offer(lane, made)
+        await asyncio.sleep(1.0)
+        assert (log.published, publisher.queued) == (2, 3)  # two are on their way, two are made, three wait
+        await asyncio.sleep(10.0)
+        assert (log.published, publisher.queued) == (4, 1)
+        await asyncio.sleep(10.0)
+        assert (log.published, publisher.queued) == (6, 1)  # one is no full batch: more may come until it is needed
+        publisher.offer(lane, made)
+        await asyncio.sleep(10.0)
+        publisher.drop()
+        await asyncio.sleep(30.0)
+        assert (log.published, publisher.queued) == (8, 0)
+        task.cancel()
 
     run(story())
 
