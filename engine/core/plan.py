@@ -162,9 +162,8 @@ def _satisfied(view: View, action: Action) -> bool:
         case RemoveFinalizer():
             return live is None or live.uid != action.uid or action.finalizer not in live.finalizers
         case Collect():
-            if _was_deleted(view, action):
-                return True
-            return live is not None and (live.uid != action.uid or _settled(live, accepted))
+            settled = live is not None and (live.uid != action.uid or _settled(live, accepted))
+            return settled or _was_deleted(view, action)
 
 
 def _with_renewal(view: View, action: Action) -> Action:
