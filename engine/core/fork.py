@@ -188,7 +188,7 @@ class Fork:
 
     def view(self, request: Request, reconciler: Reconciler) -> View:
         """Return what a reconciler would see."""
-        kinds = {(kind.group, kind.plural) for kind in (reconciler.watches, *reconciler.owns)}
+        kinds = {(kind.group, kind.plural) for kind in reconciler.types_for(request.object)}
         fleet = [subjects.fact(cluster_ref(name)) for name in self.clusters]
         fleet += [subjects.sync(name, group, plural) for name in self.clusters for group, plural in sorted(kinds)]
         targets = self._memory.get(request, ())
@@ -196,6 +196,10 @@ class Fork:
         body = self.body(request.object)
         if body is not None:
             places |= self._owners.get(str((body.get("metadata") or {}).get("uid", "")), set())
+        for one in reconciler.reads:
+            places |= {subjects.fact(ref) for ref in one.places(request.object, self.clusters)}
+            if pattern := one.pattern(request.object):
+                places |= {subject for subject in self.rows if subjects.matches(pattern, subject)}
         wanted = [*fleet, *sorted(places)]
         rows = {subject: self.rows[subject] for subject in wanted if subject in self.rows}
         entry = Entry(
@@ -221,10 +225,15 @@ class Fork:
             former: uids of the owners that it named before.
 
         """
-        watched = reconciler.watches
+        watched = {(kind.group, kind.plural) for kind in reconciler.watches}
         if (ref.group, ref.resource) == (CLUSTERS.group, CLUSTERS.plural):
             return self.requests(reconciler)
-        found = [ref] if (ref.group, ref.resource) == (watched.group, watched.plural) else []
+        found = [ref] if (ref.group, ref.resource) in watched else []
+        readers = [
+            one for one in reconciler.reads if (one.resource.group, one.resource.plural) == (ref.group, ref.resource)
+        ]
+        for pattern in (pattern for one in readers for pattern in one.wakes(ref, reconciler.watches)):
+            found += [subjects.parse_fact(subject) for subject in self.rows if subjects.matches(pattern, subject)]
         uids = {*former, *self._owned.get(subjects.fact(ref), ())}
         if uids:
             found += [one.object for one in self.requests(reconciler) if self._uid(one.object) in uids]
@@ -232,8 +241,12 @@ class Fork:
 
     def requests(self, reconciler: Reconciler) -> list[Request]:
         """Return a key for every object that a reconciler watches."""
-        pattern = subjects.facts_of("*", reconciler.watches.group, reconciler.watches.plural)
-        found = [subjects.parse_fact(subject) for subject in self.rows if subjects.matches(pattern, subject)]
+        patterns = [subjects.facts_of("*", kind.group, kind.plural) for kind in reconciler.watches]
+        found = [
+            subjects.parse_fact(subject)
+            for subject in self.rows
+            if any(subjects.matches(pattern, subject) for pattern in patterns)
+        ]
         return [Request(reconciler.name, ref) for ref in sorted(found)]
 
     def owners_of(self, ref: ObjectRef) -> tuple[str, ...]:
