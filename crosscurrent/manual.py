@@ -68,6 +68,13 @@ PAGES: Final[dict[str, Page]] = {
         "Any number may run at once, and come and go; they share the work through the broker.",
         ("reconcile", "reconcile -f crosscurrent.yaml --metrics-port 8080 --probe-port 8081"),
     ),
+    "webhook": Page(
+        RUN,
+        "Mount imports into pods that ask for them, in one cluster.",
+        "The admission webhook behind deploy/automount.yaml. It makes its certificates itself, publishes their authority in "
+        "its MutatingWebhookConfiguration and renews both. Pods that name no import are never asked about.",
+        ("webhook cluster1", "webhook cluster1 --bind 0.0.0.0 --port 9876 --probe-port 8081"),
+    ),
     "clusters": Page(
         LOOK,
         "Health, identity, epoch and lag of every cluster.",
@@ -202,6 +209,20 @@ PAGES: Final[dict[str, Page]] = {
         "For a nats-server of your own: the embedded broker has one token for everything. The user hears live facts and sync "
         "records by plain subscriptions; it can publish nothing, and so ask JetStream nothing either.",
         ("credential team-shop -n shop", "credential team-shop -n shop,till --cluster cluster1"),
+    ),
+    "roles": Page(
+        SETUP,
+        "Print the rights that this configuration needs in a cluster.",
+        "RBAC objects for our ServiceAccount there, to be looked at and applied: exact verbs, types and names, Secrets and "
+        "tokens only where `imports` says so. Not for the reconciler `garbage`, which works on every type.",
+        ("roles cluster1", "roles cluster1 --account crosscurrent/engine | kubectl --context c1 apply -f -"),
+    ),
+    "kubeconfig": Page(
+        SETUP,
+        "Print one kubeconfig of all clusters that are found here.",
+        "Mounted imports first, then the contexts of KUBECONFIG, then the pod's own cluster; one that is broken is named and "
+        "left out. Tokens of imports are named by file: kubectl and client-go read rotated ones.",
+        ("kubeconfig", "kubeconfig --output /tmp/kubeconfig --context foo-controller-remote-cluster1"),
     ),
     "completion": Page(
         SETUP,

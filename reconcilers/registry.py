@@ -18,6 +18,7 @@ BUILT_IN = {
     "federation": "reconcilers.federation:configured",
     "foo": "reconcilers.foo:foo",
     "garbage": "reconcilers.garbage:garbage",
+    "imports": "reconcilers.imports:imports",
 }
 
 

@@ -41,6 +41,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Wall time of that write, seconds since the epoch."""
     value: Json | None = None
     """The status that we wrote, so that what we said before is known before the watch shows it."""
+    renew_at: float = 0.0
+    """Wall time at which an issued credential is to be renewed; 0: nothing was issued."""
+    expires_at: float = 0.0
+    """Wall time at which it expires."""
+    look_at: float = 0.0
+    """Wall time at which what is not watched is looked at again."""
     attempted: str = ""
     """Hash of the intent last attempted, if it did not succeed."""
     attempts: int = 0

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from engine.core.ownership import OwnerReference, owner_references
+from engine.core.renewal import LOOK_SECONDS
 from schemas.actions import Json, Propagation
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
@@ -161,6 +162,7 @@ class View:
     Attributes:
         now: wall time of the load, seconds since the epoch; recorded with the decision, so that a replay sees the same.
         clusters: every declared cluster, by name.
+        look_seconds: how often what is not watched is looked at, on average.
         propagation: how the deletion of the requested object was asked for, if it is being deleted and that is known.
 
     """
@@ -197,6 +199,7 @@ class View:
         self.mentioned = mentioned | synced
         self.targets: dict[tuple[ObjectRef, str], Target] = {(target.ref, target.slot): target for target in targets}
         self.reconciler = reconciler
+        self.look_seconds = LOOK_SECONDS
         self._objects: dict[ObjectRef, KubeObject] = {}
 
     def get(self, ref: ObjectRef) -> KubeObject | None:

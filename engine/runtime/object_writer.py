@@ -36,6 +36,7 @@ from schemas.actions import (
     Collect,
     Create,
     Delete,
+    Issue,
     Json,
     Outcome,
     Patch,
@@ -106,6 +107,8 @@ class ObjectWriter:
                 return await self._event(action)
             case Collect():
                 return conflict(action, "NotHere", "only the collector settles dependents")
+            case Issue():
+                return conflict(action, "NotHere", "this process issues no tokens")
             case _:
                 assert_never(action)
 

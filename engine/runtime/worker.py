@@ -366,7 +366,13 @@ class Worker:
         if entry is None or entry.state is EntryState.RETIRED:
             return False
         gone = view.known(request.object) is Known.ABSENT
-        return gone and not any(view.known(target.ref) is not Known.ABSENT for target in entry.targets)
+        return gone and not any(
+            view.known(target.ref) is not Known.ABSENT for target in entry.targets if self._is_watched(target.ref)
+        )
+
+    def _is_watched(self, ref: ObjectRef) -> bool:
+        """Return whether the view can show an object: what is not watched is not waited for."""
+        return any(kind.plural == "*" or (kind.group, kind.plural) == (ref.group, ref.resource) for kind in self._types)
 
     async def _retire(self, loaded: Loaded) -> None:
         entry = self._entry(loaded, EntryState.RETIRED, targets=())
