@@ -183,7 +183,7 @@ def with_old_fields(new: Json, old: Json) -> Json:
 
 
 def with_old_times(rtype: ResourceType, new: Json, old: Json) -> Json:
-    """Return the new object with the old times of its managedFields if they are all that changed, an empty list being none."""
+    """Return the new object with the old times of its managedFields if they are all that changed; an empty list is none."""
     ours, before = new["metadata"].get("managedFields") or (), old["metadata"].get("managedFields") or ()
     if len(ours) != len(before) or ours == before:
         return new
