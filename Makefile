@@ -33,13 +33,13 @@ demo-real: $(USE)  ## the same on real API servers, which are built the first ti
 record: $(STAMP)  ## record the demo anew, for the README
 	$(BIN)/python -m docs.record_demo
 
-test: $(STAMP)  ## everything but xgc: pure suites, contracts on the real nats-server, e2e on real API servers
+test: $(STAMP)  ## everything: pure suites, contracts on the real nats-server, e2e on real API servers, the forty cases XGC
 	$(MAKE) --no-print-directory envtest
-	$(BIN)/pytest -m "not xgc" $(TWICE)
+	$(BIN)/pytest $(TWICE)
 
-xgc: $(STAMP)  ## the forty cases of garbage collection on real API servers, and their table: a quarter of an hour
+xgc: $(STAMP)  ## only the forty cases of garbage collection on real API servers, and their table: minutes
 	$(MAKE) --no-print-directory envtest
-	$(BIN)/pytest -s tests/garbage
+	$(BIN)/pytest tests/garbage
 
 unit: $(STAMP)  ## the suites that need nothing but Python: seconds
 	$(BIN)/pytest -m "not broker and not e2e and not docker"

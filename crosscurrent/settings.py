@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -172,14 +172,19 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
     for index, name in enumerate(config.reconcilers):
         if name in config.reconcilers[:index]:
             yield f"reconcilers[{index}]", f"{name!r} is listed twice"
-    for index, resource in enumerate(config.resources):
-        if resource != "*/*":
-            try:
-                Resource.parse(resource)
-            except ValueError as error:
-                yield f"resources[{index}]", str(error)
+    yield from _types("resources", [one if one != "*/*" else "" for one in config.resources])
+    yield from _types("federation.types", config.federation.types)
     yield from _numbers(config)
     yield from _broker(config.nats)
+
+
+def _types(field: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the names of types; empty ones are passed over."""
+    for index, name in enumerate(names):
+        try:
+            Resource.parse(name or "v1/any")
+        except ValueError as error:
+            yield f"{field}[{index}]", str(error)
 
 
 def _numbers(config: Config) -> Iterator[tuple[str, str]]:
@@ -190,6 +195,10 @@ def _numbers(config: Config) -> Iterator[tuple[str, str]]:
             yield field, f"{port} is not a port (0 to 65535)"
     if config.probe_port and config.probe_port == config.metrics_port:
         yield "metrics_port", f"{config.metrics_port} is the probe_port already"
+    if not 0.1 <= config.watch_retry_seconds <= 3600:
+        yield "watch_retry_seconds", f"{config.watch_retry_seconds} is not between 0.1 and 3600 seconds"
+    if config.garbage.give_up_after_seconds < 0:
+        yield "garbage.give_up_after_seconds", "is less than nothing; 0 means never"
     if not config.state_directory:
         yield "state_directory", "cannot be empty"
 

@@ -16,6 +16,8 @@ from engine.runtime.garbage_loader import GarbageLoader
 from engine.runtime.garbage_mapper import GarbageMapper
 from engine.runtime.garbage_performer import GarbagePerformer
 from engine.runtime.gated_api import GatedApi
+from engine.runtime.live_reads import LiveReads
+from engine.runtime.opening_performer import OpeningPerformer
 from engine.runtime.performer import REQUEST_SECONDS, Performer
 from engine.runtime.ports import Clock, ClusterApi, EventLog
 from engine.runtime.prover import Prover
@@ -44,6 +46,8 @@ class GarbageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that share the rate cap."""
     key: bytes = b""
     """Signs the owners of our own dependents."""
+    sealing_key: bytes = b""
+    """Opens the values of Secrets that reconcilers copy; empty: none does."""
 
 
 async def run_reconcilers(
@@ -73,6 +77,7 @@ async def run_reconcilers(
     performer = Performer(apis, clock)
     directory = FleetDirectory(log, clock, apis)
     signing = SigningPerformer(performer, directory, settings.key)
+    opening = OpeningPerformer(signing, directory, settings.sealing_key)
     first = {one: GatedApi(api, clock) for one, api in apis.items()}
     prover = Prover((first, {one: GatedApi(api, clock) for one, api in (settings.second or apis).items()}), clock)
     try:
@@ -92,7 +97,7 @@ async def run_reconcilers(
                     )
                 else:
                     worker = Worker(
-                        one, log=log, performer=signing, clock=clock, clusters=tuple(apis), name=name, metrics=metrics
+                        one, log=log, performer=opening, clock=clock, clusters=tuple(apis), name=name, metrics=metrics
                     )
                 group.create_task(worker.run(), name=f"reconciler {one.name}")
     finally:
@@ -125,12 +130,13 @@ def _collecting(
         directory,
         references,
         Brakes(log, apis, clock, limits, brake.settle_seconds),
+        LiveReads(apis, clock, timeout=REQUEST_SECONDS),
         clock,
         engine=config.engine,
         deletes_per_second=config.deletes_per_second / max(1, settings.workers),
         timeout=REQUEST_SECONDS,
     )
-    barrier = Barrier(directory, references, timeout=REQUEST_SECONDS)
+    barrier = Barrier(directory, references, clock, timeout=REQUEST_SECONDS, give_up_after=config.give_up_after_seconds)
     return Worker(
         garbage,
         log=log,

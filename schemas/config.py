@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from schemas.federation import FederationConfig
 from schemas.names import ClusterName
 
 
@@ -46,6 +47,8 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Context in that kubeconfig; empty: its current-context."""
     exec_allow: tuple[str, ...] = ()
     """Absolute paths of kubeconfig `exec` plugins that may be run (SEC-21); none by default."""
+    labels: dict[str, str] = {}
+    """Of the cluster, for reconcilers that select clusters."""
 
 
 class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,6 +72,9 @@ class GarbageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Id of this engine; another engine on the same clusters needs another, and each leaves the other's objects alone."""
     deletes_per_second: float = 50.0
     """Per cluster, shared equally by the `workers`. A cap against our own mistakes, not the API server's limit."""
+    give_up_after_seconds: float = 0.0
+    """A deleted owner is let go without a cluster that has not answered for so long, which its OwnerTombstone records; what
+    that cluster holds is kept and reported when it is back. 0: never, only an Abandonment lets it go."""
     brake: BrakeConfig = BrakeConfig()
 
 
@@ -85,6 +91,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Types to watch besides those that the reconcilers need, as `apps/v1/deployments`, `v1/configmaps`, or `*/*` for all."""
     garbage: GarbageConfig = GarbageConfig()
     """Of the reconciler `garbage`."""
+    federation: FederationConfig = FederationConfig()
+    """Of the reconciler `federation`."""
+    watch_retry_seconds: float = 30.0
+    """Longest wait before a cluster or type that failed is tried again: a recovered one is seen within this."""
     workers: int = 1
     """Worker processes that `up` starts."""
     state_directory: str = ".crosscurrent"

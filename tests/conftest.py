@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from engine.sandbox.assets import find_assets
 from engine.sandbox.fleet import Fleet
 from engine.sandbox.go_toolchain import AssetsUnavailable
 from engine.sandbox.nats_server import NatsServer
+from tests.garbage.table import Table
 
 LONGEST = ("clusters", "garbage", "crosscurrent")
 """Groups of tests that take longest, and so begin first."""
@@ -28,6 +30,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
+
+
+_table = Table()
+"""Here and not in the directory of the cases, which the process that prints the summary never enters."""
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _table.add(report)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the forty cases of garbage collection."""
+    if lines := _table.lines():
+        terminalreporter.section("cross-cluster garbage collection")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def _group(item: pytest.Item) -> str:

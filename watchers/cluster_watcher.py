@@ -75,7 +75,7 @@ class ClusterWatcher:
 
     async def _live(self) -> None:
         await self._remember()
-        backoff, epochs = Backoff(), 0
+        backoff, epochs = Backoff(cap=self._settings.retry_cap_seconds), 0
         while True:
             resumed = await self._engage()
             self._engagement = Engagement(
@@ -117,7 +117,7 @@ class ClusterWatcher:
 
     async def _engage(self) -> bool:
         """Wait until the cluster tells who it is; return whether its record says that it is live in that epoch."""
-        tries, backoff = 0, Backoff()
+        tries, backoff = 0, Backoff(cap=self._settings.retry_cap_seconds)
         while True:
             try:
                 identity = await ask_identity(self._api)

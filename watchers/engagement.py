@@ -127,7 +127,7 @@ class Engagement:
             EpochOver: when it is another cluster, or an older one.
 
         """
-        backoff, tries = Backoff(), 0
+        backoff, tries = Backoff(cap=self._settings.retry_cap_seconds), 0
         while True:
             if self._over is not None:
                 raise self._over

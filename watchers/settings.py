@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.core.backoff import CAP_SECONDS
+
 DAY_SECONDS = 86_400.0
 
 
@@ -20,6 +22,8 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Labels of the cluster's record."""
     redaction_key: bytes = b""
     """Key of the hashes that replace Secret values, at least 16 bytes; empty: Secrets are not watched at all."""
+    seal_secrets: bool = False
+    """Whether Secret values are sealed instead of hashed, because a reconciler is to copy them."""
     tombstone_ttl_seconds: float = 7 * DAY_SECONDS + 3600.0
     """How long STATE keeps tombstones: FACTS' age and an hour, so that no reader of FACTS outlives them."""
     discovery_seconds: float = 60.0
@@ -30,6 +34,8 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Between two comparisons of a type with STATE, at least; half as much again is random (W-28)."""
     log_check_seconds: float = 5.0
     """Between two looks at whether a stream was re-created."""
+    retry_cap_seconds: float = CAP_SECONDS
+    """Longest wait before what failed is tried again, unless the server asked for a longer one."""
     rejoin_grace_seconds: float = 5.0
     """A restarted watcher that has resumed all types within this leaves the cluster's record as it is."""
     queue_messages: int = 20_000

@@ -141,7 +141,7 @@ class TypeSet:
 
     async def _keep(self, watch: TypeWatch) -> None:
         """Run one watch; if it breaks by a fault of ours, begin it again."""
-        resource, backoff, tries = watch.served.resource, Backoff(), 0
+        resource, backoff, tries = watch.served.resource, Backoff(cap=self._settings.retry_cap_seconds), 0
         while True:
             try:
                 ended = await watch.run()

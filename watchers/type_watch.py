@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from engine.core.backoff import draw
+from engine.core.backoff import Backoff, draw
 from engine.core.epoch import Standing
 from engine.core.known import Change, Key, Seen, apply
 from engine.core.list_watch import begin, request, step
@@ -107,7 +107,8 @@ class TypeWatch:
         run = publisher.ticket()
         self._lane = Lane(str(served.resource), self._messages(run), self._on_drop)
         self._known: dict[Key, Seen] = {}
-        self._course = Course(settings.seed + hash_text(f"{cluster}/{served.resource}"), run, served.kind)
+        seed = settings.seed + hash_text(f"{cluster}/{served.resource}")
+        self._course = Course(seed, run, served.kind, backoff=Backoff(cap=settings.retry_cap_seconds))
         self._state: State = Empty(self._course, "")
         self._wake = asyncio.Event()
         self._heal, self._reload, self._reopen = "", False, False
@@ -178,8 +179,12 @@ class TypeWatch:
             resource=self.served.resource,
             ttl=self._settings.tombstone_ttl_seconds,
             run=run,
-            redactor=Redactor(self._settings.redaction_key) if secret else None,
+            redactor=self._redactor() if secret else None,
         )
+
+    def _redactor(self) -> Redactor:
+        sealed_for = self._standing.identity if self._settings.seal_secrets else None
+        return Redactor(self._settings.redaction_key, sealed_for=sealed_for)
 
     async def _load(self) -> None:
         """Begin from what STATE holds."""

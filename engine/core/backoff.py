@@ -25,14 +25,16 @@ class Backoff(msgspec.Struct, frozen=True):
     failures: int = 0
     healthy_since: float | None = None
     """Monotonic seconds when the current success began; None while failing."""
+    cap: float = CAP_SECONDS
+    """Longest wait in seconds that no server asked for."""
 
 
 def succeeded(backoff: Backoff, now: float) -> Backoff:
     """Return the back-off after something worked: failures are forgotten once it has worked for `HEALTHY_SECONDS`."""
     if backoff.healthy_since is None:
-        return Backoff(backoff.failures, now)
+        return Backoff(backoff.failures, now, backoff.cap)
     if backoff.failures and now - backoff.healthy_since >= HEALTHY_SECONDS:
-        return Backoff(0, backoff.healthy_since)
+        return Backoff(0, backoff.healthy_since, backoff.cap)
     return backoff
 
 
@@ -47,9 +49,9 @@ def failed(backoff: Backoff, now: float, draw: float, retry_after: float = 0.0) 
 
     """
     failures = succeeded(backoff, now).failures if backoff.healthy_since is not None else backoff.failures
-    step = min(CAP_SECONDS / 2, FIRST_SECONDS * 2.0 ** min(failures, 16))
+    step = min(backoff.cap / 2, FIRST_SECONDS * 2.0 ** min(failures, 16))
     seconds = max(step * (1.0 + draw), min(retry_after, MAX_RETRY_AFTER_SECONDS))
-    return Backoff(failures + 1), seconds
+    return Backoff(failures + 1, cap=backoff.cap), seconds
 
 
 def draw(seed: int, count: int) -> float:

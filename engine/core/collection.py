@@ -138,7 +138,7 @@ def decide(dependent: Dependent, ownerships: Sequence[Ownership]) -> Fate:
     if not going:
         return _keep("Unowned")
     if by[Standing.WAITING] and dependent.has_dependents:
-        freed = going if dependent.closes_cycle else ()
+        freed = tuple(one for one in going if one.block_owner_deletion) if dependent.closes_cycle else ()
         return _delete(Propagation.FOREGROUND, "OwnerWaiting", unblocked=freed)
     return _delete(policy(dependent.finalizers), "OwnerWaiting" if by[Standing.WAITING] else "OwnersAbsent")
 

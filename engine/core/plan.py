@@ -154,7 +154,15 @@ def _satisfied(view: View, action: Action) -> bool:
         case RecordEvent():
             return accepted is not None
         case Collect():
+            if _was_deleted(view, action):
+                return True
             return live is not None and (live.uid != action.uid or _settled(live, accepted))
+
+
+def _was_deleted(view: View, action: Collect) -> bool:
+    """Return whether the log shows that a dependent is gone; if that is not so, it wakes itself when it is seen again."""
+    row = view.rows.get(action.ref)
+    return row is not None and row.fact.deleted and row.fact.uid == action.uid
 
 
 def _settled(live: KubeObject, accepted: Target | None) -> bool:

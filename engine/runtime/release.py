@@ -1,14 +1,16 @@
 """The barrier before a deleted owner is let go: a live LIST of its dependents in every configured cluster.
 
 Only lists that were answered, to the end, and hold none that count open it. A cluster that does not answer keeps it closed,
-unless an administrator of the owner's cluster has abandoned that one: then the owner's tombstone says so first, so that what
-the cluster still holds when it comes back is kept and reported, and never taken for garbage (XGC-19).
+unless an administrator of the owner's cluster has abandoned that one, or the configuration sets a time after which one that
+does not answer is given up: then the owner's tombstone says so first, so that what the cluster still holds when it comes back
+is kept and reported, and never taken for garbage (XGC-19).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -22,9 +24,10 @@ from engine.core.outcomes import outcome_of
 from engine.core.ownership import ADMIRALTY_FINALIZER, ADMIRALTY_LABEL, OWNER_LABEL, can_be_label, owner_label
 from engine.runtime import api_calls
 from engine.runtime.fleet_directory import FleetDirectory
-from engine.runtime.ports import ClusterApi
+from engine.runtime.ports import Clock, ClusterApi
 from engine.runtime.references import References
 from schemas.actions import Outcome, RemoveFinalizer, Result
+from schemas.clusters import ClusterState, ClusterStatus
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 ABANDONMENTS = Resource("crosscurrent.dev", "v1alpha1", "abandonments")
@@ -55,16 +58,28 @@ _abandonments = msgspec.json.Decoder(_Abandonments)
 class Barrier:
     """Looks for dependents; one per process."""
 
-    def __init__(self, directory: FleetDirectory, references: References, *, timeout: float) -> None:
+    def __init__(
+        self,
+        directory: FleetDirectory,
+        references: References,
+        clock: Clock,
+        *,
+        timeout: float,
+        give_up_after: float = 0.0,
+    ) -> None:
         """Take whom to ask.
 
         Args:
             directory: identities of the clusters.
             references: judges what may block.
+            clock: time.
             timeout: seconds for each request.
+            give_up_after: seconds for which a cluster must have been away, and its owner been deleted, before an owner is
+                let go without it; 0: never.
 
         """
-        self._directory, self._references, self._timeout = directory, references, timeout
+        self._directory, self._references, self._clock = directory, references, clock
+        self._timeout, self._give_up_after = timeout, give_up_after
 
     async def closed(self, action: RemoveFinalizer, apis: Apis) -> Outcome | None:
         """Return why an owner must stay, or None if it may go.
@@ -177,20 +192,41 @@ class Barrier:
         if isinstance(listed, Status):
             return told
         known = await self._directory.clusters()
-        given_up = {}
-        for name in away:
-            identity = known[name].identity if name in known else ClusterId("")
-            if any(_abandons(one, name, identity, action.uid) for one in listed.items):
-                given_up[name] = identity
-        left = [name for name in away if not given_up.get(name)]
-        if left:
-            return "; ".join(f"{name} may hold dependents: {away[name].message}" for name in left)
-        return await self._entomb(action, home, list(given_up.values()))
+        given_up: dict[ClusterId, str] = {}
+        left = []
+        for name, answer in away.items():
+            status = known.get(name)
+            why = ""
+            if status is not None and status.identity:
+                abandoned = any(_abandons(one, name, status.identity, action.uid) for one in listed.items)
+                why = f"{name}: Abandonment" if abandoned else await self._overdue(action, home, name, status)
+            if status is not None and why:
+                given_up[status.identity] = why
+            else:
+                left.append(f"{name} may hold dependents: {answer.message}")
+        return "; ".join(left) if left else await self._entomb(action, home, given_up)
 
-    async def _entomb(self, action: RemoveFinalizer, home: ClusterApi, abandoned: list[ClusterId]) -> str:
+    async def _overdue(
+        self, action: RemoveFinalizer, home: ClusterApi, name: ClusterName, status: ClusterStatus
+    ) -> str:
+        """Return why a cluster that is away need not be waited for any longer; empty: it is waited for."""
+        if not self._give_up_after or status.state is not ClusterState.SUSPECT:
+            return ""
+        ref = action.ref
+        resource = api_calls.resource_of(ref, action.api_version)
+        owner = await api_calls.get(home, resource, ref.namespace, ref.name, timeout=self._timeout)
+        if isinstance(owner, Status) or owner.uid != action.uid:
+            return ""
+        times = [_seconds(status.since), _seconds(owner.deletion_timestamp or "")]
+        if None in times or self._clock.time() - max(time for time in times if time is not None) < self._give_up_after:
+            return ""
+        return f"{name}: away since {status.since}, longer than garbage.give_up_after_seconds allows"
+
+    async def _entomb(self, action: RemoveFinalizer, home: ClusterApi, given_up: Mapping[ClusterId, str]) -> str:
         spec: dict[str, Any] = {
             "uid": action.uid,
-            "abandoned": abandoned,
+            "abandoned": list(given_up),
+            "reason": "; ".join(given_up.values()),
             "owner": {
                 "apiVersion": action.api_version,
                 "kind": action.kind,
@@ -209,8 +245,16 @@ class Barrier:
         )
         if isinstance(answer, Status):
             return f"the tombstone could not be written: {answer.message}"
-        _log.warning("owner let go without a cluster", owner=str(action.ref), uid=action.uid, abandoned=abandoned)
+        _log.warning("owner let go without a cluster", owner=str(action.ref), uid=action.uid, abandoned=spec["reason"])
         return ""
+
+
+def _seconds(time: str) -> float | None:
+    """Return an RFC 3339 time in seconds since the epoch; None if it is none."""
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return None
 
 
 def _selectors(action: RemoveFinalizer) -> list[str]:

@@ -37,6 +37,12 @@ def test_waits_double_from_the_first_to_the_cap_whatever_the_jitter(jitter: floa
     assert CAP_SECONDS / 2 <= found[-1] <= CAP_SECONDS
 
 
+def test_a_lower_cap_is_kept_through_success_and_failure() -> None:
+    backoff = succeeded(failed(Backoff(9, cap=2.0), 0.0, 0.0)[0], 1.0)
+    assert failed(backoff, 2.0, 0.0)[1] == 1.0
+    assert failed(succeeded(backoff, 1.0 + HEALTHY_SECONDS), 2.0 + HEALTHY_SECONDS, 0.0)[0].cap == 2.0
+
+
 def test_a_failure_soon_after_a_success_goes_on_where_it_was() -> None:
     backoff, _ = failed(Backoff(5), 0.0, 0.0)
     backoff = succeeded(backoff, 10.0)

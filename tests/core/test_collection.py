@@ -115,9 +115,15 @@ def test_a_waiting_owner_deletes_it_in_the_foreground_if_it_has_dependents_itsel
 
 def test_a_cycle_is_unblocked_first() -> None:
     closing = msgspec.structs.replace(DEPENDENT, has_dependents=True, closes_cycle=True)
-    fate = decide(closing, owned_by(Standing.WAITING, Standing.DANGLING))
+    loose = owned_by(Standing.WAITING, Standing.DANGLING)
+    blocking = [
+        msgspec.structs.replace(one, reference=msgspec.structs.replace(one.reference, block_owner_deletion=True))
+        for one in loose
+    ]
+    fate = decide(closing, blocking)
     assert fate.verdict is Verdict.DELETE
     assert [one.uid for one in fate.unblocked] == ["u1", "u0"]
+    assert decide(closing, loose).unblocked == ()  # nothing is written that is so already
 
 
 def test_what_is_being_deleted_is_left_alone_unless_it_holds_up_a_cycle() -> None:

@@ -42,6 +42,8 @@ class System:
         clusters: Sequence[ApiServer],
         *,
         kubeconfigs: dict[str, Any] | None = None,
+        labels: dict[str, dict[str, str]] | None = None,
+        environment: dict[str, str] | None = None,
         **config: Any,
     ) -> None:
         """Write the configuration.
@@ -50,10 +52,13 @@ class System:
             directory: for configuration, state and log.
             clusters: what to reconcile.
             kubeconfigs: other credentials than the administrator's, by cluster name.
+            labels: of the clusters, by name.
+            environment: further variables of its processes.
             config: further keys of the configuration.
 
         """
         self.directory = directory
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self.clusters = {cluster.name: cluster for cluster in clusters}
         self.process: subprocess.Popen[bytes] | None = None
         self.probe_port = free_port()
@@ -66,7 +71,10 @@ class System:
         document = {
             "apiVersion": "crosscurrent.dev/v1alpha1",
             "kind": "Config",
-            "clusters": [{"name": name, "kubeconfig": f"./{name}.kubeconfig"} for name in self.clusters],
+            "clusters": [
+                {"name": name, "kubeconfig": f"./{name}.kubeconfig", "labels": (labels or {}).get(name, {})}
+                for name in self.clusters
+            ],
             "reconcilers": ["foo"],
             "workers": 2,
             "probe_port": self.probe_port,
@@ -91,7 +99,7 @@ class System:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=self._environment,
             )
         if wait:
             until(self.ready, seconds=60, what=lambda: f"not ready:\n{self.tail()}")
@@ -117,15 +125,18 @@ class System:
         """Return the end of its log."""
         return self.log.read_text()[-4000:]
 
-    def cli(self, *arguments: str, check: bool = True, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run another command of it."""
+    def cli(
+        self, *arguments: str, check: bool = True, timeout: float = 30, config: str = "-f"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run another command of it; `config` is the option that names its configuration."""
         done = subprocess.run(
-            [sys.executable, "-m", "crosscurrent", *arguments, "-f", str(self.config)],
+            [sys.executable, "-m", "crosscurrent", *arguments, config, str(self.config)],
             check=False,
             capture_output=True,
             text=True,
             timeout=timeout,
             cwd=self.directory,
+            env=self._environment,
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done

@@ -1,7 +1,8 @@
 """A fault proxy in front of one API server: the engine goes through it, the tests go around it.
 
-Plain HTTP on the loopback interface; towards the API server it is the engine's user, with a client certificate of its own, so
-that the audit log tells the engine's requests from everybody else's.
+On the loopback interface, with TLS and under a name of its own where it is to lose either; towards the API server it is the engine's user, with a client
+certificate, so that the audit log tells the engine's requests from everybody else's. Any number of faults may be in force,
+each of which concerns the requests that it has something to say about; nothing else is touched when one begins or ends.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import asyncio
 import base64
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +20,71 @@ import aiohttp
 from aiohttp import web
 
 from engine.sandbox.api_servers import ApiServer
+from engine.sandbox.certificates import CertificateAuthority
 
 ENGINE = "crosscurrent-engine"
 """User name of the engine in every audit log."""
-Fault = Callable[[web.Request], "web.Response | str | float | None"]
-"""What to do with a request: answer it, `hang`, `stall`, `reset`, delay it for seconds, or pass it on (None)."""
+Verdict = web.Response | str | float | Callable[[], None] | None
+Fault = Callable[[web.Request], Verdict]
+"""What to do with a request: answer it, `hang`, `stall` (say 200 and then nothing), `reset`, delay it for seconds, or pass
+it on (None), or pass it on, do something and lose the answer (a function). For another thread than the tests'."""
 
 
 class Proxy:
     """One cluster's proxy.
 
+    Args:
+        cluster: whom it leads to.
+        directory: for keys.
+        unresolved: directory that makes its name unknown, see `tests/garbage/resolver`.
+        secured: whether it is reached by TLS and by name, which costs this process as much again as all that it does.
+
     Attributes:
-        fault: decides on each request; replace it at any time. Open watches are cut when it is.
-        cluster: whom it leads to; replace it and another cluster answers (XGC-10).
+        cluster: whom it leads to now; see `lead_to` (XGC-10).
+        requests: everything that was asked, method and path.
+        disturbed: whether watches were cut, or connections refused, since somebody last looked.
+        sound: whether nothing is wrong with the cluster as a whole.
 
     """
 
-    def __init__(self, cluster: ApiServer, directory: Path) -> None:
+    def __init__(self, cluster: ApiServer, directory: Path, unresolved: Path, *, secured: bool = False) -> None:
         self.name, self.cluster = cluster.name, cluster
         self.requests: list[tuple[str, str]] = []
-        self._directory = directory
-        self._fault: Fault | None = None
+        self.disturbed = False
+        self._host = f"{cluster.name}.xgc.test"
+        self._directory, self._lost = directory, unresolved / self._host
+        self._faults: dict[object, Fault] = {}
+        self._broken = 0
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._authority = CertificateAuthority(f"{cluster.name}-proxy")
+        self._secured = secured
+        self._served = self._serving(self._authority, "trusted") if secured else None
+        self._untrusted = self._serving(CertificateAuthority("somebody-else"), "untrusted")
         self._loop = asyncio.new_event_loop()
-        self._streams: set[asyncio.Task[Any]] = set()
+        self._streams: dict[asyncio.Task[Any], tuple[web.Request, Fault | None]] = {}
+        """Open watches and held requests, and which fault holds them."""
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"proxy of {cluster.name}", daemon=True)
+        self._site: web.TCPSite | None = None
         self.port = 0
-        self.disturbed = False
-        """Whether its streams were cut since somebody last looked."""
 
     @property
     def kubeconfig(self) -> dict[str, Any]:
+        authority = base64.b64encode(self._authority.pem).decode()
+        plain = {"server": f"http://127.0.0.1:{self.port}"}
+        secured = {"server": f"https://{self._host}:{self.port}", "certificate-authority-data": authority}
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": self.name, "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+            "clusters": [{"name": self.name, "cluster": secured if self._secured else plain}],
             "users": [{"name": "engine", "user": {"token": "the-proxy-knows-who-it-is"}}],
             "contexts": [{"name": self.name, "context": {"cluster": self.name, "user": "engine"}}],
             "current-context": self.name,
         }
+
+    @property
+    def sound(self) -> bool:
+        return not self._broken
 
     def start(self) -> None:
         self._thread.start()
@@ -67,37 +94,108 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(20)
 
-    def set(self, fault: Fault | None) -> None:
-        """Change the fault, and cut what streams, as it may concern that too."""
-        if fault is None and self._fault is None:
-            return
+    @contextmanager
+    def fault(self, fault: Fault) -> Iterator[None]:
+        """Let single requests fail for the length of a `with`; no watch notices."""
+        self._faults[key := object()] = fault
+        try:
+            yield
+        finally:
+            del self._faults[key]
+
+    @contextmanager
+    def outage(self, fault: Fault, *, cuts: Fault | None = None, whole: bool = True) -> Iterator[None]:
+        """Let requests fail, cut the watches that this concerns, and at the end those that it holds.
+
+        Args:
+            fault: what is wrong.
+            cuts: says something of the watches to cut; by default the fault itself is asked.
+            whole: whether it is the cluster's trouble; False: of some type that nobody else depends on just now.
+
+        """
+        self._faults[key := object()] = fault
+        with self._disturbance(whole=whole):
+            self._cut(lambda request, _: (cuts or fault)(request) is not None)
+            try:
+                yield
+            finally:
+                del self._faults[key]
+                self._cut(lambda _, held: held is fault)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Refuse connections, and cut those there are."""
+        with self._disturbance():
+            self._do(self._listen(None, on=False))
+            try:
+                yield
+            finally:
+                self._do(self._listen(self._served))
+
+    @contextmanager
+    def mistrusted(self) -> Iterator[None]:
+        """Show a certificate that nobody trusts."""
+        assert self._secured
+        with self._disturbance():
+            self._do(self._listen(self._untrusted))
+            try:
+                yield
+            finally:
+                self._do(self._listen(self._served))
+
+    @contextmanager
+    def unresolved(self) -> Iterator[None]:
+        """Be known under no name any more; nor reached by those who remember where the name led to."""
+        assert self._secured
+        self._lost.touch()
+        with self.refusing():
+            try:
+                yield
+            finally:
+                self._lost.unlink()
+
+    @contextmanager
+    def leading_to(self, cluster: ApiServer) -> Iterator[None]:
+        """Lead to another cluster."""
+        before, self.cluster = self.cluster, cluster
+        with self._disturbance():
+            self._cut(lambda *_: True)
+            try:
+                yield
+            finally:
+                self.cluster = before
+                self._cut(lambda *_: True)
+
+    @contextmanager
+    def _disturbance(self, *, whole: bool = True) -> Iterator[None]:
         self.disturbed = True
+        self._broken += whole
+        try:
+            yield
+        finally:
+            self._broken -= whole
 
-        def change() -> None:
-            self._fault = fault
-            for task in list(self._streams):
-                task.cancel()
+    def _do(self, doing: Any) -> None:
+        asyncio.run_coroutine_threadsafe(doing, self._loop).result(20)
 
-        self._loop.call_soon_threadsafe(change)
+    def _cut(self, concerned: Callable[[web.Request, Fault | None], bool]) -> None:
+        async def cut() -> None:
+            for task, (request, held) in list(self._streams.items()):
+                if concerned(request, held):
+                    task.cancel()
 
-    def listen(self, *, on: bool) -> None:
-        """Refuse connections, or take them again, on the same port."""
+        self._do(cut())
 
-        async def change() -> None:
-            if on:
-                self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
-                await self._site.start()
-            else:
-                await self._site.stop()
-            for connection in list(self._runner.server.connections if self._runner.server else ()):
-                connection.force_close()
-
-        asyncio.run_coroutine_threadsafe(change(), self._loop).result(10)
-
-    def lead_to(self, cluster: ApiServer) -> None:
-        """Lead to another cluster from now on."""
-        self.cluster = cluster
-        self.set(lambda _: None)
+    async def _listen(self, context: ssl.SSLContext | None, *, on: bool = True) -> None:
+        """Take connections with this certificate, or none, on the same port; cut those there are."""
+        if self._site is not None:
+            await self._site.stop()
+        for connection in list(self._runner.server.connections if self._runner.server else ()):
+            connection.force_close()
+        self._site = None
+        if on:
+            self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=context)
+            await self._site.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -109,10 +207,9 @@ class Proxy:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
         application = web.Application(client_max_size=1 << 26)
         application.router.add_route("*", "/{tail:.*}", self._handle)
-        runner = web.AppRunner(application, shutdown_timeout=0.2, handler_cancellation=True)
+        self._runner = runner = web.AppRunner(application, shutdown_timeout=0.2, handler_cancellation=True)
         await runner.setup()
-        self._runner = runner
-        self._site = web.TCPSite(runner, "127.0.0.1", 0)
+        self._site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._served)
         await self._site.start()
         self.port = runner.addresses[0][1]
         self._ready.set()
@@ -125,37 +222,46 @@ class Proxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path_qs))
-        verdict = self._fault(request) if self._fault else None
+        verdict, by = self._verdict(request)
         if isinstance(verdict, web.Response):
             return verdict
         if verdict == "reset":
-            return self._cut(request)
+            return self._reset(request)
         if isinstance(verdict, float):
             await asyncio.sleep(verdict)
+        if callable(verdict):
+            await self._pass_on(request)
+            verdict()
+            return self._reset(request)
         task = asyncio.current_task()
         assert task is not None
-        streams = "watch" in request.query or verdict in ("hang", "stall")
-        if streams:
-            self._streams.add(task)
+        held = verdict in ("hang", "stall")
+        if held or "watch" in request.query:
+            self._streams[task] = (request, by)
         try:
-            return await (self._hang(request, verdict) if verdict in ("hang", "stall") else self._pass_on(request))
+            return await (self._hold(request, verdict) if held else self._pass_on(request))
         except aiohttp.ClientError:
-            return self._cut(request)
+            return self._reset(request)
         except asyncio.CancelledError:
-            if not streams:
+            if task not in self._streams:
                 raise
             task.uncancel()
-            return self._cut(request)
+            return self._reset(request)
         finally:
-            self._streams.discard(task)
+            self._streams.pop(task, None)
 
-    def _cut(self, request: web.Request) -> web.StreamResponse:
+    def _verdict(self, request: web.Request) -> tuple[Verdict, Fault | None]:
+        for fault in list(self._faults.values()):
+            if (verdict := fault(request)) is not None:
+                return verdict, fault
+        return None, None
+
+    def _reset(self, request: web.Request) -> web.StreamResponse:
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=500)
 
-    async def _hang(self, request: web.Request, verdict: object) -> web.StreamResponse:
-        """Say nothing, or say 200 and then nothing."""
+    async def _hold(self, request: web.Request, verdict: object) -> web.StreamResponse:
         response = web.StreamResponse(status=200, headers={"Content-Type": "application/json"})
         if verdict == "stall":
             await response.prepare(request)
@@ -173,6 +279,8 @@ class Proxy:
             request.method, url, data=body, headers=headers, ssl=self._context(), timeout=timeout
         ) as answer:
             kept = {n: v for n, v in answer.headers.items() if n in ("Content-Type", "Retry-After")}
+            if "watch" not in request.query:  # what is whole is answered in one piece
+                return web.Response(status=answer.status, headers=kept, body=await answer.read())
             response = web.StreamResponse(status=answer.status, headers=kept)
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
@@ -181,6 +289,7 @@ class Proxy:
             return response
 
     def _context(self) -> ssl.SSLContext:
+        """Return what the engine's user shows to the cluster that this leads to now."""
         name = self.cluster.name
         if name not in self._contexts:
             config = self.cluster.certificate_kubeconfig(ENGINE, groups=["system:masters"])
@@ -195,6 +304,13 @@ class Proxy:
             context.load_cert_chain(*paths)
             self._contexts[name] = context
         return self._contexts[name]
+
+    def _serving(self, authority: CertificateAuthority, name: str) -> ssl.SSLContext:
+        stem = f"{self.name}-{name}"
+        authority.issue("proxy", hosts=(self._host,)).write(self._directory, stem)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self._directory / f"{stem}.crt", self._directory / f"{stem}.key")
+        return context
 
 
 def status(code: int, reason: str, **details: Any) -> web.Response:

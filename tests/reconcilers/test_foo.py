@@ -10,10 +10,16 @@ import pytest
 import yaml
 
 from engine.core.authoring import timestamp
-from engine.core.ownership import DEPENDENTS_FINALIZER, OWNER_LABEL, OWNERS_ANNOTATION, owner_references
+from engine.core.ownership import (
+    DEPENDENTS_FINALIZER,
+    OWNER_LABEL,
+    OWNERS_ANNOTATION,
+    PROPAGATION_ANNOTATION,
+    owner_references,
+)
 from engine.core.plan import intent
 from reconcilers.foo import foo
-from schemas.actions import AddFinalizer, Apply, Decision, Delete, Patch, PatchStatus, RemoveFinalizer
+from schemas.actions import AddFinalizer, Apply, Decision, Delete, Patch, PatchStatus, Propagation, RemoveFinalizer
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
 from schemas.names import ClusterName, ResourceVersion, Uid
@@ -97,6 +103,37 @@ def test_a_deleted_foo_deletes_its_children_and_only_then_lets_go() -> None:
     (let_go,) = without.actions
     assert isinstance(let_go, RemoveFinalizer)
     assert let_go.dependents == ("apps/v1/deployments",)
+
+
+def test_a_foo_that_is_deleted_with_orphan_notes_it_parts_from_its_children_and_lets_go() -> None:
+    doomed = foo_body(deletionTimestamp="now", finalizers=[DEPENDENTS_FINALIZER])
+    children = [(deployment_ref(C2), child(C2)), (deployment_ref(C3), child(C3))]
+
+    def orphaning(body: dict[str, Any], *objects: Any) -> Decision:
+        view = a_view((foo_ref(), body), *objects)
+        view.propagation = Propagation.ORPHAN
+        return decide(view)
+
+    (note,) = orphaning(doomed, *children).actions
+    assert isinstance(note, Patch)
+    assert (note.ref, note.patch) == (foo_ref(), {"metadata": {"annotations": {PROPAGATION_ANNOTATION: "Orphan"}}})
+    noted = foo_body(**{**doomed["metadata"], "annotations": {PROPAGATION_ANNOTATION: "Orphan"}})
+    parted = orphaning(noted, *children).actions
+    assert {action.ref for action in parted} == {deployment_ref(C2), deployment_ref(C3)}
+    for action in parted:
+        assert isinstance(action, Patch)
+        assert action.patch["metadata"] == {"annotations": {OWNERS_ANNOTATION: None}, "labels": {OWNER_LABEL: None}}
+    (let_go,) = orphaning(noted).actions
+    assert isinstance(let_go, RemoveFinalizer)
+
+
+@pytest.mark.parametrize("propagation", [None, Propagation.BACKGROUND, Propagation.FOREGROUND])
+def test_any_other_policy_deletes_the_children_first(propagation: Propagation | None) -> None:
+    doomed = foo_body(deletionTimestamp="now", finalizers=[DEPENDENTS_FINALIZER])
+    view = a_view((foo_ref(), doomed), (deployment_ref(C2), child(C2)))
+    view.propagation = propagation
+    (delete,) = decide(view).actions
+    assert isinstance(delete, Delete)
 
 
 def test_a_child_with_another_owner_loses_only_the_reference() -> None:

@@ -1,0 +1,21 @@
+"""The brakes of a cluster, as an administrator sees and opens them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.sandbox.api_servers import ApiServer
+from tests.garbage.objects import MERGE
+
+BRAKES = "/apis/crosscurrent.dev/v1alpha1/deletionbrakes"
+
+
+def brakes_in(cluster: ApiServer) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = cluster.client.request("GET", BRAKES)[1]["items"]
+    return found
+
+
+def approve_all(cluster: ApiServer) -> None:
+    for brake in brakes_in(cluster):
+        path, body = f"{BRAKES}/{brake['metadata']['name']}", {"spec": {"approved": True}}
+        cluster.client.request("PATCH", path, body, content_type=MERGE)
