@@ -220,16 +220,27 @@ class ApiSession:
             if response.status != 200:
                 text = await response.text()
                 raise WatchRefused(Answer(response.status, json.loads(text), response.headers))
-            yield WatchStream(response)
+            try:
+                yield WatchStream(response)
+            finally:
+                _abort(response)
 
     async def close(self) -> None:
         await self._http.close()
+        await asyncio.sleep(0)  # lets the loop close the sockets of aborted connections
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Drop the connection of a stream that is left: to part from a busy server in peace may outlive the test's event loop."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 class WatchRefused(Exception):

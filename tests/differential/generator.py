@@ -326,7 +326,7 @@ class _Writer:
         elif roll < 0.8:
             query["dryRun"] = "All"
         elif roll < 0.88:
-            query["gracePeriodSeconds"] = self._rng.choice(("0", "5", "-1"))
+            query["gracePeriodSeconds"] = self._rng.choice(("0", "25", "-1"))  # a busy machine takes seconds between
         return Operation("DELETE", f"{kind.collection}/{name}", body, query=query)
 
     def _delete_options(self, kind: Kind, name: str) -> Json:
@@ -343,7 +343,7 @@ class _Writer:
                     {"propagationPolicy": "Orphan"},
                     {"orphanDependents": True},
                     {"orphanDependents": False, "propagationPolicy": "Background"},
-                    {"gracePeriodSeconds": 3},
+                    {"gracePeriodSeconds": 23},
                     {"dryRun": ["All"]},
                     {"dryRun": ["Some"]},
                 )

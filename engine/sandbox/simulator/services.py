@@ -106,8 +106,13 @@ class ServiceAllocator:
             _reduce(spec, before)
         _refuse(service, _policy_causes(spec))
         families = list(spec.get("ipFamilies") or ())
-        others = (spec.get("clusterIPs") or ())[len(families) :]
-        families.extend(_IPV6 if ":" in address else _IPV4 for address in others if address != _HEADLESS)
+        addresses = spec.get("clusterIPs") or ()
+        for index, address in enumerate(addresses[len(families) :], len(families)):
+            if ":" in address:
+                why = f"{_IPV6} is not configured on this cluster"
+                _refuse(service, [field_errors.invalid(f"spec.clusterIPs[{index}]", addresses, why)])
+            if address != _HEADLESS:
+                families.append(_IPV4)
         if not selectorless:
             causes = []
             if spec["ipFamilyPolicy"] == _DUAL:

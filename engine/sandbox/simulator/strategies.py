@@ -176,6 +176,8 @@ def _with_status(rtype: ResourceType, new: Json, old: Json) -> Json:
             **status,
             "qosClass": status.get("qosClass") or (old.get("status") or {}).get("qosClass", ""),
         }
+    if rtype.key == _DAEMON_SETS:
+        return _with_template_generation(result, template_generation(old))
     return result
 
 

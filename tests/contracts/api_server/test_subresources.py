@@ -41,6 +41,19 @@ async def test_labels_are_not_changed_through_a_deployments_status(place: Place)
     assert answer.metadata["annotations"] == {"c": "d"}
 
 
+async def test_a_daemon_sets_template_generation_is_no_annotation_to_its_status(place: Place) -> None:
+    path = place.path("daemonsets", group="apps/v1")
+    body = {**deployment(), "kind": "DaemonSet"}
+    made = await place.session.post(path, body)
+    generation = {"deprecated.daemonset.template.generation": "1"}
+    assert made.metadata["annotations"] == generation
+    for sent in ({"deprecated.daemonset.template.generation": "7"}, {"note": "mine"}):
+        answer = await place.session.put(
+            f"{path}/a/status", {**made.body, "metadata": {**made.metadata, "annotations": sent}}, dryRun="All"
+        )
+        assert answer.metadata["annotations"] == {**sent, **generation}
+
+
 async def test_what_has_no_status_has_no_such_subresource(place: Place) -> None:
     await place.make_map()
     assert (await place.session.get(f"{place.maps}/a/status")).failed() == (404, "NotFound")

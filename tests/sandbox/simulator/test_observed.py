@@ -14,7 +14,15 @@ from engine.sandbox.simulator.errors import ApiError
 from engine.sandbox.simulator.options import WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType
 from tests.sandbox.simulator.clusters import NO_CONTROLLERS, Cluster, Json, define
-from tests.sandbox.simulator.observed import answers, expressions, stories, updates, wrong_definitions, wrong_objects
+from tests.sandbox.simulator.observed import (
+    answers,
+    expressions,
+    stories,
+    texts,
+    updates,
+    wrong_definitions,
+    wrong_objects,
+)
 from tests.sandbox.simulator.observed.good_objects import GOOD, good
 from tests.sandbox.simulator.observed.sessions import CONFIG_MAPS, DEPLOYMENTS, MERGE, Request, requests
 
@@ -72,6 +80,21 @@ def test_wrong_objects_are_refused_with_the_same_causes(cluster: Cluster, name: 
 @pytest.mark.parametrize(("name", "obj"), wrong_definitions.wrong_definitions())
 def test_wrong_definitions_are_refused_with_the_same_causes(cluster: Cluster, name: str, obj: Json) -> None:
     assert tried(cluster, obj) == answers.kept("definitions")[name]
+
+
+@pytest.mark.parametrize("field", texts.TABLE)
+def test_times_addresses_and_host_names_are_read_alike(cluster: Cluster, field: str) -> None:
+    found, kept = {}, {}
+    for name, obj in texts.cases(field):
+        rtype = type_of(cluster, obj)
+        try:
+            answer = cluster.create(rtype, NAMESPACE if rtype.namespaced else "", "", obj, DRY)
+            code, body, warnings = answer.code, answer.object, answer.warnings
+        except ApiError as error:
+            code, body, warnings = error.code, error.status(), error.warnings
+        found[name] = texts.said(field, code, body, [*filter(None, [rtype.warning]), *warnings])
+        kept[name] = answers.kept("texts")[name]
+    assert found == kept
 
 
 @pytest.mark.parametrize(("kind", "subresource", "obj"), updates.cases())

@@ -52,6 +52,18 @@ def _has_leading_zeros(text: str) -> bool:
     return "." in text and _LEADING_ZEROS.search(text) is not None
 
 
+def plain(address: Address) -> Address:
+    """Return the address of IPv4 that one of IPv6 stands for, or the same."""
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+
+
+def is_ambiguous(value: str) -> bool:
+    """Return whether programs read an address, or that of a block, differently."""
+    text = value.partition("/")[0]
+    address = parsed(text)
+    return address is not None and (_has_leading_zeros(text) or plain(address) is not address)
+
+
 def canonical_ip(value: str, path: str) -> list[Cause]:
     """Check an address as newer fields take it: in its one canonical form."""
     causes = ip_address(value, path)

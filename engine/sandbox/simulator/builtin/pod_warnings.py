@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.sandbox.simulator import quantities
+from engine.sandbox.simulator.builtin.address_warnings import address_warnings
 from engine.sandbox.simulator.go_text import quoted
 
 Json = dict[str, Any]
@@ -43,6 +44,10 @@ def pod_warnings(spec: Json, path: str) -> list[str]:
     ]
     found += _spread_warnings(spec.get("topologySpreadConstraints") or (), f"{path}.topologySpreadConstraints")
     found += _repeated(spec.get("hostAliases") or (), "ip", f"{path}.hostAliases")
+    for index, alias in enumerate(spec.get("hostAliases") or ()):
+        found += address_warnings(alias.get("ip", ""), f"{path}.hostAliases[{index}].ip")
+    for index, server in enumerate((spec.get("dnsConfig") or {}).get("nameservers") or ()):
+        found += address_warnings(server, f"{path}.dnsConfig.nameservers[{index}]")
     secrets: Sequence[Json] = spec.get("imagePullSecrets") or ()
     found += _repeated(secrets, "name", f"{path}.imagePullSecrets")
     found += [

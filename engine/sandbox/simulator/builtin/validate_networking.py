@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.sandbox.simulator.builtin.addresses import block, cidr, parsed
+from engine.sandbox.simulator.builtin.addresses import block, cidr, parsed, plain
 from engine.sandbox.simulator.builtin.checks import (
     PROTOCOLS,
     dns_label,
@@ -258,7 +258,7 @@ def _block_causes(found: Json, known: set[str], path: str) -> list[Cause]:
         part = block(one)
         if part is None or whole is None:
             continue
-        inside = part.network_address in whole and whole.prefixlen < part.prefixlen
+        inside = plain(part.network_address) in whole and whole.prefixlen < part.prefixlen
         if not inside:
             causes.append(invalid(here, one, "must be a strict subset of `cidr`"))
     return causes

@@ -49,7 +49,7 @@ _SYSCTL = re.compile(r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]
 _SYSCTL_LENGTH = 253
 _SEARCH_DOMAIN = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SEARCH_PATTERN = re.compile(rf"{_SEARCH_DOMAIN}(\.{_SEARCH_DOMAIN})*", re.ASCII)
-_MOST_SEARCHES, _LONGEST_SEARCH_LIST = 32, 2048
+_MOST_SEARCHES, _LONGEST_SEARCH, _LONGEST_SEARCH_LIST = 32, 253, 2048
 _UPDATABLE = (
     "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
     "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` "
@@ -299,6 +299,9 @@ def _search_causes(searches: list[str], path: str) -> list[Cause]:
         why = f"must not have more than {_LONGEST_SEARCH_LIST} characters (including spaces) in the search list"
         causes.append(invalid(path, searches, why))
     for index, one in enumerate(searches):
+        if len(one.removesuffix(".")) > _LONGEST_SEARCH:
+            why = f"must be no more than {_LONGEST_SEARCH} characters"
+            causes.append(invalid(f"{path}[{index}]", one.removesuffix("."), why))
         if one != "." and not _SEARCH_PATTERN.fullmatch(one.removesuffix(".")):
             why = (
                 "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', "

@@ -5,9 +5,10 @@ In: an object as it is written. Out: texts for Warning headers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.sandbox.simulator.builtin.address_warnings import address_warnings, block_warnings
 from engine.sandbox.simulator.builtin.pod_warnings import pod_warnings
 from engine.sandbox.simulator.names import dns_label_problems
 from engine.sandbox.simulator.resource_types import TypeKey
@@ -67,6 +68,36 @@ def _endpoint_slice(found: Json, _: Json | None) -> list[str]:
     return ["spec.addressType: FQDN endpoints are deprecated"] if found.get("addressType") == "FQDN" else []
 
 
+def _addresses(values: Iterable[str], path: str, look: Callable[[str, str], list[str]]) -> list[str]:
+    return [text for index, value in enumerate(values) for text in look(value, f"{path}[{index}]")]
+
+
+def _endpoints(endpoints: Json, _: Json | None) -> list[str]:
+    found = []
+    for number, subset in enumerate(endpoints.get("subsets") or ()):
+        for field in ("addresses", "notReadyAddresses"):
+            for index, one in enumerate(subset.get(field) or ()):
+                found += address_warnings(one.get("ip", ""), f"subsets[{number}].{field}[{index}].ip")
+    return found
+
+
+def _network_policy(policy: Json, _: Json | None) -> list[str]:
+    found = []
+    spec = policy.get("spec") or {}
+    for rules, peers in (("ingress", "from"), ("egress", "to")):
+        for number, rule in enumerate(spec.get(rules) or ()):
+            for index, peer in enumerate(rule.get(peers) or ()):
+                blocks = peer.get("ipBlock") or {}
+                path = f"spec.{rules}[{number}].{peers}[{index}].ipBlock"
+                found += block_warnings(blocks.get("cidr", ""), f"{path}.cidr")
+                found += _addresses(blocks.get("except") or (), f"{path}.except", block_warnings)
+    return found
+
+
+def _node(node: Json, _: Json | None) -> list[str]:
+    return _addresses((node.get("spec") or {}).get("podCIDRs") or (), "spec.podCIDRs", block_warnings)
+
+
 def _service(service: Json, _: Json | None) -> list[str]:
     spec = service.get("spec") or {}
     external = spec.get("type") == "ExternalName"
@@ -79,7 +110,11 @@ def _service(service: Json, _: Json | None) -> list[str]:
             found.append("spec.externalIPs is ignored for headless services")
         if spec.get("sessionAffinity", "None") != "None":
             found.append("spec.SessionAffinity is ignored for headless services")
-    elif spec.get("externalIPs") and not external:
+    found += _addresses(spec.get("externalIPs") or (), "spec.externalIPs", address_warnings)
+    if balancer := spec.get("loadBalancerIP"):
+        found += address_warnings(balancer, "spec.loadBalancerIP")
+    found += _addresses(spec.get("loadBalancerSourceRanges") or (), "spec.loadBalancerSourceRanges", block_warnings)
+    if spec.get("externalIPs") and not (external or headless):
         found.append("spec.externalIPs is deprecated and may no longer be implemented in some clusters")
     if external and spec.get("externalIPs"):
         found.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
@@ -89,6 +124,8 @@ def _service(service: Json, _: Json | None) -> list[str]:
 
 
 _WARNINGS: dict[TypeKey, _Look] = {
+    ("", "endpoints"): _endpoints,
+    ("", "nodes"): _node,
     ("", "pods"): _pod,
     ("", "replicationcontrollers"): _template("template"),
     ("", "services"): _service,
@@ -100,4 +137,5 @@ _WARNINGS: dict[TypeKey, _Look] = {
     ("batch", "jobs"): _template("template"),
     ("discovery.k8s.io", "endpointslices"): _endpoint_slice,
     ("networking.k8s.io", "ingresses"): _ingress,
+    ("networking.k8s.io", "networkpolicies"): _network_policy,
 }

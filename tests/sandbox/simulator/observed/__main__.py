@@ -15,7 +15,15 @@ from typing import Any
 from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.assets import ensure_assets
 from tests.api_session import Answer, ApiSession
-from tests.sandbox.simulator.observed import answers, expressions, stories, updates, wrong_definitions, wrong_objects
+from tests.sandbox.simulator.observed import (
+    answers,
+    expressions,
+    stories,
+    texts,
+    updates,
+    wrong_definitions,
+    wrong_objects,
+)
 from tests.sandbox.simulator.observed.good_objects import GOOD, Json
 from tests.sandbox.simulator.observed.sessions import CONFIG_MAPS, DEPLOYMENTS, Request, requests
 
@@ -59,6 +67,17 @@ class Recorder:
             path = self._paths[obj["apiVersion"], obj["kind"]]
             answer = await self._session.post(path, obj, dryRun="All")
             found[name] = answers.refusal(answer.status, answer.body)
+        return found
+
+    async def texts(self) -> Json:
+        """Return what is made of texts."""
+        found: Json = {}
+        for field in texts.TABLE:
+            for name, obj in texts.cases(field):
+                path = self._paths[obj["apiVersion"], obj["kind"]]
+                answer = await self._session.post(path, obj, dryRun="All")
+                warnings = [answers.warning(one) for one in answer.warnings]
+                found[name] = texts.said(field, answer.status, answer.body, warnings)
         return found
 
     async def updates(self) -> Json:
@@ -201,6 +220,7 @@ async def _record(kubeconfig: Mapping[str, Any], names: Sequence[str]) -> None:
             ("stories", recorder.stories),
             ("refusals", recorder.refusals),
             ("definitions", recorder.definitions),
+            ("texts", recorder.texts),
             ("updates", recorder.updates),
             ("config_map_session", lambda: recorder.session("ConfigMap", *CONFIG_MAPS)),
             ("deployment_session", lambda: recorder.session("Deployment", *DEPLOYMENTS)),
