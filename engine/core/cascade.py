@@ -29,15 +29,27 @@ from engine.core.ownership import (
 )
 from engine.core.plan import intent
 from engine.core.view import Cluster, Known, KubeObject, View
-from schemas.actions import Action, Apply, Collect, Patch, Propagation, RecordEvent, RemoveFinalizer
+from schemas.actions import (
+    Action,
+    Apply,
+    Collect,
+    Outcome,
+    Patch,
+    Propagation,
+    RecordEvent,
+    RemoveFinalizer,
+    Result,
+)
 from schemas.clusters import ClusterState
 from schemas.facts import Cause, Fact
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
 
 OWNER_TOMBSTONES = Resource("crosscurrent.dev", "v1alpha1", "ownertombstones")
 UNREGISTRATIONS = Resource("crosscurrent.dev", "v1alpha1", "unregistrations")
-BATCH = 400
-"""Dependents collected in one decision: at two requests each that is about a second, within the lease."""
+MOST_AT_ONCE = 1000
+"""Dependents looked at in one decision: two or three seconds' work for a fast API server, within the lease."""
+FIRST_AT_ONCE, LEAST_AT_ONCE = 300, 50
+"""The same in the first decision, and where the lease or the rate cap leaves time for next to none."""
 UNWATCHED_SECONDS = 600.0
 """How often an owner is asked for whose type nobody watches."""
 UNREGISTERED_SECONDS = 1.0
@@ -78,7 +90,8 @@ class GarbageView(View):
     """A view with what the collector reads besides.
 
     Attributes:
-        held: dependents of the requested object's place, at most a few batches of them.
+        held: dependents of the requested object's place; there may be more.
+        at_once: how many of them are looked at now, see `batch_after`.
         since: epoch in which each reference of the requested object was first seen, by identity and place of its owner.
         watched: (group, plural) of the watched types; None: all.
         types: the types in which dependents may be, as `apps/v1/deployments`.
@@ -88,6 +101,7 @@ class GarbageView(View):
     """
 
     held: tuple[Held, ...] = ()
+    at_once: int = FIRST_AT_ONCE
     since: Mapping[tuple[ClusterId, ObjectRef], int] = {}
     watched: frozenset[tuple[str, str]] | None = None
     types: tuple[str, ...] = ()
@@ -147,6 +161,19 @@ def place_of(reference: OwnerReference, cluster: ClusterName) -> ObjectRef:
     return ObjectRef(cluster, reference.group, resource, reference.namespace, reference.name)
 
 
+def batch_after(outcomes: Iterable[Outcome]) -> int:
+    """Return how many dependents a key looks at after a decision with these outcomes.
+
+    Each costs some work before it is deleted, so a decision should name as many as its lease, the API servers and the rate
+    cap let it finish: a quarter more than that where it was cut short, twice as many where it was not.
+    """
+    asked = [one for one in outcomes if one.action == "Collect"]
+    finished = sum(one.result is not Result.SKIPPED for one in asked)
+    if finished < len(asked):
+        return max(LEAST_AT_ONCE, finished + finished // 4)
+    return min(MOST_AT_ONCE, max(FIRST_AT_ONCE, 2 * finished))
+
+
 def is_labelled(labels: Mapping[str, str], uid: Uid) -> bool:
     """Return whether a live LIST finds a dependent by its owner's uid."""
     return uid in (labels.get(OWNER_LABEL), labels.get(ADMIRALTY_LABEL)) or owner_label(uid) in labels
@@ -166,14 +193,14 @@ def collect_held(view: GarbageView, place: ObjectRef) -> list[Action]:
     if not synced:
         # As in `hint`: what was seen to go does not come back by its type's being unknown.
         went = [held for held in view.held if all(_was_seen_to_go(view, place, uid) for uid in held.owners)]
-        return [_collect_held(view, place, held, home, None) for held in went[:BATCH]]
+        return [_collect_held(view, place, held, home, None) for held in went[: view.at_once]]
     present = view.get(place)
     if present is None and view.known(place) is Known.PRESENT:
         return []  # it is there, though its body is not published
     here = {present.uid} if present is not None else set[Uid]()
     # Those that are not findable waited for this owner's cluster or type when they were looked at themselves.
     wanted = [held for held in view.held if not here.issuperset(held.owners) or not held.findable]
-    return [_collect_held(view, place, held, home, present) for held in wanted[:BATCH]]
+    return [_collect_held(view, place, held, home, present) for held in wanted[: view.at_once]]
 
 
 def let_go(view: GarbageView, owner: KubeObject) -> list[Action]:
@@ -201,7 +228,7 @@ def let_go(view: GarbageView, owner: KubeObject) -> list[Action]:
         blocking_only=not orphan and finalizer == CASCADE_FINALIZER,
         remaining=len(mine if orphan else blocks),
     )
-    return [*(_collect_held(view, owner.ref, held, home, owner) for held in wanted[:BATCH]), release]
+    return [*(_collect_held(view, owner.ref, held, home, owner) for held in wanted[: view.at_once]), release]
 
 
 def orphan_late(view: GarbageView, place: ObjectRef) -> list[Action]:
@@ -340,6 +367,7 @@ def _collect_held(
         observed=seen,
         restored=held.owners if held.epoch != home.epoch else (),
         hints=(told.value,),
+        owner=held.owners[0] if len(held.owners) == 1 else Uid(""),
     )
 
 

@@ -32,6 +32,17 @@ class Verdict(StrEnum):
     """Our rows are older than a decision made: load again shortly."""
 
 
+def is_held(entry: Entry | None, *, waited: float) -> bool:
+    """Return whether somebody holds a key.
+
+    Args:
+        entry: the key's last entry.
+        waited: seconds for which this waiter has seen `entry` unchanged.
+
+    """
+    return entry is not None and entry.state is EntryState.OPEN and waited < entry.lease
+
+
 def judge(entry: Entry | None, *, inputs: Mapping[str, int], incarnation: str, waited: float) -> Verdict:
     """Return whether a decision from these inputs may be made.
 
@@ -44,7 +55,7 @@ def judge(entry: Entry | None, *, inputs: Mapping[str, int], incarnation: str, w
     """
     if entry is None:
         return Verdict.GO
-    if entry.state is EntryState.OPEN and waited < entry.lease:
+    if is_held(entry, waited=waited):
         return Verdict.WAIT
     if entry.incarnation == incarnation and any(
         inputs[subject] < seq for subject, seq in entry.inputs.items() if subject in inputs
@@ -54,10 +65,11 @@ def judge(entry: Entry | None, *, inputs: Mapping[str, int], incarnation: str, w
 
 
 def merged_inputs(entry: Entry | None, inputs: Mapping[str, int], incarnation: str) -> dict[str, int]:
-    """Return the inputs to record: ours, and those of the entry before for rows that are no longer read.
+    """Return the inputs to record: ours in the order in which they were read, then the entry before's that are not read now.
 
     Without them a row that leaves the view and comes back could go backwards unnoticed. Rows of an earlier life of STATE
     are dropped, and so are missing rows.
     """
     kept = entry.inputs if entry is not None and entry.incarnation == incarnation else {}
-    return {subject: seq for subject, seq in {**kept, **inputs}.items() if seq}
+    former = {subject: seq for subject, seq in kept.items() if subject not in inputs}
+    return {subject: seq for subject, seq in {**inputs, **former}.items() if seq}

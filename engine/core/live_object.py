@@ -38,6 +38,12 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return fields_hashes(self.managed_fields or []).get(name, "")
 
 
+class ListedMetadata(Metadata, frozen=True, kw_only=True, rename="camel"):
+    """`metadata` of an object in a list, where nobody asks who wrote which field: that is half of it."""
+
+    managed_fields: list[dict[str, Any]] | None = msgspec.field(default=None, name="managedFieldsNotRead")
+
+
 def is_ours(live: Metadata, body: Json, manager: str) -> bool:
     """Return whether a live object is what `body` was written as before: same owner, or our manager if it names none."""
     metadata = body.get("metadata") or {}

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from engine.core.api_errors import Status, read_status, unreachable
-from engine.core.live_object import Metadata
+from engine.core.live_object import ListedMetadata, Metadata
 from engine.runtime.ports import ClusterApi, ClusterUnreachable, CredentialsRejected, Reply
 from schemas.actions import Json
 from schemas.names import ClusterId, ObjectRef, Resource, ResourceVersion, Uid
@@ -33,6 +33,12 @@ class Head(msgspec.Struct, frozen=True):
     """An object, of which only the metadata is looked at."""
 
     metadata: Metadata = Metadata()
+
+
+class ListedHead(msgspec.Struct, frozen=True):
+    """An object in a list, of which only the metadata is looked at."""
+
+    metadata: ListedMetadata = ListedMetadata()
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -54,11 +60,11 @@ class Page(msgspec.Struct, frozen=True):
 
     kind: str
     metadata: Meta = Meta()
-    items: list[Head] | None = None
+    items: list[ListedHead] | None = None
     """Null when there are none and only metadata was asked for (seen in 1.36); use `objects`."""
 
     @property
-    def objects(self) -> list[Head]:
+    def objects(self) -> list[ListedHead]:
         """The objects on this page."""
         return self.items or []
 
@@ -232,16 +238,19 @@ async def delete(
     uid: Uid,
     version: ResourceVersion | None,
     propagation: str,
+    grace_seconds: int | None = None,
     timeout: float,
 ) -> Status | None:
     """Delete an object on the condition that it has this uid, and this resourceVersion if one is given."""
     preconditions = {"uid": uid} if version is None else {"uid": uid, "resourceVersion": version}
-    body = {
+    body: Json = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": preconditions,
         "propagationPolicy": propagation,
     }
+    if grace_seconds is not None:
+        body["gracePeriodSeconds"] = grace_seconds
     answer = await call(api, "DELETE", object_path(resource, namespace, name), _anything, timeout=timeout, body=body)
     return answer if isinstance(answer, Status) else None
 

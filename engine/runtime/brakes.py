@@ -19,6 +19,7 @@ from engine.core.api_errors import Status
 from engine.core.brake import Limits, Scope, ScopeKind, Suspect, Trip, count_known, scopes_of, trips
 from engine.runtime import api_calls
 from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError, Message, WrongLastSequence
+from engine.runtime.shared_reads import SharedReads
 from schemas import subjects
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
 
@@ -31,6 +32,9 @@ STANDING_SECONDS = 1.0
 """How long a list of the standing brakes is used."""
 TIMEOUT_SECONDS = 2.0
 MANAGER = "crosscurrent/garbage"
+
+_ALL = "all"
+"""The one key of what is counted over the whole fleet."""
 
 _log = structlog.get_logger(__name__)
 
@@ -88,9 +92,11 @@ class Brakes:
         """
         self._event_log, self._apis, self._clock = log, apis, clock
         self._limits, self._settle = limits, settle
-        self._suspects: tuple[float, list[Suspect]] = (float("-inf"), [])
-        self._known: tuple[float, Counter[Scope]] = (float("-inf"), Counter())
-        self._standing: dict[ClusterName, tuple[float, list[_Brake]]] = {}
+        self._suspects: SharedReads[str, list[Suspect]] = SharedReads(clock, SUSPECTS_SECONDS)
+        self._known: SharedReads[str, Counter[Scope]] = SharedReads(clock, KNOWN_SECONDS)
+        self._standing: SharedReads[ClusterName, list[_Brake] | Status] = SharedReads(
+            clock, STANDING_SECONDS, keeps=lambda answer: not isinstance(answer, Status)
+        )
 
     async def hold(
         self, owner: ObjectRef, *, restored: bool, identities: Mapping[ClusterId, ClusterName]
@@ -147,22 +153,23 @@ class Brakes:
         except WrongLastSequence:
             stored = (await self._event_log.last("INDEX", [subject])).get(subject)
             return float(stored.body) if stored is not None else now
-        self._suspects = (float("-inf"), [])
+        self._suspects.forget(_ALL)
         return now
 
     async def _count(self, owner: ObjectRef, identities: Mapping[ClusterId, ClusterName]) -> list[Trip]:
-        now = self._clock.monotonic()
-        if now - self._suspects[0] > SUSPECTS_SECONDS:
-            found = []
-            async for record in self._event_log.scan("INDEX", [f"{subjects.SUSPECTS}.>"]):
-                ref = subjects.parse_suspect(record.subject)
-                found.append(Suspect(ref.cluster, _group_resource(ref), float(record.body)))
-            self._suspects = (now, found)
-        suspects = self._suspects[1]
-        if len(suspects) > self._limits.absolute and now - self._known[0] > KNOWN_SECONDS:
-            self._known = (now, await self._count_known(identities))
+        suspects = await self._suspects.read(_ALL, self._list_suspects)
+        known = Counter[Scope]()
+        if len(suspects) > self._limits.absolute:
+            known = await self._known.read(_ALL, lambda: self._count_known(identities))
         scopes = scopes_of(owner.cluster, _group_resource(owner))
-        return trips(suspects, self._known[1], self._limits, now=self._clock.time(), scopes=scopes)
+        return trips(suspects, known, self._limits, now=self._clock.time(), scopes=scopes)
+
+    async def _list_suspects(self) -> list[Suspect]:
+        found = []
+        async for record in self._event_log.scan("INDEX", [f"{subjects.SUSPECTS}.>"]):
+            ref = subjects.parse_suspect(record.subject)
+            found.append(Suspect(ref.cluster, _group_resource(ref), float(record.body)))
+        return found
 
     async def _count_known(self, identities: Mapping[ClusterId, ClusterName]) -> Counter[Scope]:
         owners = set()
@@ -173,22 +180,18 @@ class Brakes:
         return count_known((place.cluster, _group_resource(place)) for place in owners)
 
     async def _list(self, cluster: ClusterName) -> list[_Brake] | Status:
-        at, found = self._standing.get(cluster, (float("-inf"), []))
-        if self._clock.monotonic() - at <= STANDING_SECONDS:
-            return found
-        api = self._apis.get(cluster)
-        if api is None:
-            return Status(code=0, reason="Unreachable", message="there is no connection to it")
-        asked_at = self._clock.monotonic()
-        path = api_calls.collection_path(DELETION_BRAKES)
-        answer = await api_calls.call(api, "GET", path, _brakes, timeout=TIMEOUT_SECONDS)
-        if isinstance(answer, Status):
-            return answer
-        self._standing[cluster] = (asked_at, answer.items)
-        return answer.items
+        async def ask() -> list[_Brake] | Status:
+            api = self._apis.get(cluster)
+            if api is None:
+                return Status(code=0, reason="Unreachable", message="there is no connection to it")
+            path = api_calls.collection_path(DELETION_BRAKES)
+            answer = await api_calls.call(api, "GET", path, _brakes, timeout=TIMEOUT_SECONDS)
+            return answer if isinstance(answer, Status) else answer.items
+
+        return await self._standing.read(cluster, ask)
 
     async def _trip(self, cluster: ClusterName, trip: Trip) -> Hold:
-        self._standing.pop(cluster, None)
+        self._standing.forget(cluster)
         api = self._apis.get(cluster)
         name = str(trip.scope).lower().replace(":", "-")
         if api is not None:
@@ -209,7 +212,7 @@ class Brakes:
 
     async def _rearm(self, cluster: ClusterName, brake: _Brake) -> None:
         api = self._apis.get(cluster)
-        self._standing.pop(cluster, None)
+        self._standing.forget(cluster)
         if api is not None:
             await api_calls.delete(
                 api,

@@ -1,12 +1,14 @@
 """The collector: settles one dependent's ownership across clusters on live evidence (docs/garbage-collection.md).
 
 Rules:
-    * The dependent is read live; what the log said of it or of its owners was a nomination.
+    * The dependent is read live, many of one owner together (`engine.runtime.live_reads`); what the log said of it or of its
+      owners was a nomination.
     * It is deleted only as `engine.core.collection` says, with the uid and resourceVersion of that read as preconditions. If
-      something else wrote it meanwhile and its owners are the same, with the uid alone, or a busy object could never be
-      collected (G13); if its owners changed, it is judged anew.
+      something else wrote it meanwhile and all that it was judged by is the same, with the uid alone, or a busy object could
+      never be collected (G13); if that changed, it is judged anew.
     * Owners whose absence is inferred pass the breaker first. Every delete takes a turn under the cluster's rate cap.
-    * Every delete leaves a record of who, what and on which evidence (SEC-27).
+    * Every delete leaves a record of who, what and on which evidence (SEC-27). The next delete does not wait for it, the
+      key's `closed` entry does; should the process die in between, the `open` entry names what was about to be collected.
     * A dependent whose owners are all there, and which may refer to them, is made findable by a live LIST, after its owners
       have been held by a finalizer: none can be added once they are being deleted (G18).
 """
@@ -25,6 +27,7 @@ from engine.core.api_errors import Status
 from engine.core.cascade import Held, is_labelled, place_of
 from engine.core.collection import Dependent, Fate, Ownership, Standing, Verdict, decide
 from engine.core.evidence import Absent, Look, Present, Unknown
+from engine.core.grants import SIGNATURE_ANNOTATION
 from engine.core.live_object import Metadata, reference_of
 from engine.core.outcomes import absent, conflict, gone, outcome_of, refusal, skipped
 from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, can_be_label, owner_label, without
@@ -32,6 +35,7 @@ from engine.runtime import api_calls
 from engine.runtime.api_calls import Written, resource_of
 from engine.runtime.brakes import Brakes, Hold
 from engine.runtime.fleet_directory import FleetDirectory
+from engine.runtime.live_reads import LiveReads
 from engine.runtime.object_writer import ObjectWriter
 from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError, Message
 from engine.runtime.rate_cap import RateCap
@@ -67,6 +71,7 @@ class Collector:
         directory: FleetDirectory,
         references: References,
         brakes: Brakes,
+        reads: LiveReads,
         clock: Clock,
         *,
         engine: str,
@@ -80,6 +85,7 @@ class Collector:
             directory: identities of the clusters.
             references: judges references.
             brakes: the breaker.
+            reads: reads dependents.
             clock: time.
             engine: id of this engine, for the records.
             deletes_per_second: in each cluster, by this process.
@@ -87,9 +93,16 @@ class Collector:
 
         """
         self._event_log, self._directory, self._references, self._brakes = log, directory, references, brakes
+        self._reads = reads
         self._clock, self._engine, self._rate, self._timeout = clock, engine, deletes_per_second, timeout
         self._caps: dict[ClusterName, RateCap] = {}
         self._deleted: OrderedDict[Uid, None] = OrderedDict()
+        self._recording: set[asyncio.Task[None]] = set()
+        """Records on their way."""
+
+    def expect(self, actions: Sequence[Collect]) -> None:
+        """Begin to read the dependents that are about to be collected, where that is cheaper together."""
+        self._reads.expect(action for action in actions if action.uid not in self._deleted)
 
     async def collect(self, action: Collect, apis: Apis, deadline: float) -> Outcome:
         """Settle one dependent.
@@ -112,8 +125,8 @@ class Collector:
             )
         try:
             async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())):
-                for _ in range(TRIES):
-                    outcome = await self._settle(_Case(action, api, apis, deadline))
+                for attempt in range(TRIES):
+                    outcome = await self._settle(_Case(action, api, apis, deadline), anew=attempt > 0)
                     if outcome is not None:
                         return outcome
         except TimeoutError:
@@ -122,12 +135,15 @@ class Collector:
             return outcome_of(action, Result.FAILED, reason="LogUnreadable", message=str(error))
         return conflict(action, "Changed", "its owners keep changing")
 
-    async def _settle(self, case: _Case) -> Outcome | None:
+    async def recorded(self, deadline: float) -> None:
+        """Wait until the records of all deletes so far are stored, or until monotonic time `deadline`."""
+        if self._recording:
+            await asyncio.wait(self._recording, timeout=max(0.0, deadline - self._clock.monotonic()))
+
+    async def _settle(self, case: _Case, *, anew: bool) -> Outcome | None:
         """Judge once and act; None: its owners changed under our hands."""
         action, ref = case.action, case.action.ref
-        live = await api_calls.get(
-            case.api, resource_of(ref, action.api_version), ref.namespace, ref.name, timeout=self._timeout
-        )
+        live = await self._reads.read(action, case.api, anew=anew)
         if isinstance(live, Status):
             return gone(action) if absent(live, action) else refusal(action, live)
         if live.uid != action.uid:
@@ -263,11 +279,11 @@ class Collector:
                 return None
             return gone(action) if absent(refused, action) else refusal(action, refused)
         self._remember(action.uid)
-        await self._record(case, fate, ownerships)
+        self._record(case, fate, ownerships)
         return outcome_of(action, Result.DONE, code=200, uid=action.uid, reason=fate.reason, message=_told(ownerships))
 
     async def _same_owners(self, case: _Case) -> Metadata | Outcome | None:
-        """Read the dependent again after a conflict; None: its owners changed, so that it must be judged anew."""
+        """Read the dependent again after a conflict; None: it must be judged anew."""
         action, ref = case.action, case.action.ref
         live = await api_calls.get(
             case.api, resource_of(ref, action.api_version), ref.namespace, ref.name, timeout=self._timeout
@@ -276,7 +292,7 @@ class Collector:
             return gone(action) if absent(live, action) else refusal(action, live)
         if live.uid != action.uid:
             return gone(action)
-        return live if reference_of(live) == reference_of(case.live) and not live.deleting else None
+        return live if _judged_by(live) == _judged_by(case.live) and not live.deleting else None
 
     async def _send_delete(self, case: _Case, version: ResourceVersion | None, fate: Fate) -> Status | None:
         ref = case.action.ref
@@ -335,7 +351,7 @@ class Collector:
         )
         await self._writer(case.api).write(event, seen=None, first=False)
 
-    async def _record(self, case: _Case, fate: Fate, ownerships: Sequence[Ownership]) -> None:
+    def _record(self, case: _Case, fate: Fate, ownerships: Sequence[Ownership]) -> None:
         action, live = case.action, case.live
         record = Deletion(
             metadata=DeletionMeta(action.uid, action.ref.namespace),
@@ -352,10 +368,16 @@ class Collector:
         )
         _log.info("deleted", **msgspec.to_builtins(record.spec))
         subject, fact_id, body = deletion_fact(action.ref, case.identity, case.epoch, record)
+        message = Message(subject=subject, body=body, id=fact_id, ttl=RECORD_SECONDS)
+        task = asyncio.create_task(self._publish(message), name=f"record {action.uid}")
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+
+    async def _publish(self, record: Message) -> None:
         try:
-            await self._event_log.publish([Message(subject=subject, body=body, id=fact_id, ttl=RECORD_SECONDS)])
+            await self._event_log.publish([record])
         except EventLogError as error:
-            _log.error("the record of a delete could not be published", uid=action.uid, error=str(error))
+            _log.error("the record of a delete could not be published", record=record.subject, error=str(error))
 
 
 class _Case:
@@ -365,6 +387,11 @@ class _Case:
         self.action, self.api, self.apis, self.deadline = action, api, apis, deadline
         self.live = Metadata()
         self.identity, self.epoch = ClusterId(""), 0
+
+
+def _judged_by(live: Metadata) -> tuple[object, ...]:
+    """Return all of a dependent that its fate depends on: owners, what vouches for them, and how it wants to be deleted."""
+    return reference_of(live), (live.annotations or {}).get(SIGNATURE_ANNOTATION), live.finalizers or []
 
 
 def _metadata(live: Metadata) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Self
 
 import structlog
@@ -23,7 +24,7 @@ from engine.runtime.log_read import LastReader, Scan
 from engine.runtime.log_read_leader import LeaderReader
 from engine.runtime.log_setup import stream_info
 from engine.runtime.log_wire import Outgoing
-from engine.runtime.ports import EventLogError, Handler, Message, MessageTooLarge, Record
+from engine.runtime.ports import EventLogError, Extent, Handler, Message, MessageTooLarge, Record
 from engine.runtime.streams import FACTS, STATE, TIMERS, stream_specs
 
 INCARNATION_CACHE_SECONDS = 1.0
@@ -113,11 +114,11 @@ class NatsEventLog:
         """Publish without preconditions; see the port."""
         await self._writer(stream).send(self._encode(stream, messages))
 
-    async def last(self, stream: str, subjects: Sequence[str]) -> dict[str, Record]:
+    async def last(self, stream: str, subjects: Sequence[str], *, most: int | None = None) -> dict[str, Record]:
         """Read last records; see the port."""
         if stream == STATE and not self._replicated and not self._catch_up.is_done:
             self._let_state_catch_up()
-        return await self._readers[stream].read(subjects)
+        return await self._readers[stream].read(subjects, most)
 
     def scan(self, stream: str, filters: Sequence[str], *, headers_only: bool = False) -> AsyncIterator[Record]:
         """Iterate over last records; see the port. A subject that changes meanwhile may come twice, the newest last."""
@@ -127,6 +128,33 @@ class NatsEventLog:
     def follow(self, stream: str, filters: Sequence[str], *, after: int | None = None) -> AsyncIterator[Record]:
         """Iterate over records as they come; see the port."""
         return log_scan.follow(self._connection, stream, filters, after=after, ready=self._waiter(stream))
+
+    def replay(self, stream: str, filters: Sequence[str], *, after: int, until: int) -> AsyncIterator[Record]:
+        """Iterate over every record of a range; see the port."""
+        ready = self._waiter(stream)
+        return log_scan.replay(self._connection, stream, filters, after=after, until=until, ready=ready)
+
+    async def position(self, stream: str, at: float) -> int:
+        """Return the last sequence before a wall time; see the port."""
+        return await log_scan.position(self._connection, stream, at)
+
+    async def extent(self, stream: str) -> Extent:
+        """Return what the stream reaches over; see the port."""
+        info = await self._connection.api(f"STREAM.INFO.{stream}")
+        state = info["state"]
+        count, last = int(state["messages"]), int(state["last_seq"])
+        return Extent(
+            first=int(state["first_seq"]) if count else last + 1,
+            last=last,
+            first_time=str(state["first_ts"]) if count else "",
+            last_time=str(state["last_ts"]) if count else "",
+            messages=count,
+            size=int(state["bytes"]),
+        )
+
+    async def purge(self, stream: str, pattern: str) -> None:
+        """Delete every message whose subject matches; see the port."""
+        await self._connection.api(f"STREAM.PURGE.{stream}", {"filter": pattern})
 
     async def consume(
         self, stream: str, durable: str, filters: Sequence[str], handler: Handler, *, concurrency: int, ack_wait: float
@@ -227,10 +255,18 @@ class NatsEventLog:
         return items
 
     def _scanner(self, stream: str) -> Scan:
-        async def scan_all(pattern: str) -> list[Record]:
-            return [record async for record in self.scan(stream, [pattern])]
+        async def scan(pattern: str, most: int | None) -> list[Record]:
+            found: list[Record] = []
+            ready = self._waiter(stream)
+            scanned = log_scan.scan(self._connection, stream, [pattern], headers_only=False, ready=ready)
+            async with aclosing(scanned) as records:
+                async for record in records:
+                    found.append(record)
+                    if most is not None and len(found) >= most:
+                        break
+            return found
 
-        return scan_all
+        return scan
 
     def _readiness(self, stream: str) -> Callable[[], bool]:
         if stream == STATE:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from engine.runtime.ports import Clock, EventLog
+from engine.runtime.shared_reads import SharedReads
 from schemas import subjects
 from schemas.clusters import ClusterRecord, ClusterStatus, cluster_ref
 from schemas.facts import decode_fact
@@ -15,15 +16,18 @@ from schemas.names import ClusterId, ClusterName
 REMEMBERED_SECONDS = 1.0
 """A cluster's identity changes with its epoch, which its watcher needs seconds to find out."""
 
+_Fleet = tuple[dict[ClusterName, ClusterStatus], dict[ClusterId, ClusterName]]
+"""By name, and names by identity."""
+
 
 class FleetDirectory:
     """The clusters' records."""
 
     def __init__(self, log: EventLog, clock: Clock, clusters: Iterable[ClusterName]) -> None:
         """Read the records of these clusters."""
-        self._event_log, self._clock = log, clock
+        self._event_log = log
         self._subjects = [subjects.fact(cluster_ref(name)) for name in clusters]
-        self._read = (float("-inf"), dict[ClusterName, ClusterStatus]())
+        self._reads: SharedReads[str, _Fleet] = SharedReads(clock, REMEMBERED_SECONDS)
 
     async def clusters(self) -> dict[ClusterName, ClusterStatus]:
         """Return what is known of every cluster that has reported.
@@ -32,19 +36,19 @@ class FleetDirectory:
             EventLogError: when STATE cannot be read.
 
         """
-        now = self._clock.monotonic()
-        if now - self._read[0] > REMEMBERED_SECONDS:
-            found = {}
-            for record in (await self._event_log.last("STATE", self._subjects)).values():
-                described = msgspec.json.decode(decode_fact(record.body).data, type=ClusterRecord)
-                found[described.metadata.name] = described.status
-            self._read = (now, found)
-        return self._read[1]
+        return (await self._reads.read("fleet", self._ask))[0]
 
     async def named(self) -> dict[ClusterId, ClusterName]:
         """Return the clusters by identity; one that two of them claim is left out: it cannot be told which is meant."""
+        return (await self._reads.read("fleet", self._ask))[1]
+
+    async def _ask(self) -> _Fleet:
+        clusters = {}
+        for record in (await self._event_log.last("STATE", self._subjects)).values():
+            described = msgspec.json.decode(decode_fact(record.body).data, type=ClusterRecord)
+            clusters[described.metadata.name] = described.status
         found: dict[ClusterId, list[ClusterName]] = {}
-        for name, status in (await self.clusters()).items():
+        for name, status in clusters.items():
             if status.identity:
                 found.setdefault(status.identity, []).append(name)
-        return {identity: names[0] for identity, names in found.items() if len(names) == 1}
+        return clusters, {identity: names[0] for identity, names in found.items() if len(names) == 1}

@@ -10,22 +10,22 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from engine.core.cascade import BATCH, GarbageView, Held, place_of, tombstone
+from engine.core.cascade import GarbageView, Held, batch_after, place_of, tombstone
 from engine.core.ownership import all_references
+from engine.core.related import Related
 from engine.core.view import Cluster, KubeObject, Row
 from engine.runtime.dependents_index import DependentsIndex
-from engine.runtime.history import read_history
 from engine.runtime.ports import Clock, EventLog, Record
-from engine.runtime.view_loader import Loaded, ViewLoader
+from engine.runtime.view_loader import Fence, Loaded, ViewLoader
 from schemas import subjects
-from schemas.actions import Request
+from schemas.actions import Outcome, Request, Result
 from schemas.clusters import ClusterRecord, cluster_ref
-from schemas.decisions import decode_entry
+from schemas.decisions import Entry
 from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
-HELD_READ = 2 * BATCH
-"""Dependents read for one decision: those beyond the batch tell that there are more."""
+HELD_READ = 2
+"""Dependents read for each that is looked at: the index may not know yet what the decision before has deleted."""
 
 _held = msgspec.json.Decoder(Held)
 _record = msgspec.json.Decoder(ClusterRecord)
@@ -60,11 +60,15 @@ class GarbageLoader(ViewLoader):
         self._declared = watched
         self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
 
-    async def load(self, request: Request, types: Sequence[Resource]) -> Loaded:  # noqa: ARG002 - it reads all types
-        """Return what is known for a request; the fence first, as for every reconciler (DESIGN §5)."""
-        subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
-        record = (await self._event_log.last("DECISIONS", [subject])).get(subject)
-        entry = decode_entry(record.body) if record else None
+    async def load(
+        self,
+        request: Request,
+        types: Sequence[Resource],  # noqa: ARG002 - it reads all types
+        fence: Fence,
+        reads: Sequence[Related] = (),  # noqa: ARG002
+    ) -> Loaded:
+        """Return what is known for a request."""
+        entry = fence.entry
         incarnation = await self._event_log.incarnation("STATE")
         mine = subjects.fact(request.object)
         read = await self._event_log.last(
@@ -84,27 +88,32 @@ class GarbageLoader(ViewLoader):
         view.engine, view.watched = self._engine, self._watched
         view.types = self._types(seen)
         loaded = Loaded(
-            subject=subject,
+            subject=fence.subject,
             entry=entry,
-            entry_seq=record.seq if record else 0,
+            entry_seq=fence.entry_seq,
             view=view,
             inputs={mine: read[mine].seq if mine in read else 0},
+            origins={mine: read[mine].origin if mine in read else 0},
             incarnation=incarnation,
         )
         if mine in read:
             view.rows[request.object] = Row(read[mine].seq, decode_fact(read[mine].body))
-        await self._add_related(view, request.object)
+        await self._add_related(view, request.object, entry)
         return loaded
 
-    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
-        """Read further objects into a loaded view."""
+    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> bool:
+        """Read further objects into a loaded view; return whether there are any."""
+        before = len(loaded.view.rows)
         await self._rows(loaded.view.rows, places)
+        return len(loaded.view.rows) > before
 
-    async def _add_related(self, view: GarbageView, ref: ObjectRef) -> None:
+    async def _add_related(self, view: GarbageView, ref: ObjectRef, entry: Entry | None) -> None:
         home = view.clusters.get(ref.cluster)
         if home is None or not home.identity:
             return
-        view.held = await self._dependents(home.identity, ref)
+        outcomes = entry.outcomes if entry else ()
+        view.at_once = batch_after(outcomes)
+        view.held = await self._dependents(home.identity, ref, outcomes, HELD_READ * view.at_once)
         found = view.get(ref)
         wanted = [target.ref for target in view.targets.values()]
         if found is not None:
@@ -113,7 +122,7 @@ class GarbageLoader(ViewLoader):
         row = view.rows.get(ref)
         going = found is not None and found.deleting
         if row is not None and (going or (row.fact.deleted and view.held)):
-            view.past = await read_history(self._event_log, ref)
+            view.past = await self._histories.read(ref)
             wanted.append(tombstone(ref, row.fact.uid, "", "").ref if row.fact.uid else ref)
         await self._rows(view.rows, wanted)
 
@@ -125,16 +134,19 @@ class GarbageLoader(ViewLoader):
                 places.append(place_of(reference, home.name))
         return places
 
-    async def _dependents(self, identity: ClusterId, ref: ObjectRef) -> tuple[Held, ...]:
+    async def _dependents(
+        self, identity: ClusterId, ref: ObjectRef, outcomes: Sequence[Outcome], most: int
+    ) -> tuple[Held, ...]:
+        """Return dependents; those that the key's last decision has deleted come last: the index may not know it yet."""
         found: list[Held] = []
-        async for record in self._event_log.scan("INDEX", [subjects.dependents_of(identity, ref)]):
+        records = await self._event_log.last("INDEX", [subjects.dependents_of(identity, ref)], most=most)
+        for record in records.values():
             if record.body:
                 _, _, dependent = subjects.parse_dependent(record.subject)
                 if dependent.cluster in self._names:
                     found.append(msgspec.structs.replace(_held.decode(record.body), ref=dependent))
-            if len(found) >= HELD_READ:
-                break
-        return tuple(found)
+        deleted = {one.ref for one in outcomes if one.result is Result.DONE and not one.version}
+        return tuple(sorted(found, key=lambda held: held.ref in deleted))
 
     async def _rows(self, rows: dict[ObjectRef, Row], places: Iterable[ObjectRef]) -> None:
         missing = [ref for ref in dict.fromkeys(places) if ref not in rows and _is_place(ref)]

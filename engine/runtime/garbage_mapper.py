@@ -19,6 +19,7 @@ from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.mapper import MAPPERS_IN_FLIGHT
 from engine.runtime.owner_index import ABSENT
 from engine.runtime.ports import Delivery, EventLog, Message, Record
+from engine.runtime.wakes import Wakes
 from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, ClusterState
@@ -56,6 +57,7 @@ class GarbageMapper:
         self._event_log, self._reconciler, self._clusters = log, reconciler, frozenset(clusters)
         self._directory = directory
         self._index = DependentsIndex(log)
+        self._wakes = Wakes(log)
         self._plurals: dict[tuple[str, str], str] = {}
         """Plural of each kind, learnt from the facts that pass by."""
 
@@ -207,11 +209,10 @@ class GarbageMapper:
         await self._request(list(owners), cause)
 
     async def _request(self, refs: Sequence[ObjectRef], cause: Record | None) -> None:
-        body = f"{cause.subject}@{cause.seq}".encode() if cause else b""
+        body = f"{cause.subject}@{cause.origin}".encode() if cause else b""
         messages = [
             Message(subject=subjects.keyed(subjects.REQUESTS, self._reconciler.name, ref), body=body)
             for ref in dict.fromkeys(refs)
             if ref.cluster in self._clusters
         ]
-        if messages:
-            await self._event_log.publish_many("REQUESTS", messages)
+        await self._wakes.publish(messages)

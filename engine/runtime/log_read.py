@@ -41,7 +41,8 @@ _TOO_MANY = 413
 _END = 204
 _NOTHING = 404
 
-Scan = Callable[[str], Awaitable[list[Record]]]
+Scan = Callable[[str, int | None], Awaitable[list[Record]]]
+"""Reads the last records that match a filter: all of them, or so many if there are more."""
 Value = TypeVar("Value")
 _Shape = tuple[tuple[int, ...], int, bool]
 """Positions of the literal tokens, number of tokens before a closing `>`, whether there is one."""
@@ -50,9 +51,11 @@ _Shape = tuple[tuple[int, ...], int, bool]
 class _Call:
     """One caller of `read`."""
 
-    def __init__(self, parts: int, deadline: float) -> None:
+    def __init__(self, parts: int, deadline: float, most: int | None) -> None:
         self.deadline = deadline
         """Loop time by which it is given up."""
+        self.most = most
+        """Matches of a wildcard that are enough; None: all."""
         self.left = parts
         """Subjects and patterns not answered yet."""
         self.found: dict[str, Record] = {}
@@ -141,7 +144,7 @@ class LastReader:
         Args:
             connection: the door.
             stream: which one.
-            scan: reads every last record that matches one filter.
+            scan: reads the last records that match one filter.
             is_ready: whether the stream may be read on the present connection; when it becomes so, `flush` is called.
 
         """
@@ -158,8 +161,8 @@ class LastReader:
         self._scans: set[asyncio.Task[None]] = set()
         self._flushing = False
 
-    async def read(self, subjects: Sequence[str]) -> dict[str, Record]:
-        """Return the last record of each subject that has one, and of each that a wildcard matches.
+    async def read(self, subjects: Sequence[str], most: int | None = None) -> dict[str, Record]:
+        """Return the last record of each subject that has one, and of each that a wildcard matches, or `most` of those.
 
         Raises:
             EventLogError: when the broker does not answer within some seconds, or lacks the stream.
@@ -169,7 +172,7 @@ class LastReader:
         if not wanted:
             return {}
         loop = asyncio.get_running_loop()
-        call = _Call(len(wanted), loop.time() + REQUEST_TIMEOUT_SECONDS)
+        call = _Call(len(wanted), loop.time() + REQUEST_TIMEOUT_SECONDS, most)
         for subject in wanted:
             waiting = self._wild if "*" in subject or subject.endswith(">") else self._exact
             waiting.setdefault(subject, []).append(call)
@@ -285,7 +288,8 @@ class LastReader:
 
     async def _read_by_scan(self, pattern: str, calls: list[_Call]) -> None:
         try:
-            records = await self._scan(pattern)
+            limits = [call.most for call in calls if call.most is not None]
+            records = await self._scan(pattern, max(limits) if len(limits) == len(calls) else None)
         except EventLogError as problem:
             _fail([calls], problem)
             return

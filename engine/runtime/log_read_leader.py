@@ -30,8 +30,10 @@ class LeaderReader:
         self._stream = stream
         self._slots = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
 
-    async def read(self, subjects: Sequence[str], timeout: float = REQUEST_TIMEOUT_SECONDS) -> dict[str, Record]:
-        """Return the last record of each subject that has one, and of each that a wildcard matches.
+    async def read(
+        self, subjects: Sequence[str], most: int | None = None, timeout: float = REQUEST_TIMEOUT_SECONDS
+    ) -> dict[str, Record]:
+        """Return the last record of each subject that has one, and of each that a wildcard matches, or `most` of those.
 
         Raises:
             EventLogError: when the broker does not answer within `timeout` seconds, or lacks the stream.
@@ -42,7 +44,7 @@ class LeaderReader:
         try:
             async with asyncio.timeout(timeout):
                 for matching in await asyncio.gather(*map(self._subjects, wild)):
-                    wanted |= dict.fromkeys(matching)
+                    wanted |= dict.fromkeys(matching[:most])
                 records = await asyncio.gather(*map(self._last, wanted))
         except TimeoutError:
             raise NoAnswer(f"stream {self._stream}: no answer to a read within {timeout:g} s") from None

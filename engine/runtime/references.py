@@ -32,6 +32,7 @@ from engine.runtime import api_calls
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.ports import Clock, ClusterApi
 from engine.runtime.prover import Prover
+from engine.runtime.shared_reads import SharedReads
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 GRANTS_SECONDS = 2.0
@@ -85,9 +86,11 @@ class References:
             key: the engine's signing key; empty: nothing counts as signed.
 
         """
-        self._apis, self._directory, self._prover, self._clock = apis, directory, prover, clock
+        self._apis, self._directory, self._prover = apis, directory, prover
         self._engine, self._key = engine, key
-        self._read: dict[tuple[ClusterName, str], tuple[float, list[Grant]]] = {}
+        self._read: SharedReads[tuple[ClusterName, str], list[Grant] | Status] = SharedReads(
+            clock, GRANTS_SECONDS, keeps=lambda answer: not isinstance(answer, Status)
+        )
 
     async def judge(
         self, live: Metadata, ref: ObjectRef, dependent: Dependent, observed: frozenset[Uid]
@@ -105,6 +108,8 @@ class References:
 
         """
         references = await self.references(live)
+        if len(references) == 1:  # nearly always: no task of its own
+            return [await self._judge(references[0], live, ref, dependent, observed)]
         return list(await asyncio.gather(*(self._judge(one, live, ref, dependent, observed) for one in references)))
 
     async def references(self, live: Metadata) -> tuple[OwnerReference, ...]:
@@ -166,17 +171,12 @@ class References:
         return Ownership(reference, Standing.DANGLING) if policies == {"Delete"} else unknown
 
     async def _granted(self, home: ClusterName, namespace: str) -> list[Grant] | Status:
-        at, found = self._read.get((home, namespace), (float("-inf"), []))
-        if self._clock.monotonic() - at <= GRANTS_SECONDS:
-            return found
-        api = self._apis.get(home)
-        if api is None:
-            return Status(code=0, reason="Unreachable", message=f"there is no connection to {home}")
-        asked_at = self._clock.monotonic()
-        path = api_calls.collection_path(OWNER_GRANTS, namespace)
-        answer = await api_calls.call(api, "GET", path, _grants, timeout=TIMEOUT_SECONDS)
-        if isinstance(answer, Status):
-            return answer
-        grants = read_grants(answer.items)
-        self._read[home, namespace] = (asked_at, grants)
-        return grants
+        async def ask() -> list[Grant] | Status:
+            api = self._apis.get(home)
+            if api is None:
+                return Status(code=0, reason="Unreachable", message=f"there is no connection to {home}")
+            path = api_calls.collection_path(OWNER_GRANTS, namespace)
+            answer = await api_calls.call(api, "GET", path, _grants, timeout=TIMEOUT_SECONDS)
+            return answer if isinstance(answer, Status) else read_grants(answer.items)
+
+        return await self._read.read((home, namespace), ask)

@@ -9,21 +9,29 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from engine.core.authoring import Reconciler
-from engine.core.fence import ACK_WAIT_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Verdict, judge, merged_inputs
+from engine.core.fence import (
+    ACK_WAIT_SECONDS,
+    LEASE_MARGIN_SECONDS,
+    LEASE_SECONDS,
+    Verdict,
+    is_held,
+    judge,
+    merged_inputs,
+)
 from engine.core.foresight import foresee
 from engine.core.plan import Plan, failures_changed, make_plan, remember
 from engine.core.view import Known
 from engine.runtime.mapper import Mapper
 from engine.runtime.ports import Clock, Delivery, EventLog, Message, Performed, Record, WrongLastSequence
 from engine.runtime.time_limit import cpu_limit
-from engine.runtime.view_loader import Loaded, ViewLoader
+from engine.runtime.turns import Turn, Turns
+from engine.runtime.view_loader import Fence, Loaded, ViewLoader
 from engine.runtime.worker_metrics import WorkerMetrics
 from schemas import subjects
 from schemas.actions import Action, Outcome, Request, Result
@@ -44,6 +52,8 @@ MAX_DELIVERIES = 500
 holder was killed takes about 60 of them, so this is some eight holders."""
 ROUNDS = 3
 """Of actions under one lock: the writes, the status that reports them, and one more if that failed."""
+LOOKS = 3
+"""At objects that an answer names and the view did not hold yet."""
 RETIRED_TTL_SECONDS = 3600.0
 """How long the last entry of a vanished object fences workers that were stalled while it lived."""
 RESYNC_SECONDS = 10 * 3600.0
@@ -75,6 +85,17 @@ class Maps(Protocol):
 
     async def request_all(self, cause: Record | None = None) -> None:
         """Request everything."""
+
+
+class _Held(NamedTuple):
+    """A key that another worker holds, as this one sees it."""
+
+    seq: int
+    """Of its open entry."""
+    since: float
+    """Monotonic time at which this worker first saw that entry."""
+    again_at: float
+    """Monotonic time before which it is not looked at again, whoever asks."""
 
 
 class Worker:
@@ -119,10 +140,10 @@ class Worker:
         self._loader = loader or ViewLoader(log, clock, clusters)
         self._name = name
         self._concurrency = concurrency
-        self._types = tuple(dict.fromkeys((reconciler.watches, *reconciler.owns)))
-        self._seen: dict[str, tuple[int, float]] = {}
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        """Of the keys in work here, with how many deliveries want them."""
+        self._types = reconciler.types
+        self._held: dict[str, _Held] = {}
+        """By subject in DECISIONS."""
+        self._turns = Turns(LEASE_SECONDS)
 
     async def run(self) -> None:
         """Map, work and keep time until cancelled."""
@@ -167,16 +188,30 @@ class Worker:
         if ref.cluster not in self._clusters:
             await delivery.ack()
             return
-        async with self._alone(delivery.record.subject) as free:
-            if free:
+        async with self._turns.take(delivery.record.subject, delivery.record.seq) as turn:
+            if turn is Turn.GO:
                 await self._answer(delivery, request)
+            elif turn is Turn.REPLACED:
+                await delivery.ack()
             else:
                 await delivery.nak(BUSY_NAK_SECONDS)
 
     async def _answer(self, delivery: Delivery, request: Request) -> None:
         started = self._clock.monotonic()
-        loaded = await self._loader.load(request, self._types)
-        verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=self._waited(loaded))
+        subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
+        if subject in self._held and started < (again_at := self._held[subject].again_at):
+            await delivery.nak(again_at - started)
+            return
+        # Looked at before anything else is read: a batch of the collector's is held for seconds, and asked for all the time.
+        fence = await self._loader.fence(subject)
+        waited = self._waited(fence)
+        if is_held(fence.entry, waited=waited):
+            await delivery.nak(self._held[subject].again_at - self._clock.monotonic())
+            return
+        loaded = await self._loader.load(
+            request, self.reconciler.types_for(request.object), fence, self.reconciler.reads
+        )
+        verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=waited)
         if verdict is not Verdict.GO:
             await delivery.nak(BUSY_NAK_SECONDS)
             return
@@ -192,40 +227,17 @@ class Worker:
             seconds=round(self._clock.monotonic() - started, 4),
         )
 
-    @asynccontextmanager
-    async def _alone(self, key: str) -> AsyncIterator[bool]:
-        """Let one delivery of a key at a time through in this process; False if another has had it for a whole lease.
-
-        The fence would stop the second one too, but only after it has read everything, and then it would have to be asked
-        for again; so it waits for the first one and goes on from there.
-        """
-        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = (lock, users + 1)
-        free = False
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LEASE_SECONDS):
-                    free = await lock.acquire()
-            yield free
-        finally:
-            if free:
-                lock.release()
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
-
-    def _waited(self, loaded: Loaded) -> float:
+    def _waited(self, fence: Fence) -> float:
         """Return for how long this worker has seen the key's open entry, by its own clock; 0 the first time."""
-        if loaded.entry is None or loaded.entry.state is not EntryState.OPEN:
-            self._seen.pop(loaded.subject, None)
+        if fence.entry is None or fence.entry.state is not EntryState.OPEN:
+            self._held.pop(fence.subject, None)
             return 0.0
-        seq, since = self._seen.get(loaded.subject, (0, 0.0))
-        if seq != loaded.entry_seq:
-            since = self._clock.monotonic()
-            self._seen[loaded.subject] = (loaded.entry_seq, since)
-        return self._clock.monotonic() - since
+        now = self._clock.monotonic()
+        known = self._held.get(fence.subject)
+        since = known.since if known is not None and known.seq == fence.entry_seq else now
+        again = BUSY_NAK_SECONDS if now - since < LONG_BUSY_NAK_SECONDS else LONG_BUSY_NAK_SECONDS
+        self._held[fence.subject] = _Held(fence.entry_seq, since, now + again)
+        return now - since
 
     async def _reconcile(self, delivery: Delivery, request: Request, loaded: Loaded) -> str:
         if delivery.delivered > MAX_DELIVERIES and not _parked_for(loaded):
@@ -309,10 +321,13 @@ class Worker:
             return None
 
     async def _plan(self, loaded: Loaded, request: Request) -> Plan:
-        """Ask the reconciler, and read what its answer needs besides."""
-        with cpu_limit(RECONCILER_CPU_SECONDS):
-            decision = self.reconciler(loaded.view, request)
-        await self._loader.add(loaded, [action.ref for action in decision.actions])
+        """Ask the reconciler, and again if what it writes is there already: it decides on what it has seen."""
+        for _ in range(LOOKS):
+            loaded.shown = sum(seq > 0 for seq in loaded.inputs.values())
+            with cpu_limit(RECONCILER_CPU_SECONDS):
+                decision = self.reconciler(loaded.view, request)
+            if not await self._loader.add(loaded, [action.ref for action in decision.actions]):
+                break
         return make_plan(loaded.view, decision)
 
     async def _reconciler_failed(self, delivery: Delivery, request: Request, loaded: Loaded, problem: Exception) -> str:
@@ -327,7 +342,8 @@ class Worker:
         _log.warning("reconciler raised", key=str(request), failures=failures, exc_info=problem)
         delay = min(MAX_FAILURE_DELAY_SECONDS, 0.1 * 2.0**failures)
         try:
-            entry = self._entry(loaded, EntryState.CLOSED, failures=failures, reason=reason)
+            cause = delivery.record.body.decode(errors="replace")
+            entry = self._entry(loaded, EntryState.CLOSED, failures=failures, reason=reason, cause=cause)
             await self._append(loaded, entry, loaded.entry_seq)
         except WrongLastSequence:
             return "fenced"
@@ -350,7 +366,13 @@ class Worker:
         if entry is None or entry.state is EntryState.RETIRED:
             return False
         gone = view.known(request.object) is Known.ABSENT
-        return gone and not any(view.known(target.ref) is not Known.ABSENT for target in entry.targets)
+        return gone and not any(
+            view.known(target.ref) is not Known.ABSENT for target in entry.targets if self._is_watched(target.ref)
+        )
+
+    def _is_watched(self, ref: ObjectRef) -> bool:
+        """Return whether the view can show an object: what is not watched is not waited for."""
+        return any(kind.plural == "*" or (kind.group, kind.plural) == (ref.group, ref.resource) for kind in self._types)
 
     async def _retire(self, loaded: Loaded) -> None:
         entry = self._entry(loaded, EntryState.RETIRED, targets=())
@@ -373,6 +395,7 @@ class Worker:
         reason: str = "",
         cause: str = "",
     ) -> Entry:
+        inputs = merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation)
         return Entry(
             state=state,
             worker=self._name,
@@ -381,7 +404,10 @@ class Worker:
             now=loaded.view.now,
             lease=lease,
             incarnation=loaded.incarnation,
-            inputs=merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation),
+            inputs=inputs,
+            facts=tuple(loaded.origins.get(subject, 0) for subject in inputs),
+            shown=loaded.shown,
+            propagation=loaded.view.propagation,
             actions=actions,
             outcomes=outcomes,
             targets=tuple(loaded.view.targets.values()) if targets is None else targets,

@@ -8,10 +8,14 @@ import msgspec
 import pytest
 
 from engine.core.cascade import (
+    FIRST_AT_ONCE,
+    LEAST_AT_ONCE,
+    MOST_AT_ONCE,
     UNREGISTERED_SECONDS,
     GarbageView,
     Held,
     Hint,
+    batch_after,
     collect_held,
     hint,
     let_go,
@@ -24,7 +28,17 @@ from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, Own
 from engine.core.plan import intent
 from engine.core.view import Cluster, Row
 from reconcilers.garbage import garbage
-from schemas.actions import Apply, Collect, Patch, Propagation, RecordEvent, RemoveFinalizer, Request
+from schemas.actions import (
+    Apply,
+    Collect,
+    Outcome,
+    Patch,
+    Propagation,
+    RecordEvent,
+    RemoveFinalizer,
+    Request,
+    Result,
+)
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
 from schemas.facts import Cause, Fact, FactType
@@ -228,6 +242,33 @@ def test_a_dependent_that_waited_for_its_owners_cluster_is_looked_at_when_the_ow
     (action,) = collect_held(view(LIVE, held=(waited,)), OWNER)
     assert action.ref == DEP
     assert collect_held(view(LIVE, held=(HELD,)), OWNER) == []
+
+
+def test_as_many_are_looked_at_as_the_lease_lets_be_finished() -> None:
+    def outcomes(**counts: int) -> list[Outcome]:
+        return [
+            Outcome(action="Collect", ref=DEP, result=Result[name])
+            for name, count in counts.items()
+            for _ in range(count)
+        ]
+
+    assert batch_after([]) == FIRST_AT_ONCE
+    assert batch_after(outcomes(DONE=MOST_AT_ONCE)) == MOST_AT_ONCE
+    assert batch_after(outcomes(DONE=400)) == 800
+    assert batch_after(outcomes(DONE=100, SKIPPED=900)) == 125
+    assert batch_after(outcomes(SKIPPED=900)) == LEAST_AT_ONCE
+    many = tuple(msgspec.structs.replace(HELD, ref=DEP.on(ClusterName(f"b{number}"))) for number in range(10))
+    found = view(GONE, held=many)
+    found.at_once = 3
+    assert [action.ref for action in collect_held(found, OWNER)] == [one.ref for one in many[:3]]
+
+
+def test_dependents_of_one_owner_say_so_and_those_of_several_at_its_place_do_not() -> None:
+    two = msgspec.structs.replace(HELD, owners=(Uid("u1"), Uid("u2")))
+    first, second = collect_held(view(GONE, held=(HELD, two)), OWNER)
+    assert isinstance(first, Collect)
+    assert isinstance(second, Collect)
+    assert (first.owner, second.owner) == ("u1", "")
 
 
 # --- letting go ---

@@ -126,8 +126,8 @@ class Behind:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
 
-    async def last(self, stream: str, subjects: Sequence[str]) -> dict[str, Record]:
-        found = await self._log.last(stream, subjects)
+    async def last(self, stream: str, subjects: Sequence[str], *, most: int | None = None) -> dict[str, Record]:
+        found = await self._log.last(stream, subjects, most=most)
         return {subject: self._seen(record) if stream == "STATE" else record for subject, record in found.items()}
 
     def _seen(self, record: Record) -> Record:

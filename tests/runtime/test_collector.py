@@ -15,6 +15,7 @@ from engine.core.ownership import CASCADE_FINALIZER, OWNERS_ANNOTATION, owner_la
 from engine.runtime.brakes import Brakes
 from engine.runtime.collector import Collector
 from engine.runtime.fleet_directory import FleetDirectory
+from engine.runtime.live_reads import LiveReads
 from engine.runtime.ports import ClusterApi, ClusterUnreachable, Message, Reply
 from engine.runtime.prover import Prover
 from engine.runtime.references import References
@@ -52,6 +53,7 @@ class Bench:
             self.directory,
             self.references,
             self.brakes,
+            LiveReads(apis, self.clock, timeout=1.0),
             self.clock,
             engine="crosscurrent",
             deletes_per_second=1000,
@@ -122,7 +124,10 @@ class Bench:
             uid=Uid(dependent["metadata"]["uid"]),
             **hints,
         )
-        return await self.collector.collect(action, self.apis, self.clock.monotonic() + 1000.0)
+        deadline = self.clock.monotonic() + 1000.0
+        outcome = await self.collector.collect(action, self.apis, deadline)
+        await self.collector.recorded(deadline)
+        return outcome
 
     def deletes(self) -> list[Sent]:
         return self.b.sent("DELETE")

@@ -65,8 +65,15 @@ def stored(schema: Schema, obj: Json) -> Json:
     The server stores all but custom resource definitions as protocol buffers, which cannot tell empty from nothing. Only the
     fields of the object itself are looked at: further down, validation wants such lists to have something in them.
     """
+    obj = shown(schema, obj)
     empty = [name for name in _struct_plan(schema).null_when_empty if obj.get(name) in ([], {})]
     return {**obj, **dict.fromkeys(empty)} if empty and not schema.definition.startswith("apiextensions") else obj
+
+
+def shown(schema: Schema, obj: Json) -> Json:
+    """Return an object without the empty maps that only validation tells from none at all."""
+    told = _TOLD_FROM_NONE.get(schema.definition)
+    return {name: value for name, value in obj.items() if name != told or value} if told else obj
 
 
 def zero(schema: Schema) -> Any:
@@ -125,7 +132,8 @@ def _struct_plan(schema: Schema) -> _Plan:
         for name, field in schema.fields.items():
             go = (schema.go or {}).get(name, _PLAIN)
             kind = kind_of(field)
-            plan.fields[name] = field, DECODERS[kind], _when_empty(name, kind, go)
+            told = name == _TOLD_FROM_NONE.get(schema.definition)
+            plan.fields[name] = field, DECODERS[kind], _KEPT if told else _when_empty(name, kind, go)
             if kind in {"list", "map"} and not (go.pointer or go.omit_empty):
                 plan.null_when_empty.append(name)
             absent = _when_absent(field, kind, go)
@@ -345,5 +353,7 @@ NAMED_KINDS |= dict.fromkeys(("RawExtension", "FieldsV1", "JSON", "Duration"), "
 NAMED_KINDS |= {f"JSONSchemaPropsOr{name}": "opaque" for name in ("Array", "Bool", "StringArray")}
 _KEPT_EMPTY = {"managedFields"}
 """Fields whose emptiness says something: who sends no managers wants them all forgotten."""
+_TOLD_FROM_NONE = {"api.core.v1.Secret": "data", "api.core.v1.ConfigMap": "binaryData"}
+"""Maps of which validation says that they changed when an empty one is sent where there was none, for so does Go."""
 _NEVER_EMPTY = {"struct", "time", "micro-time", "quantity", "int-or-string"}
 _ZEROS = {"string": "", "boolean": False, "integer": 0, "number": 0, "quantity": "0", "int-or-string": 0}

@@ -165,7 +165,9 @@ class Deletion:
             current = self._state.store.get(delete.rtype.key, live.key)
             if current is None or current.rv != live.rv:
                 continue  # changed under us
-            if obj != live.object and not delete.options.dry_run:
+            rules = self._rules.of(delete.rtype)
+            changed = not current.settled or rules.to_storage(obj) != current.object
+            if changed and not delete.options.dry_run:
                 self._put(delete.rtype, live.key, obj)
             return obj, not pending and not (grace.graceful and grace.seconds > 0)
 

@@ -18,7 +18,7 @@ from engine.sandbox.simulator import fields
 from engine.sandbox.simulator.errors import ApiError, Cause, apply_conflict, bad_request
 from engine.sandbox.simulator.fields import FieldSet
 from engine.sandbox.simulator.go_text import json_text
-from engine.sandbox.simulator.managers import Manager, Managers, Owned, capped, decoded, encoded
+from engine.sandbox.simulator.managers import BEFORE_FIRST_APPLY, Manager, Managers, Owned, capped, decoded, encoded
 from engine.sandbox.simulator.merge import Comparison, compare, merged, without
 from engine.sandbox.simulator.schema import Schema
 from engine.sandbox.simulator.schema_changes import reconciled
@@ -30,7 +30,6 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """Annotation of client-side apply."""
 
 _ANNOTATIONS_LIMIT = 256 * 1024
-_BEFORE_FIRST_APPLY = "before-first-apply"
 _KUBECTL = "kubectl"
 
 _NEVER_MANAGED = fields.from_paths(
@@ -72,18 +71,19 @@ class _Conflicts(Exception):
         super().__init__()
         self.found = found
 
-    def answer(self) -> ApiError:
+    def answer(self, version: str) -> ApiError:
+        """Return the 409; `version` is said of all managers instead of theirs, if it is not empty."""
+        found = [(one._replace(api_version=version or one.api_version), path) for one, path in self.found]
         causes = [
-            Cause("FieldManagerConflict", f"conflict with {manager}", fields.path_text(path))
-            for manager, path in self.found
+            Cause("FieldManagerConflict", f"conflict with {manager}", fields.path_text(path)) for manager, path in found
         ]
         if len(causes) == 1:
             text = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
             return apply_conflict(causes, text)
         lines = []
-        for manager in sorted({manager for manager, _ in self.found}, key=Manager.sort_text):
+        for manager in sorted({manager for manager, _ in found}, key=Manager.sort_text):
             lines.append(f"conflicts with {manager}:")
-            lines += [f"- {fields.path_text(path)}" for one, path in self.found if one == manager]
+            lines += [f"- {fields.path_text(path)}" for one, path in found if one == manager]
         return apply_conflict(causes, f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines))
 
 
@@ -103,6 +103,7 @@ class FieldManager:
         subresource: empty: the object itself.
         reset: fields that a write through here cannot change, and so not own.
         schema_may_change: whether a custom resource definition made the type.
+        conflict_version: in which managers wrote, as conflicts tell it; empty: as their entries say.
 
     """
 
@@ -113,6 +114,7 @@ class FieldManager:
     subresource: str = ""
     reset: FieldSet = field(default_factory=dict)
     schema_may_change: bool = False
+    conflict_version: str = ""
 
     def updated(self, live: Json | None, new: Json, *, manager: str, now: str) -> list[Json]:
         """Return the managedFields after a create, update or patch.
@@ -153,12 +155,12 @@ class FieldManager:
         managers = decoded(before["metadata"].get("managedFields")) if "metadata" in before else {}
         before = _unmanaged(before)
         if not managers:
-            name = self._manager(_BEFORE_FIRST_APPLY, "Update")
+            name = self._manager(BEFORE_FIRST_APPLY, "Update")
             managers = self._update({}, self.empty, before, name, now)
         try:
             result, managers = self._apply_or_upgrade(before, config, managers, manager, force=force)
         except _Conflicts as conflicts:
-            raise conflicts.answer() from None
+            raise conflicts.answer(self.conflict_version) from None
         except _Unconvertible as error:
             raise ApiError(500, "", str(error)) from None
         mine = self._manager(manager, "Apply")
@@ -290,7 +292,7 @@ class FieldManager:
         if version not in known and schema is not None:
             _check_conversion(schema, live, "failed to convert old object")
             _check_conversion(schema, new, "failed to convert new object")
-            known[version] = compare(schema, live, new)
+            known[version] = compare(schema, live, new).without(self.reset)
         return known.get(version)
 
     def _pruned(self, result: Json, managers: Managers, last: Owned) -> Json:

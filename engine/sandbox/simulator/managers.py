@@ -18,6 +18,9 @@ Json = dict[str, Any]
 UPDATE_MANAGERS_LIMIT = 10
 """Managers by update of one object; the oldest beyond it are merged into one."""
 
+BEFORE_FIRST_APPLY = "before-first-apply"
+"""Whose fields are that nobody owned when an apply came first."""
+
 _ANCIENT = "ancient-changes"
 
 

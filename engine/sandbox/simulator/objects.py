@@ -32,6 +32,9 @@ Json = dict[str, Any]
 _DEFAULTED_WHEN_READ = {("batch", "jobs"), ("", "replicationcontrollers")}
 """Types with defaults that depend on what the server fills in after defaulting: their template's labels are theirs, too."""
 
+_SCALE_VERSION = "autoscaling/v1"
+"""Of a Scale, in which the fields of an object are compared when its Scale is applied."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -119,6 +122,11 @@ def stored(rtype: ResourceType, obj: Json) -> Json:
     return with_defaults(rtype.schema, result, obj) if rtype.key in _DEFAULTED_WHEN_READ else result
 
 
+def shown(rtype: ResourceType, obj: Json) -> Json:
+    """Return an object as clients see it, and so own its fields."""
+    return obj if rtype.custom else decoding.shown(rtype.schema, obj)
+
+
 def empty_status(rtype: ResourceType) -> Any:
     """Return the status that the server writes where there is none: an empty struct; None: the type has no such field."""
     schema = rtype.schema.fields.get("status")
@@ -167,4 +175,5 @@ def _field_manager(rtype: ResourceType, versions: tuple[tuple[str, Schema], ...]
         subresource=subresource,
         reset=reset_fields(rtype, subresource),
         schema_may_change=rtype.custom,
+        conflict_version=_SCALE_VERSION if subresource == "scale" else "",
     )

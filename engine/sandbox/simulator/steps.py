@@ -15,7 +15,7 @@ from engine.sandbox.simulator.admission import check_namespace
 from engine.sandbox.simulator.deletion import Deletion, ListSteps, Steps, with_condition
 from engine.sandbox.simulator.errors import ApiError, conflict, not_found, too_many_requests, unknown_path
 from engine.sandbox.simulator.go_text import quoted
-from engine.sandbox.simulator.managers import decoded, encoded
+from engine.sandbox.simulator.managers import BEFORE_FIRST_APPLY, Manager, Owned, decoded, encoded
 from engine.sandbox.simulator.options import Answer, DeleteOptions, ListOptions, WriteOptions
 from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.selectors import label_selector
@@ -129,21 +129,19 @@ class WriteSteps:
         replicas = scale.replicas_path(rtype)
 
         def transform(live: Revision, _: list[str]) -> Json:
-            if rtype.custom and not _own(_known_managers(live.object), replicas):
-                raise scale.unconvertible(
-                    "failed to create manager for existing fields: failed to convert live object", {}
-                )
+            before = scale.as_scale_shows(rtype, live.object)
+            if not _own(_known_managers(live.object), replicas):
+                if rtype.custom:
+                    raise scale.unconvertible(
+                        "failed to create manager for existing fields: failed to convert live object", {}
+                    )
+                if scale.number(rtype, before):
+                    before = _with_first_owner(rtype, before, replicas)
             identity = {"apiVersion": rtype.group_version, "kind": rtype.kind, "metadata": {"name": name}}
             part = scale.with_scale(rtype, {**identity, "metadata": {"name": name, "resourceVersion": ""}}, wanted)
             part["metadata"] = {"name": name}
             scale.checked(rtype, wanted)
-            obj = manager.applied(
-                scale.as_scale_shows(rtype, live.object),
-                part,
-                manager=options.manager,
-                force=options.force,
-                now=self._state.now(),
-            )
+            obj = manager.applied(before, part, manager=options.manager, force=options.force, now=self._state.now())
             if rtype.custom and scale.number(rtype, obj) != scale.number(rtype, live.object):
                 raise scale.unconvertible("failed to convert new object", config.get("metadata") or {})
             managed = _seen_by_scale(obj["metadata"].get("managedFields") or [], replicas)
@@ -252,6 +250,14 @@ def _seen_by_scale(managed: list[Json], replicas: fields.Path) -> list[Json] | N
         else:
             entries.append(one)
     return sorted(entries, key=lambda one: (one["operation"], one.get("time", ""))) or None
+
+
+def _with_first_owner(rtype: ResourceType, obj: Json, replicas: fields.Path) -> Json:
+    """Return an object whose number of replicas belongs to who had it before the first apply of its Scale."""
+    first = Manager(BEFORE_FIRST_APPLY, "Update", rtype.group_version, "scale")
+    managers = decoded(obj["metadata"].get("managedFields"))
+    managers[first] = Owned(fields.from_paths([replicas]), rtype.group_version)
+    return write_rules.with_metadata(obj, managedFields=encoded(managers))
 
 
 def _known_managers(obj: Json) -> list[Json]:

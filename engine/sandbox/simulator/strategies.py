@@ -169,8 +169,13 @@ def _with_status(rtype: ResourceType, new: Json, old: Json) -> Json:
     for name in ("generation", *_STATUS_KEPT.get(rtype.key, ())):
         _put_back(metadata, old["metadata"], name)
     result["metadata"] = metadata
-    if rtype.key == PODS and not (status := result.get("status") or {}).get("qosClass"):
-        result["status"] = {**status, "qosClass": (old.get("status") or {}).get("qosClass", "")}
+    if rtype.key == PODS:
+        metadata.pop("deletionTimestamp", None)  # what the old pod has is put back
+        status = result.get("status") or {}
+        result["status"] = {
+            **status,
+            "qosClass": status.get("qosClass") or (old.get("status") or {}).get("qosClass", ""),
+        }
     return result
 
 
@@ -183,7 +188,7 @@ _RESIZED = ("resources", "resizePolicy")
 def _with_part(new: Json, old: Json, parts: Sequence[str]) -> Json:
     """Return the old pod with those parts of the new one that a subresource may change."""
     metadata = {**old["metadata"]}
-    for name in ("managedFields", "resourceVersion"):
+    for name in ("deletionGracePeriodSeconds", "generateName", "managedFields", "resourceVersion"):
         _put_back(metadata, new["metadata"], name)
     spec = {**old["spec"]}
     for part in parts:

@@ -33,6 +33,7 @@ from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json
 from engine.sandbox.simulator.strategies import JOBS
+from engine.sandbox.simulator.write_rules import with_metadata
 
 _NAME_RULES: dict[TypeKey, NameRule] = {
     ("", "namespaces"): dns_label_problems,
@@ -195,17 +196,26 @@ class TypeRules:
             ApiError: 500.
 
         """
+        result = self._fitted(self.rtype, obj, known, said_by)
+        return _with_metadata(objects.defaulted(self.rtype, result, known))
+
+    def _fitted(self, rtype: ResourceType, obj: Json, known: Json | None = None, said_by: Json | None = None) -> Json:
+        """Return an object as a version of this type has it, its defaults aside.
+
+        Raises:
+            ApiError: 500.
+
+        """
         try:
-            found = objects.decoded(self.rtype, obj, known, applied=said_by is not None)
+            return objects.decoded(rtype, obj, known, applied=said_by is not None).object
         except WrongType as error:
-            why = conversion_problem(self.rtype.schema, obj) or str(error)
-            version, kind = self.rtype.group_version, self.rtype.kind
+            why = conversion_problem(rtype.schema, obj) or str(error)
+            version, kind = rtype.group_version, rtype.kind
             target = described(version, kind, (said_by or obj).get("metadata") or {})
             made = f"unable to convert unstructured object to {with_group(version)}, Kind={kind}"
             raise ApiError(
                 500, "", f"failed to convert new object ({target}) to proper version: {made}: {why}"
             ) from error
-        return _with_metadata(objects.defaulted(self.rtype, found.object, known))
 
     def check_applied(self, options: WriteOptions, warnings: list[str]) -> None:
         """Warn of fields that a configuration gives twice, or refuse them.
@@ -283,14 +293,55 @@ class TypeRules:
         return [] if pass_plain else plain_finalizer_causes(metadata)
 
     def to_storage(self, obj: Json) -> Json:
-        """Return an object in the version in which it is stored."""
+        """Return an object in the version in which it is stored, as a read of that version shows it.
+
+        What the storage version does not know is dropped. What it alone has defaults for is stored without them, and read
+        with them: see `lacks_defaults`.
+        """
         obj = objects.stored(self.rtype, obj)
-        return obj if self.storage is self.rtype else {**obj, "apiVersion": self.storage.group_version}
+        return obj if self.storage is self.rtype else objects.defaulted(self.storage, self._in_storage_version(obj))
+
+    def lacks_defaults(self, obj: Json) -> bool:
+        """Return whether an object is stored without defaults that it is read with."""
+        if self.storage is self.rtype:
+            return False
+        fitted = self._in_storage_version(obj)
+        return objects.defaulted(self.storage, fitted) is not fitted
+
+    def _in_storage_version(self, obj: Json) -> Json:
+        return self._fitted(self.storage, {**obj, "apiVersion": self.storage.group_version})
+
+    def from_storage(self, obj: Json) -> Json:
+        """Return what was made by `to_storage` as reads show it."""
+        return obj if self.storage is self.rtype else self.convert(self.rtype, obj)
 
     def convert(self, rtype: ResourceType, obj: Json) -> Json:
-        """Return a stored object in this version; conversion changes the apiVersion, and then the schema is this one's."""
+        """Return a stored object in this version: the defaults are those of the version in which it is stored.
+
+        Conversion changes the apiVersion; what this version does not know is dropped, and what it alone has defaults for
+        stays absent until somebody writes the object through it.
+        """
         del rtype  # it is this one's: views ask the rules of the type that they are for
-        return self.completed({**obj, "apiVersion": self.rtype.group_version}, None)
+        types = self._state.types.versions(self.rtype.key)
+        source = next((one for one in types if one.group_version == obj.get("apiVersion")), self.storage)
+        result = objects.defaulted(source, self._fitted(source, obj))
+        if source is not self.rtype:
+            result = self._fitted(self.rtype, {**result, "apiVersion": self.rtype.group_version})
+        return _with_metadata(result)
+
+    def tracked(self, before: Json | None, new: Json, options: WriteOptions) -> Json:
+        """Return an object with the managedFields of a create, a replace or a patch.
+
+        Args:
+            before: as it is stored; None: it is created.
+            new: as it is wanted.
+            options: who writes, through which subresource.
+
+        """
+        manager = self.field_manager(options.subresource)
+        shown = objects.shown(self.rtype, new)
+        managed = manager.updated(before, shown, manager=options.manager, now=self._state.now())
+        return with_metadata(new, managedFields=managed or None)
 
     def field_manager(self, subresource: str) -> FieldManager:
         """Return who keeps managedFields for writes through a subresource; empty: the object itself."""

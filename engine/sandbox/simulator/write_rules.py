@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from engine.sandbox.simulator import objects
 from engine.sandbox.simulator.errors import (
     REGISTRY_CONFLICT,
     ApiError,
@@ -181,15 +182,15 @@ def with_old_fields(new: Json, old: Json) -> Json:
     return {**new, "metadata": metadata}
 
 
-def with_old_times(new: Json, old: Json) -> Json:
-    """Return the new object with the old times of its managedFields if they are all that changed."""
+def with_old_times(rtype: ResourceType, new: Json, old: Json) -> Json:
+    """Return the new object with the old times of its managedFields if they are all that changed; an empty list is none."""
     ours, before = new["metadata"].get("managedFields") or (), old["metadata"].get("managedFields") or ()
     if len(ours) != len(before) or ours == before:
         return new
     if any(_timeless(one) != _timeless(other) for one, other in zip(ours, before, strict=True)):
         return new
     quiet = with_metadata(new, managedFields=before)
-    return quiet if quiet == old else new
+    return quiet if objects.stored(rtype, quiet) == old else new
 
 
 def _timeless(entry: Json) -> Json:
@@ -199,6 +200,11 @@ def _timeless(entry: Json) -> Json:
 def unchanged(new: Json, old: Json) -> bool:
     """Return whether an update changes nothing; 1 is not true, as it is for Python."""
     return new == old and _encode_sorted(new) == _encode_sorted(old)
+
+
+def differs_in_managers_only(new: Json, old: Json) -> bool:
+    """Return whether two states of an object are the same, their managedFields aside."""
+    return with_metadata(new, managedFields=None) == with_metadata(old, managedFields=None)
 
 
 def ends_deletion(rtype: ResourceType, new: Json, old: Json) -> bool:

@@ -21,7 +21,7 @@ from engine.sandbox.simulator import write_rules
 from engine.sandbox.simulator.admission import builtin_admission
 from engine.sandbox.simulator.errors import ApiError, conflict, not_found
 from engine.sandbox.simulator.options import AdmissionRequest, AdmissionVerdict, Answer, WriteOptions
-from engine.sandbox.simulator.resource_types import ResourceType, TypeKey
+from engine.sandbox.simulator.resource_types import ResourceType
 from engine.sandbox.simulator.services import SERVICES, ServiceAllocator
 from engine.sandbox.simulator.state import ClusterState
 from engine.sandbox.simulator.store import Json, Revision, object_key
@@ -33,9 +33,6 @@ Steps = Generator[AdmissionRequest, AdmissionVerdict, Answer]
 Operation = Literal["CREATE", "UPDATE"]
 
 APPLY_PATCH = "application/apply-patch+yaml"
-
-_UNSETTLED_LIMIT = 10_000
-"""Objects remembered that are stored otherwise than they are read; of forgotten ones a write that changes nothing is none."""
 
 _STORAGE_BYTES: Final = 1536 * 1024
 """Most that etcd takes in a request. Here an object counts as JSON; there most are a little smaller, as protobuf."""
@@ -93,10 +90,6 @@ class Writes:
         self._state = state
         self._rules = rules
         self._services = ServiceAllocator(state)
-        self._unsettled: dict[tuple[TypeKey, str], int] = {}
-        """By type and key: the version in which an object was stored otherwise than it is read: a claim without its phase, a
-        job without its template's labels, a custom resource with empty labels. The next write changes that, if nothing else.
-        """
 
     def create(self, rtype: ResourceType, namespace: str, name: str, body: Json, options: WriteOptions) -> Steps:
         """Create an object; see `SimulatedCluster.create`."""
@@ -106,8 +99,7 @@ class Writes:
             obj = write_rules.without_system_fields(rules.decoded(body, options, warnings))
             obj = write_rules.in_namespace(rtype, namespace, obj)
             obj = write_rules.without_duplicate_owners(obj, warnings)
-            managed = rules.field_manager("").updated(None, obj, manager=options.manager, now=self._state.now())
-            obj = write_rules.with_metadata(obj, managedFields=managed or None)
+            obj = rules.tracked(None, obj, options)
             name = name or obj["metadata"].get("name", "")
             return (yield from self._create(Write(rules, namespace, name, options, warnings), obj))
 
@@ -127,9 +119,7 @@ class Writes:
                 uid = sent["metadata"].get("uid")
                 if uid and uid != (before["metadata"]["uid"] if before else ""):
                     raise write_rules.uid_mismatch(rtype, namespace, name, uid, live=before, dry_run=options.dry_run)
-                manager = rules.field_manager(options.subresource)
-                managed = manager.updated(before, sent, manager=options.manager, now=self._state.now())
-                return write_rules.with_metadata(sent, managedFields=managed or None)
+                return rules.tracked(before, sent, options)
 
             write = Write(rules, namespace, name, options, warnings)
             return (yield from self._update(write, transform, creates=rtype.create_on_update))
@@ -147,7 +137,8 @@ class Writes:
             elif before is None:
                 raise not_found(rtype, name)
             else:
-                obj = self._patched(rules, before, body, patch_type, options, warnings)
+                patched = rules.patched(before, body, patch_type, options, warnings)
+                obj = rules.tracked(before, patched, options)
             if before is None and (uid := obj["metadata"].get("uid")):
                 why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 raise conflict(rtype, name, why)
@@ -186,15 +177,9 @@ class Writes:
             before, config, manager=options.manager, force=options.force, now=self._state.now()
         )
         rules.check_applied(options, warnings)
+        if before is not None and write_rules.differs_in_managers_only(obj, before):
+            return obj  # without the defaults that this version has and the stored object lacks
         return rules.completed(obj, known=before, said_by=config)
-
-    def _patched(
-        self, rules: TypeRules, before: Json, patch: Any, patch_type: str, options: WriteOptions, warnings: list[str]
-    ) -> Json:
-        obj = rules.patched(before, patch, patch_type, options, warnings)
-        manager = rules.field_manager(options.subresource)
-        managed = manager.updated(before, obj, manager=options.manager, now=self._state.now())
-        return write_rules.with_metadata(obj, managedFields=managed or None)
 
     # What all creates have in common
 
@@ -230,9 +215,11 @@ class Writes:
         taken = self._state.store.get(rtype.key, key)
         if taken is not None:
             raise write_rules.name_taken(rtype, taken.object, generated=bool(prefix))
+        to_store = rules.to_storage(obj)
         if write.options.dry_run:
-            return write.answer(rules.to_storage(obj), 201)
-        stored = self._stored(write, key, obj, created=True)
+            return write.answer(rules.from_storage(to_store), 201)
+        settles = rtype.key != CLAIMS and _settles(write, obj, to_store)
+        stored = self._stored(write, key, to_store, settled=settles)
         return write.answer(stored.object, 201, stored)
 
     # What all updates have in common
@@ -268,7 +255,7 @@ class Writes:
         new = prepared_for_update(rtype, new, old, write.options.subresource)
         new = write_rules.with_old_fields(new, old)
         rules.check_update(new, old, write.options.subresource, write.warnings)
-        new = write_rules.with_old_times(new, old)
+        new = write_rules.with_old_times(rtype, new, old)
         yield from self._validated(write, "UPDATE", write.name, new, old)
         store = self._state.store
         current = store.get(rtype.key, live.key)
@@ -278,27 +265,20 @@ class Writes:
             if not write.options.dry_run:
                 store.remove(rtype.key, live.key)
             return write.answer(new, 200)
-        lacks = self._unsettled.get((rtype.key, live.key)) == live.rv and not _leaves_empties(write, new)
-        if write_rules.unchanged(rules.to_storage(new), old) and not lacks:
+        to_store = rules.to_storage(new)
+        settles = _settles(write, new, to_store)
+        if write_rules.unchanged(to_store, current.object) and current.settled == settles:
             return write.answer(old, 200, live)
         if write.options.dry_run:
-            return write.answer(rules.to_storage(new), 200)
-        stored = self._stored(write, live.key, new, created=False)
+            return write.answer(rules.from_storage(to_store), 200)
+        stored = self._stored(write, live.key, to_store, settled=settles)
         return write.answer(stored.object, 200, stored)
 
-    def _stored(self, write: Write, key: str, obj: Json, *, created: bool) -> Revision:
-        rules, rtype = write.rules, write.rtype
-        to_store = rules.to_storage(obj)
+    def _stored(self, write: Write, key: str, to_store: Json, *, settled: bool) -> Revision:
         if len(_encode(to_store)) > _STORAGE_BYTES:
             raise ApiError(500, "", "etcdserver: request is too large")
-        revision = self._state.store.put(rules.storage, key, to_store)
-        labels = revision.object["metadata"].get("labels")
-        is_job_without_labels = rtype.key == JOBS and labels != obj["metadata"].get("labels")
-        if (created and rtype.key == CLAIMS) or is_job_without_labels or _leaves_empties(write, obj):
-            self._unsettled[rtype.key, key] = revision.rv
-            if len(self._unsettled) > _UNSETTLED_LIMIT:
-                del self._unsettled[next(iter(self._unsettled))]
-        return revision.view(rules.rtype, rules.convert)
+        rules = write.rules
+        return self._state.store.put(rules.storage, key, to_store, settled=settled).view(rules.rtype, rules.convert)
 
     def _live(self, rules: TypeRules, namespace: str, name: str) -> Revision | None:
         rtype = rules.rtype
@@ -366,6 +346,13 @@ def _telling(warnings: list[str]) -> Iterator[None]:
     except ApiError as error:
         error.warnings = tuple(warnings)
         raise
+
+
+def _settles(write: Write, obj: Json, to_store: Json) -> bool:
+    """Return whether an object is stored as it is read again; see `Revision.settled`."""
+    if write.rtype.key == JOBS:
+        return bool(to_store["metadata"].get("labels") == obj["metadata"].get("labels"))
+    return not (_leaves_empties(write, obj) or write.rules.lacks_defaults(obj))
 
 
 def _leaves_empties(write: Write, obj: Json) -> bool:

@@ -329,21 +329,6 @@ async def test_a_definition_must_be_named_after_what_it_defines(session: ApiSess
     ]
 
 
-async def test_objects_are_served_in_every_version(place: Place) -> None:
-    group = f"g{next(numbers)}.contract.example.com"
-    body = definition(group)
-    first = body["spec"]["versions"][0]
-    body["spec"]["versions"] = [first, {**first, "name": "v2", "storage": False}]
-    await define(place.session, body)
-    things = Things(place, group)
-    made = await things.make()
-    other = await place.session.get(things.path.replace("/v1/", "/v2/") + "/a")
-    assert other.status == 200
-    assert other.body["apiVersion"] == f"{group}/v2"
-    assert other.uid == made.uid
-    assert other.version == made.version
-
-
 async def test_a_cluster_scoped_type_has_no_namespace(place: Place) -> None:
     group = f"g{next(numbers)}.contract.example.com"
     await define(place.session, definition(group, scope="Cluster"))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from tests.api_session import APPLY
-from tests.contracts.api_server.servers import Place, deployment
+from typing import Any
+
+import pytest
+
+from tests.api_session import Answer
+from tests.contracts.api_server.servers import Json, Place, deployment
 
 
 async def test_a_status_is_written_through_its_subresource_alone(place: Place) -> None:
@@ -77,9 +81,57 @@ async def test_a_scale_is_replaced_at_its_version(place: Place) -> None:
 
 async def test_a_scale_can_be_applied(place: Place) -> None:
     await place.make_deployment()
-    body = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}, "spec": {"replicas": 6}}
-    path = f"{place.deployments}/a/scale"
-    conflict = await place.session.request("PATCH", path, body, content_type=APPLY, fieldManager="one")
-    applied = await place.session.request("PATCH", path, body, content_type=APPLY, fieldManager="one", force=True)
-    assert conflict.status in {200, 409}
+    applied = await place.session.apply(f"{place.deployments}/a/scale", scale(6), force="true")
     assert applied.body["spec"] == {"replicas": 6}
+
+
+@pytest.mark.parametrize("manager", ["before-first-apply", "maker"])
+async def test_a_number_of_replicas_belongs_to_who_gave_it_first(place: Place, manager: str) -> None:
+    path = f"{place.deployments}/a"
+    if manager == "maker":
+        await place.make_deployment()
+    else:
+        await place.session.apply(path, deployment())
+    refused = await place.session.apply(f"{path}/scale", scale(3), manager="scaler")
+    who = f'"{manager}" with subresource "scale"' if manager == "before-first-apply" else f'"{manager}"'
+    assert refused.failed() == (409, "Conflict")
+    assert refused.causes == [
+        ("FieldManagerConflict", f"conflict with {who} using autoscaling/v1", ".spec.replicas"),
+    ]
+    await place.session.apply(f"{path}/scale", scale(1), manager="scaler")
+    assert await owners_of_replicas(place) == {manager, "scaler"}
+    await place.session.apply(f"{path}/scale", scale(3), manager="scaler", force="true")
+    assert await owners_of_replicas(place) == {"scaler"}
+
+
+async def owners_of_replicas(place: Place) -> set[str]:
+    found = await place.session.get(f"{place.deployments}/a")
+    entries = found.metadata["managedFields"]
+    return {one["manager"] for one in entries if "f:replicas" in one["fieldsV1"].get("f:spec", {})}
+
+
+def scale(replicas: int) -> Json:
+    return {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {"name": "a"},
+        "spec": {"replicas": replicas},
+    }
+
+
+@pytest.mark.parametrize("subresource", ["status", "ephemeralcontainers", "resize"])
+async def test_a_pods_deletion_is_not_written_by_others(place: Place, subresource: str) -> None:
+    container = {"name": "main", "image": "nginx"}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [container]}}
+    made = await place.session.post(place.path("pods"), body)
+    path = f"{place.path('pods', 'a')}/{subresource}"
+
+    async def put(**metadata: Any) -> Answer:
+        return await place.session.put(path, {**made.body, "metadata": {**made.metadata, **metadata}}, dryRun="All")
+
+    ignored = await put(deletionTimestamp="2020-01-01T00:00:00Z")
+    assert ignored.status == 200
+    assert "deletionTimestamp" not in ignored.metadata
+    refused = await put(deletionGracePeriodSeconds=0)
+    assert refused.failed() == (422, "Invalid")
+    assert {field for *_, field in refused.causes} == {"metadata.deletionGracePeriodSeconds"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+
+import pytest
 
 from tests.contracts.api_server.servers import Place, config_map, deployment
 
@@ -92,6 +95,17 @@ async def test_a_replacement_with_the_same_writes_nothing(place: Place) -> None:
     assert same.body == made.body
 
 
+async def test_an_empty_list_in_place_of_an_empty_list_writes_nothing_later_either(place: Place) -> None:
+    path = place.path("roles", group="rbac.authorization.k8s.io/v1")
+    body = {"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "a"}, "rules": []}
+    made = await place.session.post(path, body, fieldManager="maker")
+    await asyncio.sleep(1.1)  # managedFields know whole seconds: nothing less shows whether the time was renewed
+    assert (await place.session.patch(f"{path}/a", {"rules": []}, fieldManager="maker")).body == {
+        **made.body,
+        "rules": None,
+    }
+
+
 async def test_a_replacement_of_another_object_of_that_name_is_a_conflict(place: Place) -> None:
     made = await place.make_map()
     other = await place.session.put(f"{place.maps}/a", config_map("a", uid="1-2-3"))
@@ -174,6 +188,26 @@ async def test_what_is_immutable_stays(place: Place) -> None:
     await place.session.post(place.maps, fixed)
     changed = await place.session.patch(f"{place.maps}/fixed", {"data": {"a": "2"}})
     assert changed.causes == [("FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set", "data")]
+
+
+@pytest.mark.parametrize(("kind", "field"), [("ConfigMap", "binaryData"), ("Secret", "data")])
+async def test_an_empty_map_of_bytes_is_not_the_same_as_none(place: Place, kind: str, field: str) -> None:
+    collection = place.path(f"{kind.lower()}s")
+    body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "a"}, "immutable": True, field: {}}
+    made = await place.session.post(collection, body)
+    assert made.status == 201
+    assert field not in made.body
+    assert "f:" + field not in made.metadata["managedFields"][0]["fieldsV1"]
+    refused = await place.session.patch(f"{collection}/a", {field: {}})
+    assert refused.failed() == (422, "Invalid")
+    assert refused.causes == [
+        ("FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set", field),
+    ]
+
+
+async def test_an_empty_map_of_text_is_the_same_as_none(place: Place) -> None:
+    made = await place.session.post(place.maps, {**config_map(), "immutable": True})
+    assert (await place.session.patch(f"{place.maps}/a", {"data": {}})).body == made.body
 
 
 async def test_an_answer_has_an_audit_id_and_is_not_to_be_cached(place: Place) -> None:
