@@ -107,6 +107,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the cases of a group beside each other, and what turns the whole fleet over at the end."""
     for item in items:
         number_of(item.name)
+        if is_case(item):
+            item.add_marker(pytest.mark.xgc)
     cases = [item for item in items if is_case(item)]
     cases.sort(key=lambda item: GROUPS.index(group_of(item)))
     others = iter(cases)

@@ -1,9 +1,9 @@
 """A fault proxy in front of one API server: the engine goes through it, the tests go around it.
 
-On the loopback interface, with TLS and under a name of its own where it is to lose either; towards the API server it is
-the engine's user, with a client certificate, so that the audit log tells the engine's requests from everybody else's. Any
-number of faults may be in force, each of which concerns the requests that it has something to say about; nothing else is
-touched when one begins or ends.
+On the loopback interface, with TLS and under a name of its own where it is to lose either; towards the API server it is the
+engine's user, with a client certificate, so that the audit log tells the engine's requests from everybody else's. Any number
+of faults may be in force, each of which concerns the requests that it has something to say about; nothing else is touched
+when one begins or ends.
 """
 
 from __future__ import annotations

@@ -68,6 +68,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.a, self.b, self.c = self.clusters
+        self._kills = self._killed()
 
     # --- making ---
 
@@ -297,11 +298,16 @@ class Scene:
         assert self.get(made) is None
         return max(one.at for one in self.requests(made) if one.changed)
 
+    def _killed(self) -> int:
+        """Return how many processes of the system were ever killed."""
+        return self.system.log.read_text().count('"SIGKILL"')
+
     def check(self) -> None:
         """Check the invariants on everything that this case has made, from the audit logs."""
         bodies = self.bodies(self.made)
         found = lives(self.made, self.audits, bodies, self.vanished)
-        check(found, exempt=self.may_not_block, given_up=self.given_up)
+        kills = self._killed() - self._kills
+        check(found, kills=kills, exempt=self.may_not_block, given_up=self.given_up)
         mine = {(one.cluster.name, one.place) for one in self.made}
         for name, audit in self.audits.items():
             for request in audit.within(self.ns):

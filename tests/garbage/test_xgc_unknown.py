@@ -105,7 +105,7 @@ def test_xgc_40_broken_type_does_not_block(scene: Scene) -> None:
         listed = "/apis/brittle.dev/v2/brittles"
         until(lambda: scene.b.client.request("GET", listed)[0] >= 400, what="the conversion is not broken")
         scene.delete(owner)
-        scene.remove_by_hand(broken_owner)
+        scene.patch(of_broken, {"data": {"touched": "yes"}})
         scene.gone(owner, dep)
         scene.meanwhile()
         assert scene.alive(of_broken)
@@ -113,7 +113,10 @@ def test_xgc_40_broken_type_does_not_block(scene: Scene) -> None:
     finally:
         mended = {"spec": {"conversion": {"strategy": "None", "webhook": None}}}
         assert scene.b.client.request("PATCH", path, mended, content_type=MERGE)[0] == 200
-    scene.gone(of_broken, broken)
+    scene.gone(broken)
+    assert scene.alive(of_broken)
+    scene.delete(broken_owner)
+    scene.gone(broken_owner, of_broken)
 
 
 NAMED = {"name": "owner", "kind": "configmaps"}
