@@ -8,8 +8,9 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from crosscurrent.errors import BrokerUnreachable, SettingsError, UserError, did_you_mean
 from crosscurrent.settings import Settings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from crosscurrent.stream_report import StreamReport
     from engine.core.authoring import Reconciler
     from engine.runtime.cluster_api import KubernetesApi
+    from engine.runtime.context_file import ContextFile
     from engine.runtime.ports import Clock, EventLog
     from schemas.names import Resource
     from watchers.settings import WatchSettings
@@ -57,7 +59,7 @@ def check(settings: Settings) -> list[Reconciler]:
             problems.append(f"clusters[{index}] ({cluster.name}): {error}")
     found: list[Reconciler] = []
     try:
-        found = find_all(settings.config.reconcilers, search=directory_of(settings))
+        found = find_all(settings.config.reconcilers, search=directory_of(settings), config=settings.config)
     except UnknownReconciler as error:
         problems.append(f"reconcilers: {error}")
     except Exception as error:  # noqa: BLE001 - a user's module may raise anything when imported
@@ -85,13 +87,16 @@ def find_cluster(settings: Settings, name: str) -> ClusterConfig:
 def watched_types(settings: Settings, reconcilers: list[Reconciler]) -> list[Resource]:
     """Return the types that the reconcilers need and those that the configuration adds; `*/*` is left to the watcher."""
     from engine.core.cascade import OWNER_TOMBSTONES, UNREGISTRATIONS  # noqa: PLC0415
+    from engine.core.importing import SERVICE_ACCOUNT_GRANTS  # noqa: PLC0415
     from schemas.names import Resource  # noqa: PLC0415
 
-    wanted = [kind for one in reconcilers for kind in (one.watches, *one.owns) if kind.plural != "*"]
+    wanted = [kind for one in reconcilers for kind in one.types if kind.plural != "*"]
     wanted += [Resource.parse(text) for text in settings.config.resources if text != "*/*"]
     if any(one.name == "garbage" for one in reconcilers):
         # Whether a tombstone is there must be known before one is written; an unregistration wakes whom it concerns.
         wanted += [OWNER_TOMBSTONES, UNREGISTRATIONS]
+    if any(one.name == "imports" for one in reconcilers):
+        wanted.append(SERVICE_ACCOUNT_GRANTS)
     return list(dict.fromkeys(wanted))
 
 
@@ -173,16 +178,23 @@ async def watch(
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
     from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
 
-    types = watched_types(settings, check(settings))
+    found = check(settings)
+    types = watched_types(settings, found)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         log = await _prepared_log(settings, stack)
         api = await _open_api(settings, cluster, stack)
-        watcher = ClusterWatcher(api, log, clock, watch_settings(settings, types))
+        watcher = ClusterWatcher(
+            api,
+            log,
+            clock,
+            watch_settings(settings, types, cluster.labels, seal=any(one.copies_secrets for one in found)),
+        )
         registry.register(WatchCollector(watcher.statistics))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watcher.run(), name=f"watcher {cluster.name}")
         group.create_task(_mind(log, clock, watcher.heal), name="health of the streams")
+        group.create_task(_keep_record(log, clock, settings), name="checkpoints")
         ready()
 
 
@@ -191,7 +203,7 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
     from engine.runtime.worker_metrics import WorkerMetrics  # noqa: PLC0415
     from reconcilers.garbage import garbage  # noqa: PLC0415
-    from reconcilers.service import GarbageSettings, run_reconcilers  # noqa: PLC0415
+    from reconcilers.service import GarbageSettings, ImportSettings, run_reconcilers  # noqa: PLC0415
 
     found, config = check(settings), settings.config
     async with AsyncExitStack() as stack:
@@ -206,20 +218,66 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
             watched=None if "*/*" in config.resources else tuple(watched_types(settings, found)),
             workers=config.workers,
             key=signing_key(settings.state_directory),
+            sealing_key=redaction_key(settings.state_directory) if any(one.copies_secrets for one in found) else b"",
         )
+        clock = SystemClock()
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        group.create_task(_keep_record(log, clock, settings), name="checkpoints")
         ready()
         await run_reconcilers(
             found,
             log=log,
             apis=apis,
-            clock=SystemClock(),
+            clock=clock,
             name=process_name(),
             metrics=WorkerMetrics(registry),
             settings=collecting,
+            imports=ImportSettings(
+                contexts={item.name: context_of(settings, item) for item in config.clusters}, config=config.imports
+            ),
         )
 
 
-def watch_settings(settings: Settings, types: list[Resource]) -> WatchSettings:
+class WebhookPlace(NamedTuple):
+    """Where a webhook serves."""
+
+    port: int
+    bind: str
+    name: str
+    """Host name in its certificate."""
+    configuration: str
+    """MutatingWebhookConfiguration that calls it."""
+
+
+async def webhook(
+    settings: Settings, cluster: ClusterConfig, where: WebhookPlace, *, ready: Callable[[], None]
+) -> None:
+    """Answer the reviews of one cluster's pods until cancelled."""
+    from crosscurrent.health import take_port  # noqa: PLC0415
+    from engine.runtime.automount_review import Automount  # noqa: PLC0415
+    from engine.runtime.clock import SystemClock  # noqa: PLC0415
+    from engine.runtime.webhook_certificates import LIFETIME_SECONDS, Pair, ServingCertificates  # noqa: PLC0415
+    from engine.runtime.webhook_server import serving  # noqa: PLC0415
+    from engine.sandbox.certificates import CertificateAuthority  # noqa: PLC0415 - the one that can make certificates
+
+    lifetime, clock = timedelta(seconds=LIFETIME_SECONDS), SystemClock()
+
+    def make() -> Pair:
+        authority = CertificateAuthority(f"crosscurrent webhook {process_name()}"[:64], lifetime=lifetime)
+        pair = authority.issue(where.name[:64], hosts=(where.name,), lifetime=lifetime)
+        return Pair(authority.pem, pair.certificate, pair.key)
+
+    listening = take_port(where.port, host=where.bind, purpose="webhook", advice="give another --port")
+    async with AsyncExitStack() as stack:
+        api = await _open_api(settings, cluster, stack)
+        certificates = ServingCertificates(api, clock, where.configuration, make)
+        await stack.enter_async_context(serving(Automount(api, clock), listening, certificates.context))
+        await certificates.keep(ready, seed=secrets.randbelow(1000) / 1000)
+
+
+def watch_settings(
+    settings: Settings, types: list[Resource], labels: dict[str, str] | None = None, *, seal: bool = False
+) -> WatchSettings:
     """Return what a watcher is told."""
     from watchers.settings import DAY_SECONDS, WatchSettings  # noqa: PLC0415
 
@@ -230,6 +288,8 @@ def watch_settings(settings: Settings, types: list[Resource]) -> WatchSettings:
         resources=tuple(resources),
         run=secrets.token_hex(4),
         seed=secrets.randbits(32),
+        labels=labels or {},
+        seal_secrets=seal,
         redaction_key=redaction_key(settings.state_directory) if needs_key else b"",
         retry_cap_seconds=config.watch_retry_seconds,
         tombstone_ttl_seconds=config.nats.fact_days * DAY_SECONDS + _TOMBSTONE_MARGIN_S,
@@ -261,15 +321,34 @@ async def prepare(log: EventLog) -> None:
 
 async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> KubernetesApi:
     from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
-    from engine.runtime.kubeconfig import KubeconfigError, resolve_cluster  # noqa: PLC0415
 
-    try:
-        context = resolve_cluster(cluster, directory_of(settings))
-    except KubeconfigError as error:
-        raise SettingsError(f"{settings.where()}: {cluster.name}: {error}") from error
-    api = await KubernetesApi.open(cluster.name, context)
+    found = context_of(settings, cluster)
+    api = await KubernetesApi.open(cluster.name, found.context, current=found)
     stack.push_async_callback(api.close)
     return api
+
+
+async def _keep_record(log: EventLog, clock: Clock, settings: Settings) -> None:
+    """Make checkpoints when they are due; every process offers to, so that they are made as long as any runs."""
+    from engine.runtime.checkpoints import Checkpointer  # noqa: PLC0415
+
+    await Checkpointer(log, clock, fact_days=settings.config.nats.fact_days).run()
+
+
+def context_of(settings: Settings, cluster: ClusterConfig) -> ContextFile:
+    """Return how a declared cluster is reached, now and later.
+
+    Raises:
+        SettingsError: when its kubeconfig cannot be used.
+
+    """
+    from engine.runtime.context_file import ContextFile  # noqa: PLC0415
+    from engine.runtime.kubeconfig import KubeconfigError  # noqa: PLC0415
+
+    try:
+        return ContextFile(cluster, directory_of(settings))
+    except KubeconfigError as error:
+        raise SettingsError(f"{settings.where()}: {cluster.name}: {error}") from error
 
 
 async def _mind(log: EventLog, clock: Clock, heal: Callable[[str], None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,17 +16,22 @@ from engine.runtime.garbage_loader import GarbageLoader
 from engine.runtime.garbage_mapper import GarbageMapper
 from engine.runtime.garbage_performer import GarbagePerformer
 from engine.runtime.gated_api import GatedApi
+from engine.runtime.import_sources import ImportLoader, ImportMapper
+from engine.runtime.kubeconfig import Context
 from engine.runtime.live_reads import LiveReads
+from engine.runtime.opening_performer import OpeningPerformer
 from engine.runtime.performer import REQUEST_SECONDS, Performer
 from engine.runtime.ports import Clock, ClusterApi, EventLog
 from engine.runtime.prover import Prover
 from engine.runtime.references import References
 from engine.runtime.release import Barrier
 from engine.runtime.signing_performer import SigningPerformer
+from engine.runtime.token_issuer import TokenIssuer
 from engine.runtime.worker import Worker
 from engine.runtime.worker_metrics import WorkerMetrics
 from reconcilers.garbage import garbage
-from schemas.config import GarbageConfig
+from reconcilers.imports import imports as import_reconciler
+from schemas.config import GarbageConfig, ImportsConfig
 from schemas.names import ClusterName, Resource
 
 COLLECTING = 64
@@ -45,6 +50,16 @@ class GarbageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that share the rate cap."""
     key: bytes = b""
     """Signs the owners of our own dependents."""
+    sealing_key: bytes = b""
+    """Opens the values of Secrets that reconcilers copy; empty: none does."""
+
+
+class ImportSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What issuing tokens needs to know."""
+
+    contexts: Mapping[ClusterName, Callable[[], Context]] = {}
+    """How each declared cluster is reached just now: what goes into kubeconfigs for others."""
+    config: ImportsConfig = ImportsConfig()
 
 
 async def run_reconcilers(
@@ -56,6 +71,7 @@ async def run_reconcilers(
     name: str,
     metrics: WorkerMetrics | None = None,
     settings: GarbageSettings | None = None,
+    imports: ImportSettings | None = None,
 ) -> None:
     """Work until cancelled.
 
@@ -67,13 +83,16 @@ async def run_reconcilers(
         name: of this process, unique among workers; it is written into DECISIONS.
         metrics: where to count.
         settings: of the collector, and for signing; None: nothing is signed.
+        imports: of ServiceAccountImports.
 
     """
     metrics = metrics or WorkerMetrics()
     settings = settings or GarbageSettings()
-    performer = Performer(apis, clock)
+    imports = imports or ImportSettings()
+    performer = Performer(apis, clock, issuer=TokenIssuer(imports.contexts, timeout=REQUEST_SECONDS))
     directory = FleetDirectory(log, clock, apis)
     signing = SigningPerformer(performer, directory, settings.key)
+    opening = OpeningPerformer(signing, directory, settings.sealing_key)
     first = {one: GatedApi(api, clock) for one, api in apis.items()}
     prover = Prover((first, {one: GatedApi(api, clock) for one, api in (settings.second or apis).items()}), clock)
     try:
@@ -92,8 +111,20 @@ async def run_reconcilers(
                         prover=prover,
                     )
                 else:
+                    importing = one is import_reconciler
+                    names = tuple(apis)
                     worker = Worker(
-                        one, log=log, performer=signing, clock=clock, clusters=tuple(apis), name=name, metrics=metrics
+                        one,
+                        log=log,
+                        performer=opening,
+                        clock=clock,
+                        clusters=names,
+                        name=name,
+                        metrics=metrics,
+                        mapper=ImportMapper(log, one, names) if importing else None,
+                        loader=ImportLoader(log, clock, names, look_seconds=imports.config.look_seconds)
+                        if importing
+                        else None,
                     )
                 group.create_task(worker.run(), name=f"reconciler {one.name}")
     finally:

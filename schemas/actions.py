@@ -45,6 +45,10 @@ class Apply(_Action, frozen=True, tag="Apply"):
     body: Json
     force: bool = True
     """Take fields over from other managers. The first apply to an object that is not ours is never forced."""
+    adopt: bool = False
+    """Take over an object that exists already and names no owner of ours; without, that is a conflict."""
+    secret_from: ObjectRef | None = None
+    """The Secret whose values `body.data` holds, as the view shows them: sealed, and opened on the way out."""
 
 
 class Create(_Action, frozen=True, tag="Create"):
@@ -65,8 +69,12 @@ class Delete(_Action, frozen=True, tag="Delete"):
 
     uid: Uid
     propagation: Propagation = Propagation.BACKGROUND
+    grace_seconds: int | None = None
+    """gracePeriodSeconds; None: the type's default."""
     owner: Uid = Uid("")
     """Owner that the live object must still refer to, by annotation or label, or it stays; empty: whatever it refers to."""
+    unwatched: bool = False
+    """Its type is not watched, so that no view can show whether it is there: sent once for each uid."""
 
 
 class AddFinalizer(_Action, frozen=True, tag="AddFinalizer"):
@@ -123,7 +131,36 @@ class Collect(_Action, frozen=True, tag="Collect", omit_defaults=True):
     """The owner on whose account it is looked at together with others, for the label by which they are found; else empty."""
 
 
-Action = Apply | Create | Patch | Delete | AddFinalizer | RemoveFinalizer | PatchStatus | RecordEvent | Collect
+class Withdrawal(StrEnum):
+    """What becomes of an issued credential's Secret when what it was issued for is gone."""
+
+    KEEP = "Keep"
+    """It stays, unrenewed, until its token expires."""
+    DELETE = "Delete"
+
+
+class Issue(_Action, frozen=True, tag="Issue", omit_defaults=True):
+    """Write a Secret that holds a token of a ServiceAccount in another cluster (TokenRequest).
+
+    The performer asks for the token, so that none is ever in a decision (SEC-13). A type that is not watched: the performer
+    looks at the live Secret and the live account each time, and leaves the Secret as it is unless something is amiss.
+    """
+
+    body: Json
+    """The Secret without its data."""
+    account: ObjectRef
+    """The ServiceAccount."""
+    context: str
+    """What context, cluster and user are called in the kubeconfig."""
+    seconds: int
+    """Life of the token that is asked for."""
+    audiences: tuple[str, ...] = ()
+    """Empty: the API server's own."""
+    renew: bool = False
+    """The token is due whatever the Secret looks like. Filled in by the plan, no part of the intent."""
+
+
+Action = Apply | Create | Patch | Delete | AddFinalizer | RemoveFinalizer | PatchStatus | RecordEvent | Collect | Issue
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -181,6 +218,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Hash of our field manager's fieldsV1 after the write."""
     retry_after: float = 0.0
     """Seconds that the server asked to wait."""
+    issued_seconds: float = 0.0
+    """Life of the credential that was issued; 0: none was."""
 
     @property
     def ok(self) -> bool:

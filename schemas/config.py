@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from schemas.federation import FederationConfig
 from schemas.names import ClusterName
 
 
@@ -46,6 +47,8 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Context in that kubeconfig; empty: its current-context."""
     exec_allow: tuple[str, ...] = ()
     """Absolute paths of kubeconfig `exec` plugins that may be run (SEC-21); none by default."""
+    labels: dict[str, str] = {}
+    """Of the cluster, for reconcilers that select clusters."""
 
 
 class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,6 +78,18 @@ class GarbageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     brake: BrakeConfig = BrakeConfig()
 
 
+class ImportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """ServiceAccountImports (reconciler `imports`)."""
+
+    look_seconds: float = 120.0
+    """Between two looks at a Secret that was written and the account that it is for, on average: neither is watched, so that
+    nobody need let us list them."""
+    accounts: tuple[str, ...] = ()
+    """Accounts whose tokens may be asked for, as `CLUSTER/NAMESPACE/NAME`: what `crosscurrent roles` lets us do there."""
+    namespaces: tuple[str, ...] = ()
+    """Where imports may be, as `CLUSTER/NAMESPACE`: the same for writing their Secrets."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
@@ -88,6 +103,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Types to watch besides those that the reconcilers need, as `apps/v1/deployments`, `v1/configmaps`, or `*/*` for all."""
     garbage: GarbageConfig = GarbageConfig()
     """Of the reconciler `garbage`."""
+    federation: FederationConfig = FederationConfig()
+    """Of the reconciler `federation`."""
+    imports: ImportsConfig = ImportsConfig()
+    """Of the reconciler `imports`."""
     watch_retry_seconds: float = 30.0
     """Longest wait before a cluster or type that failed is tried again: a recovered one is seen within this."""
     workers: int = 1

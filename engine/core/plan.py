@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.core.drift import digest, merged, projection, satisfies
+from engine.core.renewal import next_look, renewal
 from engine.core.view import Known, KubeObject, Row, View
 from schemas.actions import (
     Action,
@@ -26,6 +27,7 @@ from schemas.actions import (
     Create,
     Decision,
     Delete,
+    Issue,
     Json,
     Outcome,
     Patch,
@@ -65,6 +67,7 @@ _SLOTS: dict[type, str] = {
     PatchStatus: "status",
     RecordEvent: "event",
     Collect: "collect",
+    Issue: "apply",
 }
 
 
@@ -88,7 +91,7 @@ def slot_of(action: Action) -> Slot:
 
 def intent(action: Action) -> str:
     """Return the hash of everything that an action wants."""
-    return digest(action)
+    return digest(msgspec.structs.replace(action, renew=False) if isinstance(action, Issue) else action)
 
 
 def make_plan(view: View, decision: Decision) -> Plan:
@@ -107,7 +110,7 @@ def make_plan(view: View, decision: Decision) -> Plan:
             continue
         hold_until = _held_until(view, action)
         if hold_until is None:
-            needed.append(action)
+            needed.append(_with_renewal(view, action))
         else:
             held.append(action)
             wake_at = min(wake_at, hold_until)
@@ -121,9 +124,12 @@ def make_plan(view: View, decision: Decision) -> Plan:
 
 def _held_until(view: View, action: Action) -> float | None:
     """Return when a needed write may be sent: None for now, infinity where only a change of the fleet can tell."""
-    cluster = view.clusters.get(action.ref.cluster)
-    if cluster is None or not cluster.answering:
-        return math.inf
+    places = [action.ref, action.account] if isinstance(action, Issue) else [action.ref]
+    for place in places:
+        cluster = view.clusters.get(place.cluster)
+        if cluster is None or not cluster.answering:
+            return math.inf
+    cluster = view.clusters[action.ref.cluster]
     target = view.targets.get(slot_of(action))
     if target is None or not target.attempts:
         return None
@@ -145,18 +151,28 @@ def _satisfied(view: View, action: Action) -> bool:
             return live is None or live.uid != action.uid or _same(view, live, action, accepted)
         case Patch():
             return live is None or live.uid != action.uid or merged(live.body, action.patch) == live.body
+        case Delete(unwatched=True) | RecordEvent():
+            return accepted is not None
+        case Issue():
+            return accepted is not None and view.now < min(accepted.renew_at, accepted.look_at)
         case Delete():
             return live is None or live.uid != action.uid or live.deleting
         case AddFinalizer():
             return live is None or live.uid != action.uid or action.finalizer in live.finalizers or live.deleting
         case RemoveFinalizer():
             return live is None or live.uid != action.uid or action.finalizer not in live.finalizers
-        case RecordEvent():
-            return accepted is not None
         case Collect():
-            if _was_deleted(view, action):
-                return True
-            return live is not None and (live.uid != action.uid or _settled(live, accepted))
+            settled = live is not None and (live.uid != action.uid or _settled(live, accepted))
+            return settled or _was_deleted(view, action)
+
+
+def _with_renewal(view: View, action: Action) -> Action:
+    """Say whether a new token is due, or only a look at what there is."""
+    if not isinstance(action, Issue):
+        return action
+    target = view.targets.get(slot_of(action))
+    same = target is not None and target.desired == intent(action) and view.now < target.renew_at
+    return msgspec.structs.replace(action, renew=not same)
 
 
 def _was_deleted(view: View, action: Collect) -> bool:
@@ -235,7 +251,7 @@ def remember(
             continue
         before = targets.get(slot, Target(ref=slot[0], slot=slot[1]))
         targets[slot] = (
-            _succeeded(view, action, outcome, before, now)
+            _succeeded(view, action, outcome, before, now, seed)
             if outcome.ok
             else _failed(view, action, outcome, before, now, seed)
         )
@@ -246,13 +262,13 @@ def remember(
     return tuple(targets[slot] for slot in sorted(targets))
 
 
-def _succeeded(view: View, action: Action, outcome: Outcome, before: Target, now: float) -> Target:
+def _succeeded(view: View, action: Action, outcome: Outcome, before: Target, now: float, seed: float) -> Target:
     live = view.get(action.ref)
     settled = ""
     if isinstance(action, Apply | PatchStatus) and live is not None and live.version == outcome.version:
         # The server had nothing to change, so what it holds is its form of this intent.
         settled = digest(projection(live.body, _wanted(action)))
-    return Target(
+    target = Target(
         ref=before.ref,
         slot=before.slot,
         desired=intent(action),
@@ -262,6 +278,18 @@ def _succeeded(view: View, action: Action, outcome: Outcome, before: Target, now
         version=outcome.version,
         closed_at=now,
         value=action.status if isinstance(action, PatchStatus) else None,
+    )
+    return _issued(view, target, outcome, before, now, seed) if isinstance(action, Issue) else target
+
+
+def _issued(view: View, target: Target, outcome: Outcome, before: Target, now: float, seed: float) -> Target:
+    """Return the target with the times of what was issued, or found to be as it should."""
+    seconds = outcome.issued_seconds
+    return msgspec.structs.replace(
+        target,
+        renew_at=renewal(now, seconds, seed) if seconds else before.renew_at,
+        expires_at=now + seconds if seconds else before.expires_at,
+        look_at=next_look(now, view.look_seconds, seed),
     )
 
 

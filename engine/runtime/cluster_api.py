@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,14 +35,15 @@ from engine.runtime.credentials import CredentialSource, Material, on_disk
 from engine.runtime.http_session import new_session, read_body, read_lines
 from engine.runtime.kubeconfig import Context
 from engine.runtime.ports import ClusterUnreachable, CredentialsRejected, Reply
+from schemas.actions import Json
 from schemas.names import ClusterName
 
 CONNECT_SECONDS = 2.0
 """TCP and TLS handshake; three round trips, so a server that needs longer is as good as gone."""
 CONNECTIONS = 128
 """Requests in flight to one cluster; a kube-apiserver serves 600 at once by default, to everybody."""
-LOOK_SECONDS = 30.0
-"""How often credentials are looked at; W-29 asks for at most 60 s."""
+LOOK_SECONDS = 3.0
+"""How often credentials are looked at, which reads some small files: what was rotated is in use within 5 s."""
 RENEW_SECONDS = 5.0
 """Least time between two renewals that were forced by a 401, or tried after a failure: plugins are processes."""
 
@@ -52,16 +53,23 @@ _log = structlog.get_logger(__name__)
 class KubernetesApi:
     """One cluster's API server (the port `ClusterApi`)."""
 
-    def __init__(self, name: ClusterName, context: Context, *, connections: int, connect_timeout: float) -> None:
+    def __init__(
+        self,
+        name: ClusterName,
+        context: Context,
+        *,
+        connections: int,
+        connect_timeout: float,
+        current: Callable[[], Context] | None = None,
+    ) -> None:
         """Use `open`: this must run inside the event loop."""
         self._name = name
         self._base = context.server
-        self._source = CredentialSource(context)
+        self._source = CredentialSource(context, current)
         self._connections = connections
         self._slots = asyncio.Semaphore(connections)
         self._connect_timeout = connect_timeout
         self._request_timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-        self._impersonation = _impersonation(context)
         self._current: _Secured | None = None
         self._look_at = 0.0
         self._renewal: asyncio.Task[None] | None = None
@@ -78,6 +86,7 @@ class KubernetesApi:
         *,
         connections: int = CONNECTIONS,
         connect_timeout: float = CONNECT_SECONDS,
+        current: Callable[[], Context] | None = None,
     ) -> KubernetesApi:
         """Return the API of a cluster. Sends nothing and reads no credential yet, so it does not fail.
 
@@ -86,11 +95,12 @@ class KubernetesApi:
             context: where it is and who we are.
             connections: requests in flight at most.
             connect_timeout: seconds for the TCP and TLS handshakes.
+            current: returns the context of each later moment, called in a thread at every look; None: it never changes.
 
         """
         # The library takes half a second to import, which must not stop the streams of other clusters.
         await asyncio.to_thread(_library)
-        return cls(name, context, connections=connections, connect_timeout=connect_timeout)
+        return cls(name, context, connections=connections, connect_timeout=connect_timeout, current=current)
 
     @property
     def name(self) -> ClusterName:
@@ -252,7 +262,8 @@ class KubernetesApi:
     async def _load(self, *, force: bool) -> None:
         material = await self._source.read(renew=force)
         if self._current is None or self._current.digest != material.digest:
-            self._current = await _secure(material, self._impersonation)
+            self._current = await _secure(material)
+            self._base = str(material.cluster["server"]).rstrip("/")
         self._look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
 
     def _unreachable(self, what: str, error: BaseException) -> ClusterUnreachable:
@@ -296,7 +307,7 @@ def _library() -> Any:
     return kubernetes_asyncio
 
 
-async def _secure(material: Material, impersonation: CIMultiDict[str]) -> _Secured:
+async def _secure(material: Material) -> _Secured:
     library = _library()
     configuration = library.client.configuration.Configuration()
     try:
@@ -316,7 +327,7 @@ async def _secure(material: Material, impersonation: CIMultiDict[str]) -> _Secur
         message = f"certificates cannot be used: {error}"
         raise CredentialsRejected(message) from error
     headers = CIMultiDict({"User-Agent": _user_agent(), "Accept-Encoding": "identity"})
-    headers.extend(impersonation)
+    headers.extend(_impersonation(material.user))
     for setting in (await configuration.auth_settings()).values():
         headers[setting["key"]] = setting["value"]
     return _Secured(material.digest, headers, tls, configuration.proxy, configuration.tls_server_name)
@@ -342,10 +353,9 @@ def _user_agent() -> str:
         return "crosscurrent/unknown"
 
 
-def _impersonation(context: Context) -> CIMultiDict[str]:
+def _impersonation(user: Json) -> CIMultiDict[str]:
     """Return headers for kubeconfig's `as`, `as-uid`, `as-groups`, `as-user-extra`; leaving them out would be more power."""
     headers: CIMultiDict[str] = CIMultiDict()
-    user = context.user
     if user.get("as"):
         headers.add("Impersonate-User", str(user["as"]))
     if user.get("as-uid"):

@@ -12,6 +12,7 @@ import base64
 import os
 import signal
 import time
+from collections.abc import Callable
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -47,8 +48,15 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
 class CredentialSource:
     """Reads one context's credentials; remembers what a plugin answered until that expires."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, current: Callable[[], Context] | None = None) -> None:
+        """Start with a context.
+
+        Args:
+            context: of now.
+            current: returns the context of each later moment, in a thread; None: it never changes.
+
+        """
+        self._context, self._current = context, current
         self._plugin_user: Json | None = None
         self._plugin_expires = 0.0
 
@@ -62,6 +70,8 @@ class CredentialSource:
             CredentialsRejected: when a file cannot be read or a plugin fails.
 
         """
+        if self._current is not None and (context := await asyncio.to_thread(self._current)) != self._context:
+            self._context, self._plugin_user = context, None
         user = dict(self._context.user)
         if "exec" in user:
             user = await self._from_plugin(user, renew=renew)

@@ -29,6 +29,7 @@ __all__ = [
     "Context",
     "KubeconfigError",
     "in_cluster",
+    "kubeconfig_files",
     "load_default",
     "load_file",
     "parse",
@@ -84,9 +85,20 @@ def resolve_cluster(config: ClusterConfig, directory: Path, environ: Mapping[str
 
     """
     environ = os.environ if environ is None else environ
-    path = directory / Path(config.kubeconfig).expanduser()
+    (path, *_) = kubeconfig_files(config, directory, environ)
     document = load_file(path) if config.kubeconfig else load_default(environ)
     return resolve(document, config.context, exec_allow=config.exec_allow)
+
+
+def kubeconfig_files(config: ClusterConfig, directory: Path, environ: Mapping[str, str]) -> list[Path]:
+    """Return the files that a declared cluster's context is read from, whether they exist or not."""
+    return [directory / Path(config.kubeconfig).expanduser()] if config.kubeconfig else default_files(environ)
+
+
+def default_files(environ: Mapping[str, str]) -> list[Path]:
+    """Return the files that kubectl would read here, whether they exist or not."""
+    listed = [Path(item).expanduser() for item in environ.get("KUBECONFIG", "").split(os.pathsep) if item]
+    return listed or [Path(environ.get("HOME", "~")).expanduser() / ".kube" / "config"]
 
 
 def load_file(path: Path) -> Json:
@@ -114,15 +126,14 @@ def load_default(environ: Mapping[str, str]) -> Json:
         KubeconfigError: when there is nothing of that kind.
 
     """
-    listed = [Path(item).expanduser() for item in environ.get("KUBECONFIG", "").split(os.pathsep) if item]
-    home = Path(environ.get("HOME", "~")).expanduser() / ".kube" / "config"
-    found = [path for path in listed or [home] if path.exists()]
+    files = default_files(environ)
+    found = [path for path in files if path.exists()]
     found = [path for path in found if path.stat().st_size] or found[:1]  # kubectl passes over empty ones as well
     if found:
         return _merge([load_file(path) for path in found])
-    if not listed and environ.get("KUBERNETES_SERVICE_HOST"):
+    if not environ.get("KUBECONFIG") and environ.get("KUBERNETES_SERVICE_HOST"):
         return in_cluster(environ)
-    looked = ", ".join(str(path) for path in listed or [home])
+    looked = ", ".join(map(str, files))
     message = f"no kubeconfig found ({looked}); set `kubeconfig` for the cluster, or KUBECONFIG"
     raise KubeconfigError(message)
 

@@ -25,6 +25,7 @@ from engine.runtime.budget import Budget
 from engine.runtime.leased_api import LeasedApi, LeaseOver
 from engine.runtime.object_writer import ObjectWriter, Seen
 from engine.runtime.ports import Clock, ClusterApi, Performed
+from engine.runtime.token_issuer import TokenIssuer
 from schemas.actions import (
     Action,
     AddFinalizer,
@@ -32,6 +33,7 @@ from schemas.actions import (
     Collect,
     Create,
     Delete,
+    Issue,
     Outcome,
     Patch,
     PatchStatus,
@@ -47,6 +49,7 @@ PHASES: dict[type, int] = {
     AddFinalizer: 0,
     Apply: 1,
     Create: 1,
+    Issue: 1,
     Patch: 1,
     Collect: 2,
     Delete: 2,
@@ -68,6 +71,7 @@ class Performer:
         clock: Clock,
         *,
         request_timeout: float = REQUEST_SECONDS,
+        issuer: TokenIssuer | None = None,
     ) -> None:
         """Take the clusters.
 
@@ -76,8 +80,10 @@ class Performer:
                 dependents, so it keeps finalizers in place.
             clock: time.
             request_timeout: seconds for each request.
+            issuer: performs `Issue`; None: none are issued.
 
         """
+        self._issuer = issuer
         self._apis = apis
         self._clock = clock
         self._timeout = request_timeout
@@ -105,7 +111,9 @@ class Performer:
             What became of each action, in their order, and the written objects. Trouble is an outcome, never an exception.
 
         """
-        task = _Task(self.leased(deadline), self._clock, manager, self._timeout, first_apply, dict(expect or {}))
+        task = _Task(
+            self.leased(deadline), self._clock, manager, self._timeout, first_apply, dict(expect or {}), self._issuer
+        )
         return await task.run(actions)
 
     def budget(self, cluster: ClusterName) -> Budget:
@@ -131,7 +139,9 @@ class _Task:
         timeout: float,
         first_apply: Collection[ObjectRef],
         seen: dict[ObjectRef, tuple[Uid, ResourceVersion]],
+        issuer: TokenIssuer | None,
     ) -> None:
+        self._issuer = issuer
         self._apis = apis
         self._clock = clock
         self._manager = manager
@@ -190,6 +200,9 @@ class _Task:
             if finding is not None:
                 return _failed(action, finding.reason, finding.message, finding.result)
         writer = ObjectWriter(api, manager=self._manager, timeout=self._timeout, clock=self._clock)
+        if isinstance(action, Issue) and self._issuer is not None:
+            first = action.ref in self._first
+            return await self._issuer.issue(action, self._apis, writer, manager=self._manager, first=first)
         outcome = await writer.write(action, seen=self._seen.get(action.ref), first=action.ref in self._first)
         if writer.answer:
             self._answers[action.ref] = writer.answer

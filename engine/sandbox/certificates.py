@@ -36,15 +36,17 @@ class KeyPair:
 
 
 class CertificateAuthority:
-    """A self-signed authority that lives for a year.
+    """A self-signed authority.
 
     Args:
         name: its common name.
         kept: certificate and key of an earlier one to go on with, instead of a new one.
+        lifetime: of a new one.
 
     """
 
-    def __init__(self, name: str, kept: KeyPair | None = None) -> None:
+    def __init__(self, name: str, kept: KeyPair | None = None, *, lifetime: timedelta = A_YEAR) -> None:
+        self._lifetime = lifetime
         self._name = _distinguished_name(name, ())
         if kept is None:
             self._key = ec.generate_private_key(ec.SECP256R1())
@@ -76,7 +78,7 @@ class CertificateAuthority:
             decipher_only=False,
         )
         return (
-            _builder(self._name, self._name, self._key.public_key(), A_YEAR)
+            _builder(self._name, self._name, self._key.public_key(), self._lifetime)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(self._key, hashes.SHA256())

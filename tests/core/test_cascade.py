@@ -11,6 +11,7 @@ from engine.core.cascade import (
     FIRST_AT_ONCE,
     LEAST_AT_ONCE,
     MOST_AT_ONCE,
+    UNREGISTERED_SECONDS,
     GarbageView,
     Held,
     Hint,
@@ -24,6 +25,7 @@ from engine.core.cascade import (
     tombstone,
 )
 from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, OwnerReference, owned, owner_label
+from engine.core.plan import intent
 from engine.core.view import Cluster, Row
 from reconcilers.garbage import garbage
 from schemas.actions import (
@@ -183,6 +185,18 @@ def test_nothing_is_asked_while_an_owners_type_is_not_synced() -> None:
     inferred = (OWNER, fact(OWNER, None, cause=Cause.INFERRED, gone=True))
     assert asked(view(inferred, (DEP, fact(DEP, dependent(), uid="d1")), synced=here)) == []
     assert asked(view(inferred, held=(HELD,), synced=here), OWNER) == []
+
+
+def test_a_dependent_of_an_unknown_cluster_that_is_woken_again_at_once_is_looked_at_a_second_later() -> None:
+    """What woke it may be the Unregistration that it waits for."""
+    nowhere = msgspec.structs.replace(REFERENCE, cluster_id=ClusterId("elsewhere"))
+    row = (DEP, fact(DEP, owned(body("dep", "d1"), nowhere), uid="d1"))
+    first = garbage(view(row), Request("garbage", DEP))
+    (action,) = first.actions
+    assert first.again_after is None
+    done = Target(ref=DEP, slot="collect", desired=intent(action))
+    again = garbage(view(row, targets=(done,)), Request("garbage", DEP))
+    assert again.again_after == UNREGISTERED_SECONDS
 
 
 def test_an_owner_that_was_seen_to_go_is_asked_for_though_its_type_went_as_well() -> None:

@@ -19,10 +19,12 @@ import pytest
 
 from engine.runtime import cluster_api, credentials
 from engine.runtime.cluster_api import KubernetesApi
+from engine.runtime.context_file import ContextFile
 from engine.runtime.credentials import CredentialSource, run_plugin
 from engine.runtime.kubeconfig import Context
 from engine.runtime.ports import CredentialsRejected, Reply
 from engine.sandbox.certificates import CertificateAuthority
+from schemas.config import ClusterConfig
 from schemas.names import ClusterName
 from tests.runtime.raw_server import Exchange, Handler, RawServer
 
@@ -83,6 +85,43 @@ async def test_a_rotated_token_is_taken_up_at_the_next_look(tmp_path: Path, look
         file.write_text(valid)
         assert await get(api) == 200
         assert len(server.requests) == 2, "no request was refused on the way"
+
+
+async def test_a_kubeconfig_that_is_written_anew_is_taken_over_and_one_that_is_broken_is_not(
+    tmp_path: Path, look_always: None
+) -> None:
+    """Another token, another server: whatever rotates credentials, no one is restarted."""
+    file, valid = tmp_path / "kubeconfig", "first"
+    config = ClusterConfig(name=ClusterName("raw"), kubeconfig="kubeconfig")
+
+    def write(server: RawServer, token: str) -> None:
+        context = {"name": "c", "context": {"cluster": "c", "user": "c"}}
+        user = {"name": "c", "user": {"token": token}}
+        document = {"clusters": [{"name": "c", "cluster": server.context().cluster}], "users": [user]}
+        replacement = tmp_path / "new"
+        replacement.write_text(json.dumps({**document, "contexts": [context], "current-context": "c"}))
+        replacement.replace(file)
+
+    async with RawServer(wants(lambda: valid)) as server, RawServer(wants(lambda: valid)) as other:
+        write(server, valid)
+        current = ContextFile(config, tmp_path, {})
+        api = await KubernetesApi.open(config.name, current.context, current=current)
+        try:
+            assert await get(api) == 200
+            valid = "second"
+            write(server, valid)
+            assert await get(api) == 200
+            file.write_text("clusters: [")
+            assert await get(api) == 200
+            file.unlink()
+            assert await get(api) == 200
+            valid = "third"
+            write(other, valid)
+            await get(api)  # sent to where it was before the look
+            assert await get(api) == 200
+            assert len(other.requests) == 1
+        finally:
+            await api.close()
 
 
 async def test_a_refused_token_is_read_again_at_once_and_the_request_repeated(
