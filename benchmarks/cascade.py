@@ -46,20 +46,22 @@ def run(settings: Settings) -> Report:
     }
     with Fleet(directory, clusters=3, workers=2, say=settings.say, audit=True, config=config) as fleet:
         _grant(fleet)
-        loader = asyncio.run(_loader(fleet, min(many, 4_000)))
-        settings.say(f"cascade: the loader deletes {loader:.0f} a second")
+        # Before, between and after: a machine is not equally fast all the time, and each is compared with its neighbours.
+        first = _loader_rate(fleet, settings, many)
         one = _measure(fleet, settings, [many])
+        second = _loader_rate(fleet, settings, many)
         several = _measure(fleet, settings, [10] * owners)
+        third = _loader_rate(fleet, settings, many)
         settings.say("cascade: looking away")
         quiet = _idle_requests(fleet)
     peer = _kubernetes(directory / "peer", sample, settings)
     figures = (
-        figure("DELETE rate of a plain loader, 64 in flight per cluster", loader, "deletes/s"),
+        figure("DELETE rate of a plain loader, 64 in flight per cluster", [first, second, third], "deletes/s"),
         figure(f"1 owner with {many:,} dependents", one.rate, "deletes/s", fsync=FSYNC),
-        figure("  of the loader's rate", one.rate / loader * 100, "%", at_least=60),
+        figure("  of the loader's rate", one.rate / ((first + second) / 2) * 100, "%", at_least=60),
         figure("  API calls per delete", one.calls, "calls", at_most=3),
         figure(f"{owners:,} owners with 10 dependents", several.rate, "deletes/s", fsync=FSYNC),
-        figure("  of the loader's rate", several.rate / loader * 100, "%", at_least=60),
+        figure("  of the loader's rate", several.rate / ((second + third) / 2) * 100, "%", at_least=60),
         figure("  API calls per delete", several.calls, "calls", at_most=3),
         figure(f"kube-controller-manager by default, 1 owner with {sample:,}", peer, "deletes/s"),
         figure("  this collector over that one, 1 owner", one.rate / peer, "x", at_least=10),
@@ -67,6 +69,12 @@ def run(settings: Settings) -> Report:
     )
     notes = (f"rate cap set to {CAP:,} a second per cluster (50 by default)", one.usage, several.usage)
     return Report(f"{NAME} (PB-05, 3 real clusters)", figures, notes)
+
+
+def _loader_rate(fleet: Fleet, settings: Settings, most: int) -> float:
+    rate = asyncio.run(_loader(fleet, min(most, 4_000)))
+    settings.say(f"cascade: the loader deletes {rate:.0f} a second")
+    return rate
 
 
 class _Measured:

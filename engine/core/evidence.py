@@ -24,7 +24,7 @@ import msgspec
 
 from engine.core.api_errors import Status
 from engine.core.live_object import Metadata
-from engine.core.ownership import HOLDING_FINALIZERS, PROPAGATION_ANNOTATION, OwnerReference
+from engine.core.ownership import ADMIRALTY_FINALIZER, HOLDING_FINALIZERS, PROPAGATION_ANNOTATION, OwnerReference
 from schemas.actions import Propagation
 from schemas.names import ClusterId, ResourceVersion, Uid
 
@@ -261,6 +261,8 @@ def answer_to_get(answer: Metadata | Status, name: str, plural: str) -> Found | 
         annotations = answer.annotations or {}
         propagation = annotations.get(PROPAGATION_ANNOTATION, "")
         known = propagation if propagation in set(Propagation) else ""
+        if known == Propagation.BACKGROUND and ADMIRALTY_FINALIZER in (answer.finalizers or ()):
+            known = Propagation.FOREGROUND.value  # multicluster-controller's finalizer always meant: children first
         held = not HOLDING_FINALIZERS.isdisjoint(answer.finalizers or ())
         return Found(answer.uid, answer.resource_version, answer.deleting, known, held)
     if answer.absent(name, plural) and answer.kind == plural:

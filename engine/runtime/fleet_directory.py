@@ -42,6 +42,10 @@ class FleetDirectory:
         """Return the clusters by identity; one that two of them claim is left out: it cannot be told which is meant."""
         return (await self._reads.read("fleet", self._ask))[1]
 
+    def forget(self) -> None:
+        """Read the records anew the next time."""
+        self._reads.forget("fleet")
+
     async def _ask(self) -> _Fleet:
         clusters = {}
         for record in (await self._event_log.last("STATE", self._subjects)).values():

@@ -2,6 +2,8 @@
 
 A dependent wakes itself; an owner wakes when it is replaced, is being deleted or is gone, and when a dependent leaves it.
 A type that has been read and a cluster that is live again wake the owners there whose dependents may have waited for that.
+multicluster-controller's references name clusters as configured: those of one that has not answered yet are indexed by that
+name, and again by its identity as soon as it says who it is.
 INDEX is written before the request, so that the view finds the dependent that woke it.
 """
 
@@ -13,7 +15,7 @@ import msgspec
 
 from engine.core.authoring import Reconciler
 from engine.core.cascade import UNREGISTRATIONS, Held, is_labelled, place_of
-from engine.core.ownership import HOLDING_FINALIZERS, OwnerReference, all_references
+from engine.core.ownership import ADMIRALTY_ENGINE, HOLDING_FINALIZERS, OwnerReference, all_references
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.mapper import MAPPERS_IN_FLIGHT
@@ -101,6 +103,7 @@ class GarbageMapper:
         if (ref.group, ref.resource) == (CLUSTERS.group, CLUSTERS.plural):
             status = msgspec.json.decode(fact.data, type=ClusterRecord).status
             if status.state is ClusterState.LIVE and status.identity:
+                await self._place(ref.cluster)
                 await self._request_owners(ref.cluster, subjects.dependents_in(status.identity), record)
                 await self._request_owners_of(ref.cluster, record)
             return
@@ -126,6 +129,7 @@ class GarbageMapper:
             await self._index.forget(ref, wanted, changed)
         if changed.changed:
             await self._catch_up(record)
+        await self._place_late(record, ref, references)
 
     async def _catch_up(self, record: Record) -> None:
         """Map the latest fact of an object if another has come since this one: an entry may have been written out of turn."""
@@ -133,10 +137,30 @@ class GarbageMapper:
         if latest is not None and latest.seq > record.seq:
             await self._fact(latest, subjects.parse_fact(latest.subject))
 
-    async def _wanted(self, ref: ObjectRef, fact: Fact, seen: _Object) -> tuple[dict[str, Held], bool]:
-        """Return the entries that an object should have, and whether it names owners at all."""
+    async def _place(self, cluster: ClusterName) -> None:
+        """Index the dependents that named a cluster while nobody knew which one it was."""
+        self._directory.forget()
+        found = self._event_log.scan("INDEX", [subjects.dependents_in(_unplaced(cluster))], headers_only=True)
+        refs = dict.fromkeys([subjects.parse_dependent(entry.subject)[2] async for entry in found])
+        if refs:
+            latest = await self._event_log.last("STATE", [subjects.fact(ref) for ref in refs])
+            for record in latest.values():
+                await self._fact(record, subjects.parse_fact(record.subject))
+
+    async def _place_late(self, record: Record, ref: ObjectRef, references: Sequence[OwnerReference]) -> None:
+        """Map a fact again if a cluster that it names has become known since: its record may not have found our entry."""
+        names = {one.cluster for one in references if not one.cluster_id and one.engine == ADMIRALTY_ENGINE}
+        if names:
+            self._directory.forget()
+            if any(name in names and one.identity for name, one in (await self._directory.clusters()).items()):
+                await self._fact(record, ref)
+
+    async def _wanted(
+        self, ref: ObjectRef, fact: Fact, seen: _Object
+    ) -> tuple[dict[str, Held], Sequence[OwnerReference]]:
+        """Return the entries that an object should have, and the owners that it names."""
         if fact.deleted or not seen.metadata.get("annotations"):
-            return {}, False
+            return {}, ()
         clusters = await self._directory.clusters()
         references = all_references(seen.metadata, {name: status.identity for name, status in clusters.items()})
         epochs = {status.identity: status.epoch for status in clusters.values()}
@@ -144,20 +168,22 @@ class GarbageMapper:
         for subject, entry in entries.items():
             identity, _, _ = subjects.parse_dependent(subject)
             entries[subject] = msgspec.structs.replace(entry, epoch=epochs.get(identity, 0))
-        return entries, bool(references)
+        return entries, references
 
     def _entries(
         self, ref: ObjectRef, fact: Fact, seen: _Object, references: Sequence[OwnerReference]
     ) -> dict[str, Held]:
         entries: dict[str, Held] = {}
         for reference in references:
-            if not reference.cluster_id or not reference.name or not reference.kind:
+            legacy = reference.engine == ADMIRALTY_ENGINE and reference.cluster
+            identity = reference.cluster_id or (_unplaced(ClusterName(reference.cluster)) if legacy else "")
+            if not identity or not reference.name or not reference.kind:
                 continue
             place = place_of(reference, ClusterName(""))
             if not reference.resource and (reference.group, reference.kind) in self._plurals:
                 plural = self._plurals[reference.group, reference.kind]
                 place = ObjectRef(place.cluster, place.group, plural, place.namespace, place.name)
-            subject = subjects.dependent(reference.cluster_id, place, ref)
+            subject = subjects.dependent(ClusterId(identity), place, ref)
             before = entries.get(subject)
             uids = {*before.owners, reference.uid} if before else {reference.uid}
             blocking = reference.block_owner_deletion or (before is not None and before.blocking)
@@ -216,3 +242,8 @@ class GarbageMapper:
             if ref.cluster in self._clusters
         ]
         await self._wakes.publish(messages)
+
+
+def _unplaced(cluster: ClusterName) -> ClusterId:
+    """Return what stands for the identity of a cluster that multicluster-controller names and nobody knows yet."""
+    return ClusterId(f"named-{cluster}")

@@ -34,7 +34,7 @@ from engine.core.evidence import (
     step,
 )
 from engine.core.live_object import Metadata
-from engine.core.ownership import OwnerReference
+from engine.core.ownership import ADMIRALTY_FINALIZER, CASCADE_FINALIZER, PROPAGATION_ANNOTATION, OwnerReference
 from schemas.names import ClusterId, ResourceVersion, Uid
 
 A = ClusterId("id-a")
@@ -250,3 +250,20 @@ def test_how_an_owner_is_deleted_is_read_from_the_collectors_note_and_nothing_el
     )
     assert isinstance(odd, Found)
     assert odd.propagation == ""
+
+
+@pytest.mark.parametrize(
+    ("finalizer", "noted", "meant"),
+    [
+        (ADMIRALTY_FINALIZER, "Background", "Foreground"),
+        (ADMIRALTY_FINALIZER, "Orphan", "Orphan"),
+        (ADMIRALTY_FINALIZER, "", ""),
+        (CASCADE_FINALIZER, "Background", "Background"),
+    ],
+)
+def test_multicluster_controllers_finalizer_always_meant_children_first(finalizer: str, noted: str, meant: str) -> None:
+    notes = {PROPAGATION_ANNOTATION: noted} if noted else {}
+    live = Metadata(name="owner", uid=Uid("u1"), deletion_timestamp="x", annotations=notes, finalizers=[finalizer])
+    found = answer_to_get(live, "owner", "configmaps")
+    assert isinstance(found, Found)
+    assert found.propagation == meant

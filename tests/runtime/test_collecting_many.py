@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
 
 from engine.core.grants import SIGNATURE_ANNOTATION
-from engine.core.ownership import OWNER_LABEL, owner_label
+from engine.core.ownership import CASCADE_FINALIZER, OWNER_LABEL, owner_label
 from engine.runtime.garbage_performer import SETTLING, GarbagePerformer
 from engine.runtime.live_reads import LISTED_FROM, LISTED_SECONDS
 from engine.runtime.performer import Performer
@@ -19,7 +19,7 @@ from engine.runtime.turns import Turn, Turns
 from engine.runtime.wakes import Wakes
 from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
-from schemas.actions import Collect, Outcome, Result
+from schemas.actions import Action, Collect, Outcome, RemoveFinalizer, Result
 from schemas.deletions import DELETIONS
 from schemas.names import Uid
 from tests.fakes import Clock, Sent
@@ -55,7 +55,7 @@ def labelled(bench: Bench, count: int = MANY, labels: Json = LABEL) -> list[Json
     return [bench.dependent(bench.reference(), name=f"dep{number}", labels=labels) for number in range(count)]
 
 
-async def perform(bench: Bench, wanted: list[Collect], *, lease: float = 1000.0) -> list[Outcome]:
+async def perform(bench: Bench, wanted: Sequence[Action], *, lease: float = 1000.0) -> list[Outcome]:
     performer = GarbagePerformer(Performer(bench.apis, bench.clock), bench.collector, bench.barrier)
     deadline = bench.clock.monotonic() + lease
     done = await performer.perform(wanted, manager="crosscurrent/garbage", deadline=deadline, first_apply=(), expect={})
@@ -153,13 +153,15 @@ def _once(bench: Bench, sent: Sent, act: Callable[[], object]) -> None:
 
 
 async def test_a_list_is_not_used_for_ever(bench: Bench) -> None:
-    made = labelled(bench)
-    await perform(bench, actions(bench, made[:LISTED_FROM]))
-    await perform(bench, actions(bench, made[LISTED_FROM : LISTED_FROM + 1]))
+    wanted = actions(bench, labelled(bench, 3 * LISTED_FROM + 1))
+    await perform(bench, wanted[:LISTED_FROM])
+    await perform(bench, wanted[LISTED_FROM : 2 * LISTED_FROM])
     assert len(bench.b.sent("GET")) == 1
     bench.clock.now += LISTED_SECONDS + 1
-    await perform(bench, actions(bench, made[LISTED_FROM + 1 : LISTED_FROM + 2]))
-    assert len(bench.b.sent("GET")) == 2
+    await perform(bench, wanted[-1:])
+    assert ["labelSelector" in one.params for one in bench.b.sent("GET")] == [True, False]
+    await perform(bench, wanted[2 * LISTED_FROM : -1])
+    assert ["labelSelector" in one.params for one in bench.b.sent("GET")] == [True, False, True]
 
 
 async def test_so_many_are_under_way_at_once_and_each_is_done_with_before_the_next(bench: Bench) -> None:
@@ -174,11 +176,38 @@ def _alone(action: Collect) -> Collect:
     return Collect(ref=action.ref, api_version=action.api_version, kind=action.kind, uid=action.uid)
 
 
-async def test_every_delete_is_on_record_before_the_decision_is_closed(bench: Bench) -> None:
+async def test_every_delete_is_on_record_before_the_decision_is_closed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = bench.log.publish
+
+    async def slowly(messages: Sequence[Message]) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await publish(messages)
+
     made = labelled(bench)
+    monkeypatch.setattr(bench.log, "publish", slowly)
     await perform(bench, actions(bench, made))
     pattern = f"{subjects.FACTS}.b.{subjects.escape(DELETIONS.group)}.{DELETIONS.plural}.>"
     assert len(await bench.log.last("STATE", [pattern])) == MANY
+
+
+async def test_an_owner_is_not_let_go_while_a_dependent_is_not_settled(bench: Bench) -> None:
+    owner = bench.owner(finalizers=[CASCADE_FINALIZER])
+    let_go = RemoveFinalizer(
+        ref=bench.a.ref("configmaps", "owner"),
+        api_version="v1",
+        kind="ConfigMap",
+        uid=Uid(owner["metadata"]["uid"]),
+        finalizer=CASCADE_FINALIZER,
+    )
+    wanted: list[Action] = [*actions(bench, labelled(bench, 1)), let_go]
+    bench.b.unreachable = True
+    assert [one.result for one in await perform(bench, wanted)] == [Result.FAILED, Result.SKIPPED]
+    assert bench.a.sent("PATCH") == []
+    bench.b.unreachable = False
+    assert [one.result for one in await perform(bench, wanted)] == [Result.DONE, Result.DONE]
 
 
 async def test_grants_are_asked_for_once_by_all_who_need_them(bench: Bench) -> None:
