@@ -19,6 +19,7 @@ from schemas.names import ClusterName, Resource
 RBAC = "rbac.authorization.k8s.io"
 READ = ("get", "list", "watch")
 NAMESPACES = Resource("", "v1", "namespaces")
+DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 IDENTITY = "kube-system"
 
 
@@ -65,6 +66,7 @@ def _cluster_rules(
 ) -> Iterable[Json]:
     yield rule(NAMESPACES, ("get",), names=(IDENTITY,))
     yield rule(NAMESPACES, ("list",))  # one of them at a time: how far the cluster's versions have come
+    yield rule(DEFINITIONS, ("list", "watch"))  # a type that is installed is watched at once, not at the next discovery
     watched = {kind: None for one in reconcilers for kind in (one.watches, *one.owns)}
     watched |= dict.fromkeys([*resources, *([SERVICE_ACCOUNT_GRANTS] if importing else [])])
     for kind in sorted(watched):
