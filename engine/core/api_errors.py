@@ -128,8 +128,8 @@ def read_status(code: int, body: bytes, retry_after: str | None = None, *, secre
 
 
 def _clipped(message: str) -> str:
-    half = MAX_MESSAGE_CHARACTERS // 2 - 1
-    return message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:half]}…{message[-half:]}"
+    half = MAX_MESSAGE_CHARACTERS // 2
+    return message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:half]}…{message[1 - half :]}"
 
 
 def _harmless(code: int, message: str) -> bool:
