@@ -346,7 +346,7 @@ MUTANTS = (
     Mutant(
         "an abandonment leaves no tombstone",
         RELEASE,
-        "return "; ".join(left) if left else await self._entomb(action, home, given_up)",
+        'return "; ".join(left) if left else await self._entomb(action, home, given_up)',
         'return "; ".join(left)',
     ),
     Mutant(
@@ -357,7 +357,12 @@ MUTANTS = (
     ),
     Mutant("a list that is none opens the barrier", RELEASE, 'if not page.kind.endswith("List") or', "if False and"),
     Mutant("a forged block counts", RELEASE, "if wanted in verbs and", "if"),
-    Mutant("unsynced counts as empty", CASCADE, "    if watched and not synced:\n        # A type", "    if False:\n        # A type"),
+    Mutant(
+        "unsynced counts as empty",
+        CASCADE,
+        "    if watched and not synced:\n        # A type",
+        "    if False:\n        # A type",
+    ),
     Mutant(
         "a cluster that is not live proves",
         CASCADE,
