@@ -346,8 +346,8 @@ MUTANTS = (
     Mutant(
         "an abandonment leaves no tombstone",
         RELEASE,
-        "return await self._entomb(action, home, list(given_up.values()))",
-        'return ""',
+        'return "; ".join(left) if left else await self._entomb(action, home, given_up)',
+        'return "; ".join(left)',
     ),
     Mutant(
         "part of a list opens the barrier",
@@ -357,8 +357,18 @@ MUTANTS = (
     ),
     Mutant("a list that is none opens the barrier", RELEASE, 'if not page.kind.endswith("List") or', "if False and"),
     Mutant("a forged block counts", RELEASE, "if wanted in verbs and", "if"),
-    Mutant("unsynced counts as empty", CASCADE, "or (watched and not synced)", ""),
-    Mutant("a cluster that is not live proves", CASCADE, "home.state is not ClusterState.LIVE or (watched", "(watched"),
+    Mutant(
+        "unsynced counts as empty",
+        CASCADE,
+        "    if watched and not synced:\n        # A type",
+        "    if False:\n        # A type",
+    ),
+    Mutant(
+        "a cluster that is not live proves",
+        CASCADE,
+        "    if home.state is not ClusterState.LIVE:\n        return Hint.WAIT\n",
+        "",
+    ),
     Mutant(
         "an inferred deletion is intent",
         CASCADE,
