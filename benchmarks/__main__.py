@@ -14,7 +14,18 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.figures import Report, Settings
 
-BENCHMARKS = ("ingest", "propagation", "noop", "idle", "kill_worker", "kill_watcher", "cascade", "simulator")
+BENCHMARKS = (
+    "ingest",
+    "propagation",
+    "noop",
+    "idle",
+    "kill_worker",
+    "kill_watcher",
+    "cascade",
+    "federation",
+    "record",
+    "simulator",
+)
 ROUNDS, QUICK_ROUNDS = 5, 2
 
 

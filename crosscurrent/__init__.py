@@ -12,10 +12,14 @@ Name it in the configuration as `module:attribute`.
 
 from engine.core.authoring import (
     Reconciler,
+    Removal,
+    applied,
     condition,
     dependent,
     hold,
     name_problem,
+    note,
+    part,
     prune,
     reconciler,
     reference,
@@ -23,8 +27,10 @@ from engine.core.authoring import (
     report,
     timestamp,
 )
+from engine.core.ownership import DEPENDENTS_FINALIZER
 from engine.core.view import Cluster, Known, KubeObject, View
 from schemas.actions import (
+    Action,
     AddFinalizer,
     Apply,
     Create,
@@ -38,9 +44,12 @@ from schemas.actions import (
     RemoveFinalizer,
     Request,
 )
-from schemas.names import ClusterName, ObjectRef, Resource
+from schemas.names import CLUSTER_SCOPED, ClusterName, ObjectRef, Resource
 
 __all__ = [
+    "CLUSTER_SCOPED",
+    "DEPENDENTS_FINALIZER",
+    "Action",
     "AddFinalizer",
     "Apply",
     "Cluster",
@@ -57,14 +66,18 @@ __all__ = [
     "Propagation",
     "Reconciler",
     "RecordEvent",
+    "Removal",
     "RemoveFinalizer",
     "Request",
     "Resource",
     "View",
+    "applied",
     "condition",
     "dependent",
     "hold",
     "name_problem",
+    "note",
+    "part",
     "prune",
     "reconciler",
     "reference",

@@ -47,7 +47,8 @@ def build_app(name: str = PROGRAM) -> App:
         suppress_keyboard_interrupt=False,
     )
     for command, page in PAGES.items():
-        where = f"crosscurrent.commands.{command}:{command}"
+        module = command.replace("-", "_")
+        where = f"crosscurrent.commands.{module}:{module}"
         app.command(where, name=command, help=page.summary, help_epilogue=page.epilogue(name), group=page.group)
     return app
 

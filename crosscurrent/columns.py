@@ -86,9 +86,10 @@ async def _seen(log: EventLog, name: str) -> Json:
 
 
 def _shipped(name: str) -> Json:
-    path = shipped("deploy/crds") / f"{name}.yaml"
-    if not path.exists():
-        return {}
-    import yaml  # noqa: PLC0415 - only for types of ours
+    for directory in ("deploy/crds", "deploy/crds/federation"):
+        path = shipped(directory) / f"{name}.yaml"
+        if path.exists():
+            import yaml  # noqa: PLC0415 - only for types of ours
 
-    return dict(yaml.safe_load(path.read_text()))
+            return dict(yaml.safe_load(path.read_text()))
+    return {}

@@ -159,7 +159,9 @@ async def _keys(log: EventLog, now: float) -> list[Finding]:
         keys += 1
         reconciler, ref = subjects.parse_keyed(record.subject)
         stored = parse_time(record.time)
-        found += _key(decode_entry(record.body), f"key {reconciler} {ref}", now if stored is None else stored, now)
+        found += key_findings(
+            decode_entry(record.body), f"key {reconciler} {ref}", now if stored is None else stored, now
+        )
     if not found:
         return [Finding(Level.FINE, "keys", f"{keys} known: none parked, failing or held too long")]
     if len(found) > MAX_SHOWN:
@@ -170,7 +172,8 @@ async def _keys(log: EventLog, now: float) -> list[Finding]:
     return found
 
 
-def _key(entry: Entry, key: str, stored: float, now: float) -> Iterator[Finding]:
+def key_findings(entry: Entry, key: str, stored: float, now: float) -> Iterator[Finding]:
+    """Look at the last entry of a key, which the broker stored at the wall time `stored`."""
     match entry.state:
         case EntryState.PARKED:
             yield Finding(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,6 +27,8 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a table ends with each object's labels."""
     changes: bool = False
     """Whether a watch says what became of an object."""
+    now: float | None = None
+    """Wall time that ages are counted to; None: the present."""
 
 
 class Printer:
@@ -81,7 +83,7 @@ class Printer:
         return f"{row.ref.cluster}/{self._selection.group_resource}/{row.ref.namespace or NO_NAMESPACE}/{row.ref.name}"
 
     def _lines(self, rows: Sequence[tuple[Row, Change]]) -> str:
-        now = time.time()
+        now = time.time() if self._style.now is None else self._style.now
         spaces = not self._selection.namespace and any(row.ref.namespace for row, _ in rows)
         if self._table is None:
             before = ["EVENT"] if self._style.changes else []
@@ -106,10 +108,18 @@ class Printer:
         return cells
 
 
-def print_documents(rows: Sequence[Row], form: Format, *, one: bool) -> None:
-    """Print objects as one JSON or YAML document: the object itself when it was asked for by name, else a List."""
+def print_documents(rows: Sequence[Row], form: Format, *, one: bool, besides: Mapping[str, object] = {}) -> None:
+    """Print objects as one JSON or YAML document: the object itself when it was asked for by name, else a List.
+
+    Args:
+        rows: the objects.
+        form: JSON or YAML.
+        one: whether the only row was asked for by name.
+        besides: what a List says besides its items.
+
+    """
     items = [annotated(row) for row in rows]
-    say(dump(items[0] if one else {"apiVersion": "v1", "kind": "List", "items": items}, form))
+    say(dump(items[0] if one else {"apiVersion": "v1", "kind": "List", **besides, "items": items}, form))
 
 
 def annotated(row: Row) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Page(NamedTuple):
 
 RUN: Final = "Run"
 LOOK: Final = "Look"
+TRY: Final = "Try out"
 SETUP: Final = "Set up"
 
 PAGES: Final[dict[str, Page]] = {
@@ -92,19 +93,93 @@ PAGES: Final[dict[str, Page]] = {
             "get deploy,foos",
             "get foo/example-foo --cluster cluster1 -o yaml",
             "get deploy -l app=nginx --field-selector spec.replicas!=1 -w",
+            "get deploy -A --at -10m",
+            "get foo/example-foo --at 2026-11-23T03:12:00Z -o yaml",
+        ),
+    ),
+    "diff": Page(
+        LOOK,
+        "Say what changed in the fleet between two moments.",
+        "A moment is 10m (ago), 2026-11-23T10:00:00Z or a sequence of FACTS. FILTER is that of events. "
+        "Below each object that changed stand its fields, less resourceVersion and generation. What was not certain then, in "
+        "which cluster, is said beside the answer.",
+        (
+            "diff --from -10m",
+            "diff cluster2/deployments --from 2026-11-23T03:00:00Z --to 2026-11-23T03:12:00Z",
+            "diff '*/*/shop' --from -1h -o json",
+            "diff --from -5m --exit-code",
         ),
     ),
     "events": Page(
         LOOK,
         "Follow what the watchers see, as it happens.",
         "FILTER is cluster/resource/namespace/name, each a glob, the rest left out at will, or a NATS subject such as "
-        "facts.cluster1.apps.deployments.>. -o json prints one CloudEvents document a line.",
+        "facts.cluster1.apps.deployments.>. -o json prints one CloudEvents document a line. --snapshot shows "
+        "everything as it is, then what changes: nothing is missed in between, and nothing comes twice.",
         (
             "events",
             "events cluster1/foos",
             "events '*/deployments/default/web-*' --since 10m",
             "events --since 1h --no-watch -l app=nginx",
+            "events --cause inferred --since 24h --no-watch",
             "events --snapshot -o json | jq .subject",
+        ),
+    ),
+    "why": Page(
+        LOOK,
+        "Say which facts and decisions made an object what it is.",
+        "A tree: the fact that began it, the request that it woke, what the reconciler read and decided, each action, its "
+        "outcome, and the fact that came of it, in whichever cluster. DECISIONS keeps the last 16 entries of a key, so this "
+        "is the recent past. Changes of a status alone are passed over: ask for those with --field. What others "
+        "than this engine wrote has no decision: facts hold no managedFields.",
+        (
+            "why cluster2 deployments default/example-foo",
+            "why cluster2 deploy example-foo --field .spec.replicas",
+            "why cluster1 foos default/example-foo -o json",
+        ),
+    ),
+    "why-not": Page(
+        LOOK,
+        "Say what keeps an object from being acted on.",
+        "Looks for requests that wait, a worker that holds the key, a reconciler that fails or is parked, writes in back-off "
+        "and clusters that do not answer, types that are not synced, and brakes that wait for approval. Exits with 1 when "
+        "something holds it.",
+        ("why-not cluster1 foos default/example-foo",),
+    ),
+    "record": Page(
+        TRY,
+        "Write decisions and all that they read to a file.",
+        "One JSON document a line. What is in it is what is in the streams, where values of Secrets are hashes. With FILTER "
+        "it holds the decisions on those objects and the facts that they read; without, everything of their types too.",
+        (
+            "record history.jsonl.gz",
+            "record decision.jsonl cluster1/foos/default/example-foo --from -10m",
+        ),
+    ),
+    "replay": Page(
+        TRY,
+        "Ask recorded decisions again, and say what changed.",
+        "Needs no cluster and no broker. Reconcilers are the built-in ones and those of the configuration. Exits with 1 when "
+        "a decision changed. --against asks another version; the report is Markdown, for a pull request. --write-test "
+        "makes a test of one decision.",
+        (
+            "replay history.jsonl.gz",
+            "replay history.jsonl.gz --against mine:foo",
+            "replay decision.jsonl --write-test test_decision.py",
+        ),
+    ),
+    "what-if": Page(
+        TRY,
+        "Say what would be done after a change that is never made.",
+        "Forks the present state, or a past one with --at, supposes the change, and lets the configured reconcilers "
+        "act on the fork until they rest: the same functions as in production. Nothing is touched. What API servers make of "
+        "a write is a model, without defaults, admission and other controllers; the collector, which goes by live evidence, "
+        "is left out.",
+        (
+            "what-if -f foo.yaml --cluster cluster1",
+            "what-if --delete cluster1/foos/default/example-foo",
+            "what-if --lose-cluster cluster3",
+            "what-if --reconciler mine:foo --at -1h",
         ),
     ),
     "orphans": Page(
@@ -127,6 +202,13 @@ PAGES: Final[dict[str, Page]] = {
         "The token is in the address: whoever has it may read and write the streams. An external broker that asks for "
         "credentials is printed without them.",
         ("broker", "broker -f crosscurrent.yaml"),
+    ),
+    "credential": Page(
+        SETUP,
+        "Print a NATS user who may listen, and do nothing else.",
+        "For a nats-server of your own: the embedded broker has one token for everything. The user hears live facts and sync "
+        "records by plain subscriptions; it can publish nothing, and so ask JetStream nothing either.",
+        ("credential team-shop -n shop", "credential team-shop -n shop,till --cluster cluster1"),
     ),
     "roles": Page(
         SETUP,

@@ -118,9 +118,13 @@ class Watched:
                 yield Change.DELETED, before
 
     def _row(self, record: Record) -> Row | None:
-        """Return a record as a row, None when the object is gone or not selected."""
-        fact = decode_fact(record.body)
-        body = None if fact.deleted else msgspec.json.decode(fact.data, type=Json | None)
-        if body is None or not self._selection.selector.selects(body):
-            return None
-        return Row(subjects.parse_fact(record.subject), body)
+        return row_of(record.subject, record.body, self._selection)
+
+
+def row_of(subject: str, body: bytes, selection: Selection) -> Row | None:
+    """Return a fact as a row, None when the object is gone or not selected by labels and fields."""
+    fact = decode_fact(body)
+    found = None if fact.deleted else msgspec.json.decode(fact.data, type=Json | None)
+    if found is None or not selection.selector.selects(found):
+        return None
+    return Row(subjects.parse_fact(subject), found)

@@ -33,6 +33,10 @@ Labels = Annotated[
     str, Parameter(name=["--selector", "-l"], help="Label selector, as app=web,tier!=db or env in (a,b).")
 ]
 Fields = Annotated[str, Parameter(help="Field selector, as metadata.name=web or spec.replicas!=3; any field will do.")]
+At = Annotated[
+    str,
+    Parameter(help="As it was then: 10m (ago), 2026-11-23T10:00:00Z, or a sequence.", allow_leading_hyphen=True),
+]
 Output = Annotated[Format, Parameter(name=["--output", "-o"], help="Form of the listing.")]
 Watch = Annotated[bool, Parameter(name=["--watch", "-w"], negative=(), help="Go on, showing what changes.")]
 NoHeadings = Annotated[bool, Parameter(name="--no-headers", negative=(), help="Leave the headings of a table out.")]

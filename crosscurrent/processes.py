@@ -59,7 +59,7 @@ def check(settings: Settings) -> list[Reconciler]:
             problems.append(f"clusters[{index}] ({cluster.name}): {error}")
     found: list[Reconciler] = []
     try:
-        found = find_all(settings.config.reconcilers, search=directory_of(settings))
+        found = find_all(settings.config.reconcilers, search=directory_of(settings), config=settings.config)
     except UnknownReconciler as error:
         problems.append(f"reconcilers: {error}")
     except Exception as error:  # noqa: BLE001 - a user's module may raise anything when imported
@@ -90,7 +90,7 @@ def watched_types(settings: Settings, reconcilers: list[Reconciler]) -> list[Res
     from engine.core.importing import SERVICE_ACCOUNT_GRANTS  # noqa: PLC0415
     from schemas.names import Resource  # noqa: PLC0415
 
-    wanted = [kind for one in reconcilers for kind in (one.watches, *one.owns) if kind.plural != "*"]
+    wanted = [kind for one in reconcilers for kind in one.types if kind.plural != "*"]
     wanted += [Resource.parse(text) for text in settings.config.resources if text != "*/*"]
     if any(one.name == "garbage" for one in reconcilers):
         # Whether a tombstone is there must be known before one is written; an unregistration wakes whom it concerns.
@@ -178,16 +178,23 @@ async def watch(
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
     from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
 
-    types = watched_types(settings, check(settings))
+    found = check(settings)
+    types = watched_types(settings, found)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         log = await _prepared_log(settings, stack)
         api = await _open_api(settings, cluster, stack)
-        watcher = ClusterWatcher(api, log, clock, watch_settings(settings, types))
+        watcher = ClusterWatcher(
+            api,
+            log,
+            clock,
+            watch_settings(settings, types, cluster.labels, seal=any(one.copies_secrets for one in found)),
+        )
         registry.register(WatchCollector(watcher.statistics))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watcher.run(), name=f"watcher {cluster.name}")
         group.create_task(_mind(log, clock, watcher.heal), name="health of the streams")
+        group.create_task(_keep_record(log, clock, settings), name="checkpoints")
         ready()
 
 
@@ -211,13 +218,17 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
             watched=None if "*/*" in config.resources else tuple(watched_types(settings, found)),
             workers=config.workers,
             key=signing_key(settings.state_directory),
+            sealing_key=redaction_key(settings.state_directory) if any(one.copies_secrets for one in found) else b"",
         )
+        clock = SystemClock()
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        group.create_task(_keep_record(log, clock, settings), name="checkpoints")
         ready()
         await run_reconcilers(
             found,
             log=log,
             apis=apis,
-            clock=SystemClock(),
+            clock=clock,
             name=process_name(),
             metrics=WorkerMetrics(registry),
             settings=collecting,
@@ -264,7 +275,9 @@ async def webhook(
         await certificates.keep(ready, seed=secrets.randbelow(1000) / 1000)
 
 
-def watch_settings(settings: Settings, types: list[Resource]) -> WatchSettings:
+def watch_settings(
+    settings: Settings, types: list[Resource], labels: dict[str, str] | None = None, *, seal: bool = False
+) -> WatchSettings:
     """Return what a watcher is told."""
     from watchers.settings import DAY_SECONDS, WatchSettings  # noqa: PLC0415
 
@@ -275,6 +288,8 @@ def watch_settings(settings: Settings, types: list[Resource]) -> WatchSettings:
         resources=tuple(resources),
         run=secrets.token_hex(4),
         seed=secrets.randbits(32),
+        labels=labels or {},
+        seal_secrets=seal,
         redaction_key=redaction_key(settings.state_directory) if needs_key else b"",
         retry_cap_seconds=config.watch_retry_seconds,
         tombstone_ttl_seconds=config.nats.fact_days * DAY_SECONDS + _TOMBSTONE_MARGIN_S,
@@ -311,6 +326,13 @@ async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExit
     api = await KubernetesApi.open(cluster.name, found.context, current=found)
     stack.push_async_callback(api.close)
     return api
+
+
+async def _keep_record(log: EventLog, clock: Clock, settings: Settings) -> None:
+    """Make checkpoints when they are due; every process offers to, so that they are made as long as any runs."""
+    from engine.runtime.checkpoints import Checkpointer  # noqa: PLC0415
+
+    await Checkpointer(log, clock, fact_days=settings.config.nats.fact_days).run()
 
 
 def context_of(settings: Settings, cluster: ClusterConfig) -> ContextFile:

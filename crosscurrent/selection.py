@@ -54,10 +54,14 @@ class Filter(msgspec.Struct, frozen=True):
             wanted.append(f"{subjects.SYNC}.{_token(cluster)}.*.{_plural(resource)}")
         return cls(tuple(wanted), cluster, resource, namespace, name)
 
+    def shows_cluster(self, cluster: str) -> bool:
+        """Return whether a cluster is meant."""
+        return fnmatch.fnmatchcase(cluster, self.cluster)
+
     def shows_fact(self, ref: ObjectRef) -> bool:
         """Return whether an object is meant."""
         return (
-            fnmatch.fnmatchcase(ref.cluster, self.cluster)
+            self.shows_cluster(ref.cluster)
             and self._shows_type(ref.group, ref.resource)
             and fnmatch.fnmatchcase(ref.namespace or "_", self.namespace)
             and fnmatch.fnmatchcase(ref.name, self.name)
@@ -65,7 +69,7 @@ class Filter(msgspec.Struct, frozen=True):
 
     def shows_sync(self, cluster: str, group: str, plural: str) -> bool:
         """Return whether a type's sync record is meant."""
-        return fnmatch.fnmatchcase(cluster, self.cluster) and self._shows_type(group, plural)
+        return self.shows_cluster(cluster) and self._shows_type(group, plural)
 
     def _shows_type(self, group: str, plural: str) -> bool:
         full = f"{plural}.{group}" if group else plural

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -172,15 +172,20 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
     for index, name in enumerate(config.reconcilers):
         if name in config.reconcilers[:index]:
             yield f"reconcilers[{index}]", f"{name!r} is listed twice"
-    for index, resource in enumerate(config.resources):
-        if resource != "*/*":
-            try:
-                Resource.parse(resource)
-            except ValueError as error:
-                yield f"resources[{index}]", str(error)
+    yield from _types("resources", [one if one != "*/*" else "" for one in config.resources])
+    yield from _types("federation.types", config.federation.types)
     yield from _imports(config)
     yield from _numbers(config)
     yield from _broker(config.nats)
+
+
+def _types(field: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the names of types; empty ones are passed over."""
+    for index, name in enumerate(names):
+        try:
+            Resource.parse(name or "v1/any")
+        except ValueError as error:
+            yield f"{field}[{index}]", str(error)
 
 
 def _imports(config: Config) -> Iterator[tuple[str, str]]:

@@ -80,7 +80,7 @@ def stream_findings(report: StreamReport) -> Iterator[Finding]:
             "starting `crosscurrent up` with this configuration migrates it",
         )
     if not report.missing and not report.different:
-        yield Finding(Level.FINE, "broker", f"reachable; 6 streams as they should be, {report.messages} messages")
+        yield Finding(Level.FINE, "broker", f"reachable; 7 streams as they should be, {report.messages} messages")
     if report.lag > STALE_LAG:
         yield Finding(
             Level.WRONG,

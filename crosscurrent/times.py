@@ -11,8 +11,13 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-def moment(text: str, now: float) -> float:
+def moment(text: str, now: float, option: str = "--since") -> float:
     """Return the seconds since the epoch that `10m`, `1h30m` (ago) or `2026-11-23T10:00:00Z` mean.
+
+    Args:
+        text: what the user wrote.
+        now: wall time.
+        option: what it was written behind, for the message.
 
     Raises:
         UsageError: when it is neither.
@@ -23,5 +28,5 @@ def moment(text: str, now: float) -> float:
         return now - sum(float(number) * _UNITS[unit] for number, unit in parts)
     seconds = parse_time(text)
     if seconds is None:
-        raise UsageError(f"--since {text!r}: neither a length of time such as 10m nor RFC 3339 (2026-11-23T10:00:00Z)")
+        raise UsageError(f"{option} {text!r}: neither a length of time such as 10m nor RFC 3339 (2026-11-23T10:00:00Z)")
     return seconds

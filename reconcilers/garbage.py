@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from engine.core.authoring import reconciler
-from engine.core.cascade import UNWATCHED_SECONDS, GarbageView, Hint, collect_held, let_go, orphan_late, settle
+from engine.core.cascade import (
+    UNREGISTERED_SECONDS,
+    UNWATCHED_SECONDS,
+    GarbageView,
+    Hint,
+    collect_held,
+    is_asked_already,
+    let_go,
+    orphan_late,
+    settle,
+)
 from engine.core.view import View
 from schemas.actions import Apply, Collect, Decision, Request
 
@@ -25,4 +35,6 @@ def garbage(view: View, request: Request) -> Decision:
         return Decision.do(*actions, again_after=ENTOMBED_SECONDS)
     asked = [one for action in actions if isinstance(action, Collect) for one in action.hints]
     again = UNWATCHED_SECONDS if any(one.startswith(Hint.UNWATCHED) for one in asked) else None
+    if any(one.startswith(Hint.UNREGISTERED) for one in asked) and all(is_asked_already(view, one) for one in actions):
+        again = UNREGISTERED_SECONDS  # what woke it may be the very decision that it waits for
     return Decision.do(*actions, again_after=again)

@@ -19,6 +19,7 @@ from engine.runtime.gated_api import GatedApi
 from engine.runtime.import_sources import ImportLoader, ImportMapper
 from engine.runtime.kubeconfig import Context
 from engine.runtime.live_reads import LiveReads
+from engine.runtime.opening_performer import OpeningPerformer
 from engine.runtime.performer import REQUEST_SECONDS, Performer
 from engine.runtime.ports import Clock, ClusterApi, EventLog
 from engine.runtime.prover import Prover
@@ -49,6 +50,8 @@ class GarbageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that share the rate cap."""
     key: bytes = b""
     """Signs the owners of our own dependents."""
+    sealing_key: bytes = b""
+    """Opens the values of Secrets that reconcilers copy; empty: none does."""
 
 
 class ImportSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +92,7 @@ async def run_reconcilers(
     performer = Performer(apis, clock, issuer=TokenIssuer(imports.contexts, timeout=REQUEST_SECONDS))
     directory = FleetDirectory(log, clock, apis)
     signing = SigningPerformer(performer, directory, settings.key)
+    opening = OpeningPerformer(signing, directory, settings.sealing_key)
     first = {one: GatedApi(api, clock) for one, api in apis.items()}
     prover = Prover((first, {one: GatedApi(api, clock) for one, api in (settings.second or apis).items()}), clock)
     try:
@@ -112,7 +116,7 @@ async def run_reconcilers(
                     worker = Worker(
                         one,
                         log=log,
-                        performer=signing,
+                        performer=opening,
                         clock=clock,
                         clusters=names,
                         name=name,

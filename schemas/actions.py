@@ -45,6 +45,10 @@ class Apply(_Action, frozen=True, tag="Apply"):
     body: Json
     force: bool = True
     """Take fields over from other managers. The first apply to an object that is not ours is never forced."""
+    adopt: bool = False
+    """Take over an object that exists already and names no owner of ours; without, that is a conflict."""
+    secret_from: ObjectRef | None = None
+    """The Secret whose values `body.data` holds, as the view shows them: sealed, and opened on the way out."""
 
 
 class Create(_Action, frozen=True, tag="Create"):
@@ -65,6 +69,8 @@ class Delete(_Action, frozen=True, tag="Delete"):
 
     uid: Uid
     propagation: Propagation = Propagation.BACKGROUND
+    grace_seconds: int | None = None
+    """gracePeriodSeconds; None: the type's default."""
     owner: Uid = Uid("")
     """Owner that the live object must still refer to, by annotation or label, or it stays; empty: whatever it refers to."""
     unwatched: bool = False

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from schemas.federation import FederationConfig
 from schemas.names import ClusterName
 
 
@@ -46,6 +47,8 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Context in that kubeconfig; empty: its current-context."""
     exec_allow: tuple[str, ...] = ()
     """Absolute paths of kubeconfig `exec` plugins that may be run (SEC-21); none by default."""
+    labels: dict[str, str] = {}
+    """Of the cluster, for reconcilers that select clusters."""
 
 
 class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -100,6 +103,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Types to watch besides those that the reconcilers need, as `apps/v1/deployments`, `v1/configmaps`, or `*/*` for all."""
     garbage: GarbageConfig = GarbageConfig()
     """Of the reconciler `garbage`."""
+    federation: FederationConfig = FederationConfig()
+    """Of the reconciler `federation`."""
     imports: ImportsConfig = ImportsConfig()
     """Of the reconciler `imports`."""
     watch_retry_seconds: float = 30.0

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from schemas.actions import Action, Json, Outcome
+from schemas.actions import Action, Json, Outcome, Propagation
 from schemas.names import ObjectRef, ResourceVersion, Uid
 
 
@@ -77,6 +77,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which STATE stream `inputs` count in: a re-created stream starts its sequences anew."""
     inputs: dict[str, int] = {}
     """STATE sequence of every row the decision read, by subject; 0 for a missing row. Never goes backwards."""
+    facts: tuple[int, ...] = ()
+    """FACTS sequence of each of `inputs`, in their order: history counts in these. 0 for what an entry before had read."""
+    shown: int = 0
+    """How many of `inputs`, from the first, the reconciler had before it when it decided; the others that were read are what
+    its answer writes."""
+    propagation: Propagation | None = None
+    """How the deletion of the key's object was asked for, as far as the reconciler was told."""
     actions: tuple[Action, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     targets: tuple[Target, ...] = ()
@@ -86,7 +93,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How often in a row the reconciler itself failed."""
     reason: str = ""
     cause: str = ""
-    """What woke the key: subject and STATE sequence."""
+    """What woke the key: `subject@sequence` of a fact or sync record in FACTS, `timer`, or empty for a full evaluation."""
+
+    @property
+    def read(self) -> dict[str, int]:
+        """FACTS sequence of every row that this decision read, by subject; a row that was missing is not there."""
+        return {subject: seq for subject, seq in zip(self.inputs, self.facts, strict=False) if seq}
 
 
 def encode_entry(entry: Entry) -> bytes:

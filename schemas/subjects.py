@@ -7,6 +7,7 @@ is percent-escaped. An empty namespace is `_`, the core group is `core`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
@@ -21,6 +22,7 @@ REQUESTS = "requests"
 DECISIONS = "decisions"
 TIMERS = "timers"
 DUE = "due"
+CHECKPOINTS = "checkpoints"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_:\-]")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
@@ -99,6 +101,12 @@ def facts_of(cluster: str, group: str | None = None, resource: str | None = None
         return f"{FACTS}.{head}.>"
     kind = "*" if resource is None else escape(resource)
     return f"{FACTS}.{head}.{_group(group)}.{kind}.>"
+
+
+def facts_in(cluster: str, group: str, resource: str, namespace: str) -> str:
+    """Filter for the facts of a resource type in one namespace; `*` for any cluster."""
+    head = "*" if cluster == "*" else escape(cluster)
+    return f"{FACTS}.{head}.{_group(group)}.{escape(resource)}.{_namespace(namespace)}.*"
 
 
 def sync(cluster: str, group: str, resource: str) -> str:
@@ -237,6 +245,56 @@ def parse_keyed(subject: str) -> tuple[str, ObjectRef]:
         message = f"{subject!r} is not the subject of a key"
         raise ValueError(message)
     return unescape(reconciler), parse_object_tokens(tokens)
+
+
+def checkpoint_made(name: str) -> str:
+    """CHECKPOINTS subject of the note that a checkpoint is whole; name may be `*`."""
+    return f"{CHECKPOINTS}.made.{name}"
+
+
+def checkpoint_claim() -> str:
+    """CHECKPOINTS subject that whoever makes the next checkpoint writes first."""
+    return f"{CHECKPOINTS}.claim"
+
+
+def checkpoint_rows(name: str, pattern: str = f"{FACTS}.>") -> str:
+    """CHECKPOINTS filter for the parts of a checkpoint that may hold records of a pattern, of facts or sync records.
+
+    A part holds records of one type in one cluster: its subject is theirs up to the type, and a number.
+    """
+    head, cluster, group, resource, *_ = [*pattern.split("."), ">", ">", ">"]
+    tokens = [head, cluster, group, resource]
+    if ">" in tokens:
+        return f"{CHECKPOINTS}.rows.{name}.{'.'.join(tokens[: tokens.index('>') + 1])}"
+    return f"{CHECKPOINTS}.rows.{name}.{'.'.join(tokens)}.*"
+
+
+def checkpoint_part(name: str, subject: str, number: int) -> str:
+    """CHECKPOINTS subject of the part, by its number, that holds a record with this subject."""
+    return f"{CHECKPOINTS}.rows.{name}.{'.'.join(subject.split('.')[:4])}.{number}"
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether some subject matches both of two filters: the broker takes no two such for one consumer."""
+    left, right = one.split("."), other.split(".")
+    for mine, theirs in zip(left, right, strict=False):
+        if ">" in (mine, theirs):
+            return True
+        if mine != theirs and "*" not in (mine, theirs):
+            return False
+    return len(left) == len(right)
+
+
+def apart(filters: Iterable[str]) -> list[list[str]]:
+    """Return filters in groups in which no two overlap."""
+    groups: list[list[str]] = []
+    for pattern in dict.fromkeys(filters):
+        free = (group for group in groups if not any(overlap(pattern, one) for one in group))
+        if (group := next(free, None)) is None:
+            groups.append([pattern])
+        else:
+            group.append(pattern)
+    return groups
 
 
 def matches(pattern: str, subject: str) -> bool:

@@ -22,6 +22,8 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Labels of the cluster's record."""
     redaction_key: bytes = b""
     """Key of the hashes that replace Secret values, at least 16 bytes; empty: Secrets are not watched at all."""
+    seal_secrets: bool = False
+    """Whether Secret values are sealed instead of hashed, because a reconciler is to copy them."""
     tombstone_ttl_seconds: float = 7 * DAY_SECONDS + 3600.0
     """How long STATE keeps tombstones: FACTS' age and an hour, so that no reader of FACTS outlives them."""
     discovery_seconds: float = 60.0

@@ -179,8 +179,12 @@ class TypeWatch:
             resource=self.served.resource,
             ttl=self._settings.tombstone_ttl_seconds,
             run=run,
-            redactor=Redactor(self._settings.redaction_key) if secret else None,
+            redactor=self._redactor() if secret else None,
         )
+
+    def _redactor(self) -> Redactor:
+        sealed_for = self._standing.identity if self._settings.seal_secrets else None
+        return Redactor(self._settings.redaction_key, sealed_for=sealed_for)
 
     async def _load(self) -> None:
         """Begin from what STATE holds."""

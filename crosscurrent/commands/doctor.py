@@ -17,6 +17,7 @@ from crosscurrent.errors import UserError
 from crosscurrent.findings import Finding, Level, examine
 from crosscurrent.options import ConfigFile
 from crosscurrent.output import Format, dump, paint, printable, say
+from crosscurrent.retention import free_bytes, read_retention, retention_findings
 from crosscurrent.stream_report import stream_findings
 from engine.runtime.ports import EventLogError
 
@@ -48,6 +49,10 @@ async def doctor(
         if not streams.missing:  # whatever else looks wrong follows from that
             async with connected(settings) as log:
                 findings += await examine(log, names, time.time())
+                nats = settings.config.nats
+                free = None if nats.url else free_bytes(settings.state_directory)
+                kept = await read_retention(log, fact_days=nats.fact_days, free=free)
+                findings += retention_findings(kept, time.time())
     except (UserError, EventLogError) as error:
         # That the broker does not answer is what one asks a doctor for: a finding, not a failure of the report.
         message, advice = (error.message, error.advice) if isinstance(error, UserError) else (str(error), "")
@@ -61,11 +66,16 @@ def report(findings: Sequence[Finding], output: ReportFormat) -> int:
     if output is not ReportFormat.TABLE:
         say(dump({"healthy": not wrong, "findings": list(findings)}, Format(output.value)))
         return 1 if wrong else 0
+    print_findings(findings)
+    say()
+    say("Nothing is wrong." if not wrong else f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.")
+    return 1 if wrong else 0
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print findings, each with its advice below it."""
     for finding in findings:
         mark, mood = _MARKS[finding.level]
         say(f"{paint(mark, mood, sys.stdout)} {printable(f'{finding.check}: {finding.message}')}")
         for line in finding.advice.splitlines():
             say(f"    {printable(line)}")
-    say()
-    say("Nothing is wrong." if not wrong else f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.")
-    return 1 if wrong else 0

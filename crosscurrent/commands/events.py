@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -21,6 +21,8 @@ from crosscurrent.output import cut, paint, parse_time, printable, say, terminal
 from crosscurrent.selection import Filter
 from crosscurrent.selectors import EVERYTHING, Selector
 from crosscurrent.times import moment
+from engine.runtime.checkpoints import caught_up
+from engine.runtime.clock import SystemClock
 from engine.runtime.ports import EventLog, Record
 from schemas import subjects
 from schemas.facts import Cause, FactType, SyncType, decode_fact, decode_sync
@@ -58,6 +60,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Wall time to begin at; None: now."""
     snapshot: bool = False
     follow: bool = True
+    causes: tuple[Cause, ...] = ()
+    """Empty: however a watcher came to know."""
 
     def selects(self, data: bytes | memoryview) -> bool:
         """Return whether an object, as JSON, satisfies the selectors; what a tombstone says of it counts."""
@@ -79,6 +83,9 @@ async def events(
     ] = True,
     selector: Labels = "",
     field_selector: Fields = "",
+    cause: Annotated[
+        tuple[Cause, ...], Parameter(negative=(), help="Only what a watcher came to know so, and no sync records.")
+    ] = (),
     output: Annotated[EventsFormat, Parameter(name=["--output", "-o"], help="Form of each line.")] = EventsFormat.TABLE,
     config: ConfigFile = None,
 ) -> int:
@@ -91,6 +98,7 @@ async def events(
         since=moment(since, time.time()) if since else None,
         snapshot=snapshot,
         follow=watch,
+        causes=cause,
     )
     async with connected(configuration.load(config)) as log:
         await show_events(log, choice, output)
@@ -100,33 +108,51 @@ async def events(
 async def show_events(log: EventLog, choice: Choice, output: EventsFormat) -> None:
     """Print records until interrupted or, without `follow`, up to now."""
     filters = choice.filter.subjects
-    # Taken before the snapshot is read: what changes meanwhile is shown twice rather than never.
+    # Taken before the snapshot is read, so that what changes meanwhile is not missed.
     now = await log.last_sequence("FACTS")
     printer = Printer(choice, output)
     printer.heading()
+    shown: dict[str, int] = {}
     if choice.snapshot:
-        async for record in log.scan("STATE", filters):
+        async for record in _snapshot(log, filters, shown, now):
             printer.show(record, snapshot=True)
+        sys.stdout.flush()
     if choice.follow or choice.since is not None:
         async for record in _records(log, choice, now):
-            printer.show(record)
+            # The snapshot has it already, or something later of the same subject.
+            if record.seq > shown.get(record.subject, 0):
+                printer.show(record)
+
+
+async def _snapshot(log: EventLog, filters: Sequence[str], shown: dict[str, int], now: int) -> AsyncIterator[Record]:
+    """Iterate over STATE, one record a subject; note in `shown` where in FACTS those are that come behind `now`.
+
+    Everything up to `now` is waited for: STATE trails FACTS by a moment.
+    """
+    await caught_up(log, now, SystemClock())
+    seen: set[str] = set()
+    async for record in log.scan("STATE", filters):
+        if record.subject in seen:
+            continue  # it has changed since: that is one of the records that follow
+        seen.add(record.subject)
+        if record.origin > now:
+            shown[record.subject] = record.origin
+        yield record
+    written = await log.last_sequence("FACTS")
+    for subject, origin in list(shown.items()):
+        if origin > written:  # of an earlier life of FACTS
+            del shown[subject]
 
 
 async def _records(log: EventLog, choice: Choice, now: int) -> AsyncIterator[Record]:
     """Iterate over records from the time on that was asked for, else from the sequence `now` on."""
-    filters, since = choice.filter.subjects, choice.since
-    last = 0
+    filters = choice.filter.subjects
+    after = now if choice.since is None else await log.position("FACTS", choice.since)
+    records = log.follow("FACTS", filters, after=after)
     if not choice.follow:
-        last = max([record.seq async for record in log.scan("FACTS", filters, headers_only=True)], default=0)
-        if not last:
-            return
-    async for record in log.follow("FACTS", filters, after=now if since is None else 0):
-        stored = parse_time(record.time)
-        if since is None or stored is None or stored >= since:
-            since = None  # what follows is later
-            yield record
-        if last and record.seq >= last:
-            return
+        records = log.replay("FACTS", filters, after=after, until=await log.last_sequence("FACTS"))
+    async for record in records:
+        yield record
 
 
 class Printer:
@@ -152,17 +178,20 @@ class Printer:
             line = f"(unreadable record {record.seq} on {record.subject}: {error})"
         if line is None:
             return
-        # A line break inside a JSON document is white space: those in strings are escaped.
-        say(record.body.decode().replace("\n", " ") if self._output is EventsFormat.JSON else line)
-        sys.stdout.flush()
+        say(line)
+        if not snapshot:  # thousands of lines at once
+            sys.stdout.flush()
 
     def _fact(self, record: Record, *, snapshot: bool) -> str | None:
         ref = subjects.parse_fact(record.subject)
         if not self._choice.filter.shows_fact(ref):
             return None
         fact = decode_fact(record.body)
-        if (snapshot and fact.deleted) or not self._choice.selects(fact.data):
+        wanted = not self._choice.causes or fact.cause in self._choice.causes
+        if (snapshot and fact.deleted) or not wanted or not self._choice.selects(fact.data):
             return None
+        if self._output is EventsFormat.JSON:
+            return _one_line(record)
         detail = fact.resourceversion if fact.cause is Cause.OBSERVED else f"{fact.resourceversion} ({fact.cause})"
         word, mood = ("PRESENT", "") if snapshot else _WORDS[fact.type]
         place = f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name
@@ -172,10 +201,12 @@ class Printer:
 
     def _sync(self, record: Record) -> str | None:
         cluster, group, plural = subjects.parse_sync(record.subject)
-        if not self._choice.filter.shows_sync(cluster, group, plural):
+        if self._choice.causes or not self._choice.filter.shows_sync(cluster, group, plural):
             return None
+        if self._output is EventsFormat.JSON:
+            return _one_line(record)
         sync = decode_sync(record.body)
-        if sync.type is SyncType.BOOKMARK and self._output is EventsFormat.TABLE:
+        if sync.type is SyncType.BOOKMARK:
             return None  # says only that nothing happened
         word, mood = _WORDS[sync.type]
         detail = sync.data.reason
@@ -193,6 +224,11 @@ class Printer:
         room = self._width - len(_GAP.join(padded)) - len(_GAP) if self._width else 0
         padded[1] = paint(padded[1], mood)
         return _GAP.join((*padded, cut(printable(detail), room))).rstrip()
+
+
+def _one_line(record: Record) -> str:
+    # A line break inside a JSON document is white space: those in strings are escaped.
+    return record.body.decode().replace("\n", " ")
 
 
 def _clock(text: str) -> str:

@@ -12,12 +12,14 @@ from crosscurrent import completers
 from crosscurrent import settings as configuration
 from crosscurrent.columns import NONE, read_columns
 from crosscurrent.connect import connected
+from crosscurrent.cuts import find_cut
 from crosscurrent.errors import UsageError, UserError, did_you_mean
-from crosscurrent.fleet import TypeSync, read_types
+from crosscurrent.fleet import TypeSync
 from crosscurrent.listing import Printer, Style, print_documents
 from crosscurrent.objects import Row, Selection, Watched
 from crosscurrent.options import (
     AllNamespaces,
+    At,
     Clusters,
     ConfigFile,
     Fields,
@@ -31,7 +33,9 @@ from crosscurrent.options import (
 from crosscurrent.output import Format, note, say
 from crosscurrent.resources import resolve
 from crosscurrent.selectors import EVERYTHING, Selector
+from crosscurrent.sources import Now, Source, Then
 from crosscurrent.targets import NO_NAMESPACE, Target, parse_targets
+from engine.runtime.past import read_horizon
 from engine.runtime.ports import EventLog
 
 
@@ -58,6 +62,7 @@ async def get(
     field_selector: Fields = "",
     output: Output = Format.TABLE,
     watch: Watch = False,
+    at: At = "",
     changes: Annotated[
         bool, Parameter(name="--output-watch-events", negative=(), help="With -w: say what became of each object.")
     ] = False,
@@ -79,6 +84,8 @@ async def get(
         raise UsageError("a name and a selector exclude each other")
     if changes and not watch:
         raise UsageError("--output-watch-events says something only with --watch")
+    if at and watch:
+        raise UsageError("--at and --watch exclude each other", "`crosscurrent events --since` follows from a time on")
     question = Question(
         targets=tuple(targets),
         namespace="" if all_namespaces else namespace or "default",
@@ -90,20 +97,26 @@ async def get(
     async with connected(configuration.load(config)) as log:
         if watch:
             await follow_objects(log, question, style)
-        return await show_objects(log, question, style)
+        source: Source = Now(log)
+        if at:
+            horizon = await read_horizon(log)
+            cut = await find_cut(log, "--at", at, horizon)
+            source, style = Then(log, cut, horizon), msgspec.structs.replace(style, now=cut.time)
+        return await show_objects(log, question, style, source)
 
 
-async def show_objects(log: EventLog, question: Question, style: Style) -> int:
-    """Print what STATE holds; 1 when an object asked for by name is nowhere."""
-    types = await _types(log, question)
+async def show_objects(log: EventLog, question: Question, style: Style, source: Source) -> int:
+    """Print what there is, or was; 1 when an object asked for by name is nowhere."""
+    types = await _types(source, question)
     chosen = [_selection(target, question, types) for target in question.targets]
-    found = [(selection, await Watched(log, selection).read()) for selection in chosen]
-    _warn(types, chosen)
+    found = [(selection, await source.rows(selection)) for selection in chosen]
+    source.warn(chosen)
     if style.form.tabular or style.form is Format.NAME:
         await _print_tables(log, found, style)
     elif any(rows for _, rows in found) or not any(selection.names for selection in chosen):
         rows = [row for _, listed in found for row in listed]
-        print_documents(rows, style.form, one=len(rows) == 1 and all(selection.names for selection in chosen))
+        one = len(rows) == 1 and all(selection.names for selection in chosen)
+        print_documents(rows, style.form, one=one, besides=source.document())
     missing = [text for selection, rows in found for text in _missing(selection, rows, types)]
     _complain(missing, question)
     if not missing and not any(rows for _, rows in found) and style.form not in (Format.JSON, Format.YAML):
@@ -115,12 +128,13 @@ async def follow_objects(log: EventLog, question: Question, style: Style) -> Non
     """Print what STATE holds, then what changes, until interrupted."""
     if len(question.targets) > 1:
         raise UsageError("several types or places cannot be watched at once", "watch one, or use `crosscurrent events`")
-    types = await _types(log, question)
+    source = Now(log)
+    types = await _types(source, question)
     selection = _selection(question.targets[0], question, types)
     after = await log.last_sequence("STATE")
     watched = Watched(log, selection)
     rows = await watched.read()
-    _warn(types, [selection])
+    source.warn([selection])
     _complain(_missing(selection, rows, types), question)
     printer = await _printer(log, selection, style)
     printer.first(rows)
@@ -128,14 +142,14 @@ async def follow_objects(log: EventLog, question: Question, style: Style) -> Non
         printer.change(change, row)
 
 
-async def _types(log: EventLog, question: Question) -> list[TypeSync]:
+async def _types(source: Source, question: Question) -> list[TypeSync]:
     """Return the types of the clusters in question.
 
     Raises:
         UserError: when one of them has never reported.
 
     """
-    types = await read_types(log)
+    types = await source.types()
     known = sorted({item.cluster for item in types})
     wanted = {*question.clusters, *(target.cluster for target in question.targets if target.cluster)}
     for name in sorted(wanted - set(known)):
@@ -173,14 +187,6 @@ async def _printer(log: EventLog, selection: Selection, style: Style, *, kinds: 
     if style.form.tabular:
         columns = await read_columns(log, selection.group, selection.plural, wide=style.form is Format.WIDE)
     return Printer(selection, columns, style, kinds=kinds)
-
-
-def _warn(types: Sequence[TypeSync], chosen: Sequence[Selection]) -> None:
-    for item in types:
-        if not item.synced and any(selection.concerns(item) for selection in chosen):
-            note(
-                f"warning: {item.group_resource} of {item.cluster} is not synced ({item.reason}): it may be incomplete"
-            )
 
 
 def _missing(selection: Selection, rows: Sequence[Row], types: Sequence[TypeSync]) -> list[str]:

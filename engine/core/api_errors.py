@@ -14,7 +14,8 @@ import msgspec
 from schemas.actions import Result
 
 MAX_MESSAGE_CHARACTERS = 1024
-"""Messages end up in streams, conditions and tables; a Deployment refused for all it holds says enough in this."""
+"""Messages end up in streams, conditions and tables; a Deployment refused for all it holds says enough in this: which field
+it is stands at the beginning, and what is wrong with it at the end."""
 FIELD_MANAGER_CONFLICT = "FieldManagerConflict"
 _UNKNOWN_PATH = b"404 page not found"
 """The whole body with which an API server answers for a group that it does not serve."""
@@ -118,12 +119,17 @@ def read_status(code: int, body: bytes, retry_after: str | None = None, *, secre
     return Status(
         code=code,
         reason=reason,
-        message=message[:MAX_MESSAGE_CHARACTERS],
+        message=_clipped(message),
         name=details.name or "",
         kind=details.kind or "",
         causes=causes,
         retry_after=max(wait, float(details.retry or 0)),
     )
+
+
+def _clipped(message: str) -> str:
+    half = MAX_MESSAGE_CHARACTERS // 2 - 1
+    return message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:half]}…{message[-half:]}"
 
 
 def _harmless(code: int, message: str) -> bool:

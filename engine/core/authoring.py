@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 
@@ -24,6 +24,7 @@ from engine.core.ownership import (
     without,
 )
 from engine.core.plan import intent
+from engine.core.related import At, Related
 from engine.core.view import Cluster, Known, KubeObject, View
 from schemas.actions import (
     AddFinalizer,
@@ -34,6 +35,7 @@ from schemas.actions import (
     Patch,
     PatchStatus,
     Propagation,
+    RecordEvent,
     RemoveFinalizer,
     Request,
 )
@@ -49,17 +51,48 @@ class Reconciler(msgspec.Struct, frozen=True):
     """A reconcile function with what the engine must know of it. Call it like the function itself."""
 
     name: str
-    watches: Resource
-    """Type of the objects that requests name."""
+    watches: tuple[Resource, ...]
+    """Types of the objects that requests name."""
     owns: tuple[Resource, ...]
     """Types of the dependents that it writes; their changes wake their owner's key."""
     function: Reconcile
     code: str
-    """Digest of the module that defines it: when it changes, everything is evaluated again."""
+    """Digest of what decides its answers: when it changes, everything is evaluated again."""
+    reads: tuple[Related, ...] = ()
+    """What it reads besides; changes of that wake the keys that read it."""
+    copies_secrets: bool = False
+    """Whether Secrets' values are in the view, sealed, so that it can copy them."""
+    owned_by: dict[Resource, tuple[Resource, ...]] = {}
+    """Which of the types in `owns` each watched type has dependents of; all of them where it says nothing."""
 
     def __call__(self, view: View, request: Request) -> Decision:
         """Answer one request."""
         return self.function(view, request)
+
+    @property
+    def types(self) -> tuple[Resource, ...]:
+        """Every type that it looks at."""
+        return tuple(dict.fromkeys((*self.watches, *self.owns, *(one.resource for one in self.reads))))
+
+    def owns_for(self, watched: Resource) -> tuple[Resource, ...]:
+        """Return the types of the dependents of objects of a watched type."""
+        return self.owned_by.get(watched, self.owns)
+
+    def types_for(self, ref: ObjectRef) -> tuple[Resource, ...]:
+        """Return the types that it looks at for one object: what of them is known is read for each request."""
+        own = [one for one in self.watches if (one.group, one.plural) == (ref.group, ref.resource)]
+        owned = [kind for one in own for kind in self.owns_for(one)] if own else self.owns
+        return tuple(dict.fromkeys((*own, *owned, *(one.resource for one in self.reads))))
+
+    def concerned_by(self, group: str, plural: str) -> tuple[Resource, ...]:
+        """Return the watched types whose objects look at a type."""
+        if any((one.resource.group, one.resource.plural) == (group, plural) for one in self.reads):
+            return self.watches
+        return tuple(
+            one
+            for one in self.watches
+            if (group, plural) in {(kind.group, kind.plural) for kind in (one, *self.owns_for(one))}
+        )
 
     @property
     def manager(self) -> str:
@@ -67,13 +100,26 @@ class Reconciler(msgspec.Struct, frozen=True):
         return f"crosscurrent/{self.name}"
 
 
-def reconciler(name: str, *, watches: str, owns: Sequence[str] = ()) -> Callable[[Reconcile], Reconciler]:
+def reconciler(
+    name: str,
+    *,
+    watches: str | Sequence[str],
+    owns: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    reads: Mapping[str, str] | None = None,
+    version: str = "",
+    copies_secrets: bool = False,
+) -> Callable[[Reconcile], Reconciler]:
     """Make a reconciler of a function.
 
     Args:
         name: unique, DNS label of at most 42 characters; part of subjects and of the field manager.
-        watches: type of the objects to reconcile, as `apps/v1/deployments` or `v1/configmaps`.
-        owns: types of the dependents that it writes in any cluster.
+        watches: type of the objects to reconcile, as `apps/v1/deployments` or `v1/configmaps`, or several.
+        owns: types of the dependents that it writes in any cluster; where it watches several types that own different ones,
+            a mapping from each of those to its own.
+        reads: types that it reads besides, and where (`At`): `{"v1/namespaces": "namespaces"}`. They are in the view, and
+            their changes wake the keys that read them.
+        copies_secrets: whether it copies values of Secrets (`Apply.secret_from`): then they are recorded sealed, not hashed.
+        version: whatever decides its answers besides the module that defines it: its settings, other modules' code.
 
     Raises:
         ValueError: when a name or type is malformed.
@@ -84,10 +130,34 @@ def reconciler(name: str, *, watches: str, owns: Sequence[str] = ()) -> Callable
         raise ValueError(message)
 
     def decorate(function: Reconcile) -> Reconciler:
-        kinds = tuple(Resource.parse(text) for text in owns)
-        return Reconciler(name, Resource.parse(watches), kinds, function, _code_of(function))
+        watched = tuple(Resource.parse(text) for text in ([watches] if isinstance(watches, str) else watches))
+        by_type = owns if isinstance(owns, Mapping) else {}
+        owned_by = {Resource.parse(one): tuple(map(Resource.parse, kinds)) for one, kinds in by_type.items()}
+        flat = [one for kinds in owned_by.values() for one in kinds] if by_type else map(Resource.parse, owns)
+        related = tuple(Related(Resource.parse(text), At(where)) for text, where in (reads or {}).items())
+        return Reconciler(
+            name=name,
+            watches=watched,
+            owns=tuple(dict.fromkeys(flat)),
+            function=function,
+            code=_code_of(function, version),
+            reads=related,
+            copies_secrets=copies_secrets,
+            owned_by=owned_by,
+        )
 
     return decorate
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True):
+    """How dependents go."""
+
+    orphan: bool = False
+    """They stay, and only the reference to their owner goes."""
+    propagation: Propagation = Propagation.BACKGROUND
+    """What becomes of what they own in their own cluster."""
+    grace_seconds: int | None = None
+    """Given to the server; None: the type's default."""
 
 
 def dependent(view: View, owner: KubeObject, cluster: Cluster | ClusterName, resource: str, body: Json) -> Apply:
@@ -132,28 +202,36 @@ def hold(owner: KubeObject) -> AddFinalizer:
     )
 
 
-def prune(view: View, owner: KubeObject, wanted: Iterable[Apply]) -> list[Delete | Patch]:
+def prune(
+    view: View, owner: KubeObject, wanted: Iterable[Apply], removal: Removal | None = None
+) -> list[Delete | Patch]:
     """Return what rids `owner` of dependents that are not among `wanted`; performed after those are applied."""
     keep = {apply.ref for apply in wanted}
-    return [_part(child, owner) for child in view.dependents(owner) if child.ref not in keep]
+    return [part(child, owner, removal) for child in view.dependents(owner) if child.ref not in keep]
 
 
-def release(view: View, owner: KubeObject, owns: Sequence[str]) -> Decision:
-    """Return what a deleted owner needs: its dependents deleted, or orphaned, first; then the finalizer removed.
+def release(
+    view: View, owner: KubeObject, owns: Sequence[str], removal: Removal | None = None, *, silent: bool = False
+) -> Decision:
+    """Return what an owner needs that is deleted, or is to have no dependents: they go, or are orphaned; then its finalizer.
 
     The finalizer goes only when no dependent is seen any more; the engine then asks every cluster once more, live, and
-    keeps the owner while one of them cannot answer (DESIGN §8).
+    keeps the owner while one of them cannot answer (DESIGN §8). What holds it up is told in its status; `silent`, where the
+    status is not ours to write, by a Kubernetes Event.
     """
     if DEPENDENTS_FINALIZER not in owner.finalizers:
         return Decision.wait()
     problem = _held_up(view, owner)
-    told = (report(view, owner, problem=problem),) if problem else ()
+    told: tuple[PatchStatus | RecordEvent, ...] = ()
+    if problem:
+        told = (note(owner, "Warning", *problem) if silent else report(view, owner, problem=problem),)
     orphan = view.propagation is Propagation.ORPHAN
     if orphan and (owner.metadata.get("annotations") or {}).get(PROPAGATION_ANNOTATION) != Propagation.ORPHAN:
         # Kubernetes takes its own mark away at once, and the log forgets in a week.
-        return Decision.do(_note(owner, Propagation.ORPHAN), *told)
+        return Decision.do(_propagating(owner, Propagation.ORPHAN), *told)
+    removal = msgspec.structs.replace(removal or Removal(), orphan=orphan or (removal or Removal()).orphan)
     if children := view.dependents(owner):
-        return Decision.do(*(_orphan(child, owner) if orphan else _part(child, owner) for child in children), *told)
+        return Decision.do(*(part(child, owner, removal) for child in children), *told)
     let_go = RemoveFinalizer(
         ref=owner.ref,
         api_version=owner.api_version,
@@ -163,6 +241,22 @@ def release(view: View, owner: KubeObject, owns: Sequence[str]) -> Decision:
         dependents=tuple(owns),
     )
     return Decision.do(let_go, *told)
+
+
+def note(owner: KubeObject, kind: str, reason: str, message: str) -> RecordEvent:
+    """Return a Kubernetes Event on `owner`, sent once for each thing that it says; `kind` is Normal or Warning.
+
+    A reconciler that says several things at once gives each another reason: only the last of one reason is remembered.
+    """
+    return RecordEvent(
+        ref=owner.ref,
+        api_version=owner.api_version,
+        kind=owner.kind,
+        uid=owner.uid,
+        type=kind,
+        reason=reason,
+        message=message,
+    )
 
 
 def report(
@@ -238,14 +332,16 @@ def name_problem(name: object) -> str:
 def _cluster_status(view: View, apply: Apply, before: Json, observe: Callable[[KubeObject], Json] | None) -> Json:
     cluster = view.clusters[apply.ref.cluster]
     live = view.get(apply.ref)
-    status, reason, message = _applied(view, apply, cluster)
+    status, reason, message = applied(view, apply)
     entry: Json = {"name": cluster.name, "state": cluster.state.value}
     if live is not None and observe is not None:
         entry |= observe(live)
     return entry | {"conditions": [condition(before, "Applied", status, reason, message, now=view.now)]}
 
 
-def _applied(view: View, apply: Apply, cluster: Cluster) -> tuple[bool | None, str, str]:
+def applied(view: View, apply: Apply) -> tuple[bool | None, str, str]:
+    """Return whether a dependent is as it should be, with reason and message; None where that cannot be known."""
+    cluster = view.clusters[apply.ref.cluster]
     if not cluster.answering:
         return None, cluster.reason or "Unreachable", cluster.message or f"{cluster.name} does not answer"
     failure = view.failure(apply.ref)
@@ -254,6 +350,8 @@ def _applied(view: View, apply: Apply, cluster: Cluster) -> tuple[bool | None, s
     target = view.targets.get((apply.ref, "apply"))
     if target is not None and target.desired == intent(apply):
         return True, "Applied", ""
+    if view.serves(cluster.name, Resource(apply.ref.group, "", apply.ref.resource)) is False:
+        return False, "NotServed", f"{cluster.name} does not serve {apply.ref.resource} of {apply.api_version}"
     if view.known(apply.ref) is Known.UNKNOWN:
         return None, "NotSynced", f"{apply.ref.resource} in {cluster.name} are not known yet"
     return False, "Pending", "not applied yet"
@@ -279,23 +377,29 @@ def _held_up(view: View, owner: KubeObject) -> tuple[str, str] | None:
     return None
 
 
-def _note(owner: KubeObject, propagation: Propagation) -> Patch:
+def _propagating(owner: KubeObject, propagation: Propagation) -> Patch:
     patch = {"metadata": {"annotations": {PROPAGATION_ANNOTATION: propagation.value}}}
     return Patch(ref=owner.ref, api_version=owner.api_version, kind=owner.kind, uid=owner.uid, patch=patch)
 
 
-def _orphan(child: KubeObject, owner: KubeObject) -> Patch:
-    """Return what takes the reference to its owner from a dependent, which stays."""
-    mine = tuple(one for one in child.owners if one.uid == owner.uid)
-    patch = {"metadata": without(child.metadata, mine)}
-    return Patch(ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, patch=patch)
-
-
-def _part(child: KubeObject, owner: KubeObject) -> Delete | Patch:
+def part(child: KubeObject, owner: KubeObject, removal: Removal | None = None) -> Delete | Patch:
     """Return what parts a dependent from its owner: its deletion, or only of the reference if it has other owners (G9)."""
+    removal = removal or Removal()
+    if removal.orphan:
+        mine = tuple(one for one in child.owners if one.uid == owner.uid)
+        patch = {"metadata": without(child.metadata, mine)}
+        return Patch(ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, patch=patch)
     others = tuple(other for other in child.owners if other.uid != owner.uid)
     if not others:
-        return Delete(ref=child.ref, api_version=child.api_version, kind=child.kind, uid=child.uid, owner=owner.uid)
+        return Delete(
+            ref=child.ref,
+            api_version=child.api_version,
+            kind=child.kind,
+            uid=child.uid,
+            owner=owner.uid,
+            propagation=removal.propagation,
+            grace_seconds=removal.grace_seconds,
+        )
     metadata = {
         "annotations": {OWNERS_ANNOTATION: msgspec.json.encode(others).decode()},
         "labels": {OWNER_LABEL: others[0].uid},
@@ -305,10 +409,10 @@ def _part(child: KubeObject, owner: KubeObject) -> Delete | Patch:
     )
 
 
-def _code_of(function: Reconcile) -> str:
+def _code_of(function: Reconcile, version: str) -> str:
     module = inspect.getmodule(function)
     try:
         source = inspect.getsource(module) if module else inspect.getsource(function)
     except (OSError, TypeError):
         source = function.__code__.co_code.hex()  # typed at a prompt: there is no source to read
-    return blake2b(source.encode(), digest_size=6).hexdigest()
+    return blake2b(f"{source}{version}".encode(), digest_size=6).hexdigest()

@@ -27,6 +27,7 @@ from engine.core.ownership import (
     owner_label,
     plural_of,
 )
+from engine.core.plan import intent
 from engine.core.view import Cluster, Known, KubeObject, View
 from schemas.actions import (
     Action,
@@ -278,6 +279,11 @@ def tombstone(owner: ObjectRef, uid: Uid, api_version: str, kind: str) -> Apply:
     api = OWNER_TOMBSTONES.api_version
     body = {"apiVersion": api, "kind": "OwnerTombstone", "metadata": {"name": uid}, "spec": spec}
     return Apply(ref=ref, api_version=api, kind="OwnerTombstone", body=body)
+
+
+def is_asked_already(view: GarbageView, action: Action) -> bool:
+    """Return whether an action is the key's last one in its place, to the letter, so that it will not be performed again."""
+    return any(target.ref == action.ref and target.desired == intent(action) for target in view.targets.values())
 
 
 def _is_entombed(view: GarbageView, owner: KubeObject) -> bool:

@@ -65,10 +65,11 @@ def judge(entry: Entry | None, *, inputs: Mapping[str, int], incarnation: str, w
 
 
 def merged_inputs(entry: Entry | None, inputs: Mapping[str, int], incarnation: str) -> dict[str, int]:
-    """Return the inputs to record: ours, and those of the entry before for rows that are no longer read.
+    """Return the inputs to record: ours in the order in which they were read, then the entry before's that are not read now.
 
     Without them a row that leaves the view and comes back could go backwards unnoticed. Rows of an earlier life of STATE
     are dropped, and so are missing rows.
     """
     kept = entry.inputs if entry is not None and entry.incarnation == incarnation else {}
-    return {subject: seq for subject, seq in {**kept, **inputs}.items() if seq}
+    former = {subject: seq for subject, seq in kept.items() if subject not in inputs}
+    return {subject: seq for subject, seq in {**inputs, **former}.items() if seq}

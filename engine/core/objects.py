@@ -16,6 +16,9 @@ from typing import Any
 
 import msgspec
 
+from engine.core.sealing import Sealer
+from schemas.names import ClusterId
+
 MANAGER_PREFIX = "crosscurrent/"
 """Field managers of the engine are `crosscurrent/<reconciler>`."""
 _OURS = re.compile(r"crosscurrent/[A-Za-z0-9._-]{1,100}")
@@ -100,20 +103,23 @@ class Redactor:
 
     Args:
         key: secret bytes, the same in every watcher of an installation; at least 16.
+        sealed_for: identity of the cluster, if values are to be sealed instead, for reconcilers that copy them.
 
     Raises:
         ValueError: for a shorter key.
 
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *, sealed_for: ClusterId | None = None) -> None:
         if len(key) < 16:
             message = "the redaction key needs at least 16 bytes"
             raise ValueError(message)
         self._key = key
+        self._identity = sealed_for or ClusterId("")
+        self._sealer = Sealer(key) if sealed_for else None
 
     def strip(self, raw: bytes | msgspec.Raw) -> Stripped:
-        """Return a Secret without managedFields, each value a hash `hmac:<16 hex digits>:<length class>` (SEC-13).
+        """Return a Secret without managedFields, each value a hash `hmac:<16 hex digits>:<length class>`, or sealed (SEC-13).
 
         The length class is the smallest power of two that is not less than the value's length in bytes.
 
@@ -129,7 +135,7 @@ class Redactor:
             if "annotations" in metadata:
                 metadata["annotations"] = self._annotations(metadata["annotations"])
             if "data" in top:
-                top["data"] = self._values(top["data"], encoded=True)
+                top["data"] = self._sealed(top) if self._sealer else self._values(top["data"], encoded=True)
             if "stringData" in top:
                 top["stringData"] = self._values(top["stringData"], encoded=False)
         except msgspec.DecodeError as error:
@@ -139,6 +145,14 @@ class Redactor:
         body = _encoder.encode(top)
         _check_depth(body)
         return Stripped(body, "" if managed is None else _managers(managed))
+
+    def _sealed(self, top: dict[str, msgspec.Raw]) -> msgspec.Raw:
+        assert self._sealer is not None  # noqa: S101 - asked for with one only
+        place = _place.decode(top["metadata"])
+        values = _strings.decode(top["data"]) or {}
+        where = (self._identity, place.namespace, place.name)
+        sealed = {key: self._sealer.seal(_decoded(value), *where) for key, value in values.items()}
+        return msgspec.Raw(_encoder.encode(sealed))
 
     def hash(self, value: bytes) -> str:
         """Return what stands for a value."""
@@ -156,6 +170,11 @@ class Redactor:
         if LAST_APPLIED in annotations:
             annotations[LAST_APPLIED] = self.hash(annotations[LAST_APPLIED].encode())
         return msgspec.Raw(_encoder.encode(annotations))
+
+
+class _Place(msgspec.Struct):
+    name: str
+    namespace: str = ""
 
 
 def _open(body: bytes) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]:
@@ -221,4 +240,5 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="sorted")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_place = msgspec.json.Decoder(_Place)
 _strings = msgspec.json.Decoder(dict[str, str] | None)

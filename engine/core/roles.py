@@ -49,10 +49,10 @@ def roles(
 
     """
     for one in reconcilers:
-        if any(kind.plural == "*" for kind in (one.watches, *one.owns)):
+        if any(kind.plural == "*" for kind in one.types):
             message = f"the reconciler {one.name} works on every type there is; no exact rules can be told"
             raise NoRoles(message)
-    importing = any(one.watches == IMPORTS for one in reconcilers)
+    importing = any(IMPORTS in one.watches for one in reconcilers)
     rules = [*_cluster_rules(reconcilers, resources, importing=importing)]
     found = _bound("ClusterRole", "crosscurrent", "", rules, account)
     if importing:
@@ -67,14 +67,15 @@ def _cluster_rules(
     yield rule(NAMESPACES, ("get",), names=(IDENTITY,))
     yield rule(NAMESPACES, ("list",))  # one of them at a time: how far the cluster's versions have come
     yield rule(DEFINITIONS, ("list", "watch"))  # a type that is installed is watched at once, not at the next discovery
-    watched = {kind: None for one in reconcilers for kind in (one.watches, *one.owns)}
+    watched = {kind: None for one in reconcilers for kind in one.types}
     watched |= dict.fromkeys([*resources, *([SERVICE_ACCOUNT_GRANTS] if importing else [])])
     for kind in sorted(watched):
         yield rule(kind, READ)
     for one in reconcilers:
-        if one.watches != IMPORTS:
-            yield rule(one.watches, ("patch",))  # its finalizer
-        yield rule(one.watches, ("patch",), subresource="status")
+        for kind in one.watches:
+            if kind != IMPORTS:
+                yield rule(kind, ("patch",))  # its finalizer
+            yield rule(kind, ("patch",), subresource="status")
         for kind in one.owns:
             yield rule(kind, ("create", "patch", "delete"))
 

@@ -19,7 +19,7 @@ from schemas.actions import Json, Propagation
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
 from schemas.facts import Fact
-from schemas.names import ClusterId, ClusterName, ObjectRef, ResourceVersion, Uid, newer
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, ResourceVersion, Uid, newer
 
 
 class Known(StrEnum):
@@ -176,6 +176,7 @@ class View:
         clusters: Iterable[Cluster],
         rows: Mapping[ObjectRef, Row],
         synced: frozenset[tuple[ClusterName, str, str]],
+        mentioned: frozenset[tuple[ClusterName, str, str]] = frozenset(),
         targets: Iterable[Target] = (),
         reconciler: str = "",
     ) -> None:
@@ -186,6 +187,7 @@ class View:
             clusters: the declared clusters.
             rows: last facts by object.
             synced: (cluster, group, resource) of every type whose contents are known.
+            mentioned: those that have any sync record, so that a watcher has met them at some time.
             targets: what the key remembers of its own writes.
             reconciler: whose view it is; its field manager is `crosscurrent/<reconciler>`.
 
@@ -194,6 +196,7 @@ class View:
         self.clusters: dict[ClusterName, Cluster] = {cluster.name: cluster for cluster in clusters}
         self.rows = dict(rows)
         self.synced = synced
+        self.mentioned = mentioned | synced
         self.targets: dict[tuple[ObjectRef, str], Target] = {(target.ref, target.slot): target for target in targets}
         self.reconciler = reconciler
         self.look_seconds = LOOK_SECONDS
@@ -226,6 +229,24 @@ class View:
         if row is not None and not row.fact.deleted:
             return Known.PRESENT
         return Known.ABSENT if (ref.cluster, ref.group, ref.resource) in self.synced else Known.UNKNOWN
+
+    def serves(self, cluster: ClusterName, resource: Resource) -> bool | None:
+        """Return whether a cluster serves a type; None while that cannot be told.
+
+        A cluster is live once everything that it serves has been met, so that what was never met there is not served.
+        """
+        place = (cluster, resource.group, resource.plural)
+        if place in self.synced:
+            return True
+        found = self.clusters.get(cluster)
+        live = found is not None and found.state is ClusterState.LIVE
+        return False if live and place not in self.mentioned else None
+
+    def all(self, resource: Resource, cluster: ClusterName) -> list[KubeObject]:
+        """Return the objects of a type in a cluster, by place; as far as the reconciler reads them (`reads`)."""
+        wanted = (cluster, resource.group, resource.plural)
+        refs = sorted(ref for ref in self.rows if (ref.cluster, ref.group, ref.resource) == wanted)
+        return [found for ref in refs if (found := self.get(ref)) is not None]
 
     def others(self, cluster: ClusterName) -> list[Cluster]:
         """Return the engaged clusters other than `cluster`, by name."""

@@ -238,16 +238,19 @@ async def delete(
     uid: Uid,
     version: ResourceVersion | None,
     propagation: str,
+    grace_seconds: int | None = None,
     timeout: float,
 ) -> Status | None:
     """Delete an object on the condition that it has this uid, and this resourceVersion if one is given."""
     preconditions = {"uid": uid} if version is None else {"uid": uid, "resourceVersion": version}
-    body = {
+    body: Json = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": preconditions,
         "propagationPolicy": propagation,
     }
+    if grace_seconds is not None:
+        body["gracePeriodSeconds"] = grace_seconds
     answer = await call(api, "DELETE", object_path(resource, namespace, name), _anything, timeout=timeout, body=body)
     return answer if isinstance(answer, Status) else None
 

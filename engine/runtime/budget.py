@@ -1,4 +1,4 @@
-"""How many requests one cluster gets at once: additive increase, multiplicative decrease on 429 (DESIGN §7).
+"""How many requests one cluster gets at once: additive increase, multiplicative decrease on 429 and 504 (DESIGN §7).
 
 One budget per cluster, shared by everything that writes to it, so that a slow cluster holds up nobody else.
 """
@@ -14,8 +14,11 @@ MOST = 64
 and answers a write in 5 to 20 ms: this is several thousand a second, more than one process sends."""
 LEAST = 1
 """There is always one, or nothing would ever find out that the cluster recovered."""
+OVERLOADED = (429, 504)
+"""An API server that could not answer within the time that a request gave it is as overloaded as one that says so: what it
+did for it is lost, and the request comes again."""
 CALM_SECONDS = 1.0
-"""After a cut, further 429s count for nothing so long: they answer requests that were sent before it."""
+"""After a cut, further ones count for nothing so long: they answer requests that were sent before it."""
 
 
 class Budget:
@@ -63,7 +66,7 @@ class Budget:
             now: monotonic seconds.
 
         """
-        if status == 429:
+        if status in OVERLOADED:
             if now >= self._calm_until:
                 self._limit = max(LEAST, self._limit / 2)
                 self._calm_until = now + CALM_SECONDS

@@ -24,7 +24,7 @@ from engine.runtime.log_read import LastReader, Scan
 from engine.runtime.log_read_leader import LeaderReader
 from engine.runtime.log_setup import stream_info
 from engine.runtime.log_wire import Outgoing
-from engine.runtime.ports import EventLogError, Handler, Message, MessageTooLarge, Record
+from engine.runtime.ports import EventLogError, Extent, Handler, Message, MessageTooLarge, Record
 from engine.runtime.streams import FACTS, STATE, TIMERS, stream_specs
 
 INCARNATION_CACHE_SECONDS = 1.0
@@ -128,6 +128,33 @@ class NatsEventLog:
     def follow(self, stream: str, filters: Sequence[str], *, after: int | None = None) -> AsyncIterator[Record]:
         """Iterate over records as they come; see the port."""
         return log_scan.follow(self._connection, stream, filters, after=after, ready=self._waiter(stream))
+
+    def replay(self, stream: str, filters: Sequence[str], *, after: int, until: int) -> AsyncIterator[Record]:
+        """Iterate over every record of a range; see the port."""
+        ready = self._waiter(stream)
+        return log_scan.replay(self._connection, stream, filters, after=after, until=until, ready=ready)
+
+    async def position(self, stream: str, at: float) -> int:
+        """Return the last sequence before a wall time; see the port."""
+        return await log_scan.position(self._connection, stream, at)
+
+    async def extent(self, stream: str) -> Extent:
+        """Return what the stream reaches over; see the port."""
+        info = await self._connection.api(f"STREAM.INFO.{stream}")
+        state = info["state"]
+        count, last = int(state["messages"]), int(state["last_seq"])
+        return Extent(
+            first=int(state["first_seq"]) if count else last + 1,
+            last=last,
+            first_time=str(state["first_ts"]) if count else "",
+            last_time=str(state["last_ts"]) if count else "",
+            messages=count,
+            size=int(state["bytes"]),
+        )
+
+    async def purge(self, stream: str, pattern: str) -> None:
+        """Delete every message whose subject matches; see the port."""
+        await self._connection.api(f"STREAM.PURGE.{stream}", {"filter": pattern})
 
     async def consume(
         self, stream: str, durable: str, filters: Sequence[str], handler: Handler, *, concurrency: int, ack_wait: float

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.core.cascade import GarbageView, Held, batch_after, place_of, tombstone
 from engine.core.ownership import all_references
+from engine.core.related import Related
 from engine.core.view import Cluster, KubeObject, Row
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.ports import Clock, EventLog, Record
@@ -64,6 +65,7 @@ class GarbageLoader(ViewLoader):
         request: Request,
         types: Sequence[Resource],  # noqa: ARG002 - it reads all types
         fence: Fence,
+        reads: Sequence[Related] = (),  # noqa: ARG002
     ) -> Loaded:
         """Return what is known for a request."""
         entry = fence.entry
@@ -91,6 +93,7 @@ class GarbageLoader(ViewLoader):
             entry_seq=fence.entry_seq,
             view=view,
             inputs={mine: read[mine].seq if mine in read else 0},
+            origins={mine: read[mine].origin if mine in read else 0},
             incarnation=incarnation,
         )
         if mine in read:
@@ -98,9 +101,11 @@ class GarbageLoader(ViewLoader):
         await self._add_related(view, request.object, entry)
         return loaded
 
-    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
-        """Read further objects into a loaded view."""
+    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> bool:
+        """Read further objects into a loaded view; return whether there are any."""
+        before = len(loaded.view.rows)
         await self._rows(loaded.view.rows, places)
+        return len(loaded.view.rows) > before
 
     async def _add_related(self, view: GarbageView, ref: ObjectRef, entry: Entry | None) -> None:
         home = view.clusters.get(ref.cluster)

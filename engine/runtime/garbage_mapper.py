@@ -209,7 +209,7 @@ class GarbageMapper:
         await self._request(list(owners), cause)
 
     async def _request(self, refs: Sequence[ObjectRef], cause: Record | None) -> None:
-        body = f"{cause.subject}@{cause.seq}".encode() if cause else b""
+        body = f"{cause.subject}@{cause.origin}".encode() if cause else b""
         messages = [
             Message(subject=subjects.keyed(subjects.REQUESTS, self._reconciler.name, ref), body=body)
             for ref in dict.fromkeys(refs)

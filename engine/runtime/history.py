@@ -37,10 +37,8 @@ class Histories:
         until, known = self._kept.get(subject, ("", ()))
         if until and until == newest.id:
             return known
-        async for record in self._event_log.follow("FACTS", [subject], after=0):
+        async for record in self._event_log.replay("FACTS", [subject], after=0, until=newest.seq):
             found = [*found, decode_fact(record.body)][-HISTORY_READ:]
-            if record.seq >= newest.seq:
-                break
         if len(self._kept) >= HISTORIES_KEPT:
             self._kept.clear()
         self._kept[subject] = (newest.id, tuple(found))

@@ -13,6 +13,7 @@ import msgspec
 
 from engine.core.authoring import Reconciler
 from engine.core.importing import IMPORTS, SERVICE_ACCOUNT_GRANTS, grant_ref, read_wanted
+from engine.core.related import Related
 from engine.runtime.mapper import MAPPERS_IN_FLIGHT, Mapper
 from engine.runtime.owner_index import ABSENT, INDEX, OwnerIndex, Owners
 from engine.runtime.ports import Clock, EventLog, Record
@@ -78,9 +79,11 @@ class ImportLoader(ViewLoader):
         super().__init__(log, clock, clusters)
         self._look_seconds = look_seconds
 
-    async def load(self, request: Request, types: Sequence[Resource], fence: Fence) -> Loaded:
+    async def load(
+        self, request: Request, types: Sequence[Resource], fence: Fence, reads: Sequence[Related] = ()
+    ) -> Loaded:
         """Return what is known for a request."""
-        loaded = await super().load(request, (*types, SERVICE_ACCOUNT_GRANTS), fence)
+        loaded = await super().load(request, (*types, SERVICE_ACCOUNT_GRANTS), fence, reads)
         loaded.view.look_seconds = self._look_seconds
         found = loaded.view.get(request.object)
         wanted = read_wanted(found.body) if found is not None else ""

@@ -175,6 +175,59 @@ async def scan(
         await reader.close()
 
 
+async def replay(
+    connection: Connection, stream: str, filters: Sequence[str], *, after: int, until: int, ready: Ready
+) -> AsyncIterator[Record]:
+    """Iterate over every record behind `after` and up to `until`, in stream order, then end.
+
+    Raises:
+        EventLogError: when the broker fails; what was read until then is not complete.
+
+    """
+    if until <= after:
+        return
+    await ready()
+    reader = _Reader(connection, stream, wait=False)
+    try:
+        config = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1, "filter_subjects": list(filters)}
+        if not await reader.open(config):
+            return
+        while True:
+            item = await reader.next()
+            if item is None:
+                if await reader.is_exhausted():  # what was left has expired meanwhile
+                    return
+                continue
+            record, pending = item
+            if record.seq > until:
+                return
+            yield record
+            if not pending or record.seq == until:
+                return
+    finally:
+        await reader.close()
+
+
+async def position(connection: Connection, stream: str, at: float) -> int:
+    """Return the sequence of the last message stored before a wall time, seconds since the epoch.
+
+    Raises:
+        EventLogError: when the broker does not answer.
+
+    """
+    _, last = await _standing(connection, stream)
+    reader = _Reader(connection, stream, wait=False)
+    start = wire.rfc3339(max(0, round(at * _NS)))
+    try:
+        config = {"deliver_policy": "by_start_time", "opt_start_time": start, "headers_only": True}
+        if not await reader.open(config):
+            return last
+        item = await reader.next()
+    finally:
+        await reader.close()
+    return last if item is None else item[0].seq - 1
+
+
 async def follow(
     connection: Connection, stream: str, filters: Sequence[str], *, after: int | None, ready: Ready
 ) -> AsyncIterator[Record]:

@@ -129,15 +129,33 @@ def stored_record(headers: bytes, body: bytes) -> Record:
     seq = int(headers[start:end])
     start = find(b"Nats-Time-Stamp: ", end) + 17
     stamp = headers[start : find(b"\r\n", start)].decode()
-    return Record(subject=subject, seq=seq, body=body, id=header(headers, b"Nats-Msg-Id").decode(), time=stamp)
+    return Record(
+        subject=subject,
+        seq=seq,
+        body=body,
+        id=header(headers, b"Nats-Msg-Id").decode(),
+        time=stamp,
+        origin=_origin(headers),
+    )
 
 
 def delivered_record(subject: bytes, place: Place, headers: bytes, body: bytes) -> Record:
     """Return the record that a consumer delivered."""
     message_id = header(headers, b"Nats-Msg-Id").decode() if headers else ""
     return Record(
-        subject=subject.decode(), seq=place.stream_seq, body=body, id=message_id, time=rfc3339(place.stored_ns)
+        subject=subject.decode(),
+        seq=place.stream_seq,
+        body=body,
+        id=message_id,
+        time=rfc3339(place.stored_ns),
+        origin=_origin(headers) if headers else 0,
     )
+
+
+def _origin(headers: bytes) -> int:
+    """Return the sequence in the stream that this message was sourced from: `<stream> <sequence> <filters...>`."""
+    _, _, rest = header(headers, b"Nats-Stream-Source").partition(b" ")
+    return int(rest.partition(b" ")[0]) if rest else 0
 
 
 def place_of(ack_subject: bytes) -> Place | None:

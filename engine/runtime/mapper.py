@@ -22,7 +22,7 @@ from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
 from schemas.decisions import EntryState, decode_foresight
 from schemas.facts import SyncType, decode_fact, decode_sync
-from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
+from schemas.names import ClusterId, ClusterName, ObjectRef
 
 LOOKS, LOOK_SECONDS = 3, 0.01
 """At an open key that may be about to foresee a fact: most close within 20 ms."""
@@ -57,7 +57,7 @@ class Mapper:
 
     async def run(self, ack_wait: float) -> None:
         """Map until cancelled."""
-        types = self._types()
+        types = self._reconciler.types
         filters = [subjects.facts_of("*", kind.group, kind.plural) for kind in (*types, CLUSTERS)]
         filters += [subjects.sync("*", kind.group, kind.plural) for kind in types]
         await self._event_log.consume(
@@ -69,7 +69,11 @@ class Mapper:
         record = delivery.record
         if record.subject.startswith(f"{subjects.SYNC}."):
             if decode_sync(record.body).type is SyncType.COMPLETED:
-                await self.request_all(record)
+                _, group, plural = subjects.parse_sync(record.subject)
+                concerned = self._reconciler.concerned_by(group, plural)
+                await self._scan_and_request(
+                    [subjects.facts_of("*", one.group, one.plural) for one in concerned], record
+                )
         else:
             await self._fact(record, subjects.parse_fact(record.subject))
         await delivery.ack()
@@ -77,9 +81,11 @@ class Mapper:
     async def request_all(self, cause: Record | None = None) -> None:
         """Request every object that the reconciler watches."""
         watched = self._reconciler.watches
-        found = self._event_log.scan(
-            "STATE", [subjects.facts_of("*", watched.group, watched.plural)], headers_only=True
-        )
+        await self._scan_and_request([subjects.facts_of("*", kind.group, kind.plural) for kind in watched], cause)
+
+    async def _scan_and_request(self, filters: list[str], cause: Record | None) -> None:
+        """Request every object that has a fact among these; there may be any number."""
+        found = self._event_log.scan("STATE", filters, headers_only=True)
         refs = [subjects.parse_fact(record.subject) async for record in found]
         await self._request([ref for ref in refs if ref.cluster in self._clusters], cause)
 
@@ -88,6 +94,7 @@ class Mapper:
             self._names.clear()
             await self.request_all(record)
             return
+        await self._wake_readers(record, ref)
         own = [ref] if self._is_watched(ref.group, ref.resource) else []
         if not self._is_owned(ref):
             await self._request(await self._unforeseen(record, own), record)
@@ -100,6 +107,19 @@ class Mapper:
             await self._index.forget(ref, owners, indexed)
         if indexed.changed:
             await self._catch_up(record)
+
+    async def _wake_readers(self, record: Record, ref: ObjectRef) -> None:
+        """Request the objects for which this one is read."""
+        watched = self._reconciler.watches
+        filters = [
+            found
+            for one in self._reconciler.reads
+            if (one.resource.group, one.resource.plural) == (ref.group, ref.resource)
+            for found in one.wakes(ref, watched)
+        ]
+        if filters:
+            found = await self._event_log.last("STATE", filters)  # mostly few, and many such reads go together
+            await self._request([subjects.parse_fact(subject) for subject in found], record)
 
     async def _catch_up(self, record: Record) -> None:
         """Map the latest fact of an object if another has come since this one: an entry may have been written out of turn."""
@@ -143,8 +163,7 @@ class Mapper:
         return list(waiting.values())
 
     def _is_watched(self, group: str, resource: str) -> bool:
-        watched = self._reconciler.watches
-        return (group, resource) == (watched.group, watched.plural)
+        return any((group, resource) == (kind.group, kind.plural) for kind in self._reconciler.watches)
 
     async def _cluster_named(self, identity: ClusterId) -> ClusterName | None:
         if identity not in self._names:
@@ -155,12 +174,9 @@ class Mapper:
         return self._names.get(identity)
 
     async def _request(self, refs: list[ObjectRef], cause: Record | None) -> None:
-        body = f"{cause.subject}@{cause.seq}".encode() if cause else b""
+        body = f"{cause.subject}@{cause.origin}".encode() if cause else b""
         messages = [
             Message(subject=subjects.keyed(subjects.REQUESTS, self._reconciler.name, ref), body=body)
             for ref in dict.fromkeys(refs)
         ]
         await self._event_log.publish_many("REQUESTS", messages)
-
-    def _types(self) -> tuple[Resource, ...]:
-        return tuple(dict.fromkeys((self._reconciler.watches, *self._reconciler.owns)))

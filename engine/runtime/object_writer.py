@@ -10,8 +10,9 @@ Rules:
     * There is no such condition for an object that is to be created: Kubernetes has none for apply (a resourceVersion is
       ignored where there is no object). So it is read first, and applied without force. Known flaw: someone who creates
       the same object between the two, within milliseconds, is merged with instead of refused.
-    * What exists already and is not ours is never adopted: a first apply needs a reference to the same owner on the live
-      object, or our field manager if the body names no owner.
+    * What exists already and is not ours is adopted only if that is asked for, never from another owner of ours, and without
+      force: a first apply needs a reference to the same owner on the live object, or our field manager if the body names
+      no owner.
     * A delete reads first; the object must still be the same and still refer to its owner (DESIGN §2.2, G12 to G14).
     * A request without an answer may have been carried out; all of this can be repeated (F-30).
 """
@@ -153,7 +154,11 @@ class ObjectWriter:
     def _obstacle(self, action: Apply, live: Metadata, seen: Seen | None, *, first: bool) -> Outcome | None:
         """Return why a live object must not be applied to, or None."""
         if (first or seen is None) and not is_ours(live, action.body, self._manager):
-            return conflict(action, "NotOurs", f"{action.kind} {place(action)} exists already and is not ours", live)
+            if not action.adopt or owners(live):
+                return conflict(
+                    action, "NotOurs", f"{action.kind} {place(action)} exists already and is not ours", live
+                )
+            return None
         if seen is not None and not first and live.uid != seen[0]:
             return conflict(action, "Replaced", "it was deleted and created anew since the decision was made", live)
         if live.deleting:
@@ -301,6 +306,7 @@ class ObjectWriter:
             uid=action.uid,
             version=version,
             propagation=action.propagation.value,
+            grace_seconds=action.grace_seconds,
             timeout=self._timeout,
         )
 

@@ -47,6 +47,23 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Its `Nats-Msg-Id`."""
     time: str = ""
     """When the broker stored it, RFC 3339."""
+    origin: int = 0
+    """Of a record of STATE: its sequence in FACTS, which STATE follows. 0 in every other stream."""
+
+
+class Extent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stream reaches over."""
+
+    first: int
+    """Sequence of the oldest message that is kept; one more than `last` when there is none. 1: nothing has gone yet."""
+    last: int
+    """Sequence of the newest message ever stored."""
+    first_time: str = ""
+    """When the oldest was stored, RFC 3339; empty when there is none."""
+    last_time: str = ""
+    messages: int = 0
+    size: int = 0
+    """Bytes on disk."""
 
 
 class Delivery(Protocol):
@@ -147,6 +164,26 @@ class EventLog(Protocol):
             after: start behind this sequence; None: only what is published from now on.
 
         """
+
+    def replay(self, stream: str, filters: Sequence[str], *, after: int, until: int) -> AsyncIterator[Record]:
+        """Iterate over every record behind `after`, up to and with `until`, in stream order, then end.
+
+        Raises:
+            EventLogError: when the broker fails; what came until then is not complete.
+
+        """
+
+    async def position(self, stream: str, at: float) -> int:
+        """Return the sequence of the last message stored before a wall time (seconds since the epoch).
+
+        Where the oldest that is kept was stored later, that is the one before it: what lies there cannot be told.
+        """
+
+    async def extent(self, stream: str) -> Extent:
+        """Return what the stream reaches over."""
+
+    async def purge(self, stream: str, pattern: str) -> None:
+        """Delete every message whose subject matches."""
 
     async def consume(
         self, stream: str, durable: str, filters: Sequence[str], handler: Handler, *, concurrency: int, ack_wait: float

@@ -24,6 +24,7 @@ DUPLICATE_WINDOW_SECONDS = 600.0
 minutes of 5,000 facts a second are 650 MB at most; a watcher that was paused for longer resumes from STATE (DESIGN §5)."""
 SHORT_WINDOW_SECONDS = 120.0
 """The other streams' window: the broker's own default. Their writers use preconditions or are idempotent."""
+CHECKPOINTS = "CHECKPOINTS"
 DECISIONS_KEPT = 16
 """Entries per key: `why` shows the recent past; the last one is the lock."""
 NANOSECONDS = 1_000_000_000
@@ -125,6 +126,13 @@ def stream_specs(*, fact_days: float) -> dict[str, StreamSpec]:
             # A work queue, so that a fired timer goes when it is acknowledged; nobody consumes the waiting ones.
             work_queue=True,
             schedules=True,
+        ),
+        # A checkpoint older than the facts behind it can answer nothing; see `engine.runtime.checkpoints`.
+        StreamSpec(
+            name=CHECKPOINTS,
+            subjects=(f"{subjects.CHECKPOINTS}.>",),
+            per_subject=1,
+            max_age=fact_days * 86400 * 1.5,  # never before the facts behind it
         ),
     )
     return {spec.name: spec for spec in specs}

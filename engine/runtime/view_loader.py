@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import msgspec
 
+from engine.core.assembly import add_rows, cluster_of, mentioned_types, synced_types
 from engine.core.cascade import seen_propagation
 from engine.core.ownership import DEPENDENTS_FINALIZER, PROPAGATION_ANNOTATION
-from engine.core.view import Cluster, KubeObject, Row, View
+from engine.core.related import Related
+from engine.core.view import Cluster, KubeObject, View
 from engine.runtime.history import Histories
 from engine.runtime.ports import Clock, EventLog, Record
 from schemas import subjects
 from schemas.actions import Propagation, Request
-from schemas.clusters import ClusterRecord, cluster_ref
+from schemas.clusters import cluster_ref
 from schemas.decisions import Entry, decode_entry
-from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterName, ObjectRef, Resource
-
-DECODED = 4096
-"""Decoded records of clusters and syncs kept, by their bytes: every load reads the same few. Not a cache of the fleet, which
-is read anew each time."""
-
-_record = msgspec.json.Decoder(ClusterRecord)
 
 
 class Fence(msgspec.Struct, kw_only=True):
@@ -42,6 +36,10 @@ class Loaded(Fence, kw_only=True):
     inputs: dict[str, int]
     """STATE sequence of every row read, by subject; 0 for a missing row."""
     incarnation: str
+    origins: dict[str, int] = {}
+    """FACTS sequence of every row read, by subject."""
+    shown: int = 0
+    """How many of the rows were in view when the reconciler was last asked; what its answer needed besides came then."""
     foreseen: tuple[str, ...] = ()
     """Ids of the facts that our writes were put into the view as."""
 
@@ -73,13 +71,16 @@ class ViewLoader:
             self._polled = (record.body, decode_entry(record.body))
         return Fence(subject=subject, entry=self._polled[1], entry_seq=record.seq)
 
-    async def load(self, request: Request, types: Sequence[Resource], fence: Fence) -> Loaded:
+    async def load(
+        self, request: Request, types: Sequence[Resource], fence: Fence, reads: Sequence[Related] = ()
+    ) -> Loaded:
         """Return what is known for a request.
 
         Args:
             request: whose view.
-            types: the reconciler's types, watched and owned.
+            types: of the reconciler, as far as they concern this object.
             fence: its key's, read before.
+            reads: what the reconciler reads besides.
 
         Raises:
             EventLogError: when the broker does not answer.
@@ -97,26 +98,34 @@ class ViewLoader:
         fleet = self._fleet(types)
         targets = fence.entry.targets if fence.entry else ()
         places = {request.object, *(target.ref for target in targets)}
-        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)])
+        patterns = [pattern for one in reads if (pattern := one.pattern(request.object))]
+        for one in reads:
+            places.update(one.places(request.object, self._records))
+        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)], patterns)
+        places.update(_matched(found, patterns))
         clusters = self._read_clusters(found)
         loaded.view = View(
             now=self._clock.time(),
             clusters=clusters,
             rows={},
-            synced=_synced(found, fleet, clusters),
+            synced=synced_types(found, fleet, clusters),
+            mentioned=mentioned_types(found, fleet),
             targets=targets,
             reconciler=request.reconciler,
         )
-        _add_rows(loaded.view, found, places)
+        add_rows(loaded.view, found, places)
         await self._add_dependents(loaded, request)
         loaded.view.propagation = await self._propagation(loaded.view.get(request.object))
         return loaded
 
-    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> None:
-        """Read further objects into a loaded view, e.g. those that a decision writes."""
+    async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> bool:
+        """Read further objects into a loaded view, e.g. those that a decision writes; return whether there are any."""
         missing = [ref for ref in dict.fromkeys(places) if subjects.fact(ref) not in loaded.inputs]
-        if missing:
-            _add_rows(loaded.view, await self._read(loaded, list(map(subjects.fact, missing))), missing)
+        if not missing:
+            return False
+        found = await self._read(loaded, list(map(subjects.fact, missing)))
+        add_rows(loaded.view, found, missing)
+        return bool(found)
 
     async def _propagation(self, found: KubeObject | None) -> Propagation | None:
         """Return how the deletion of an object that waits for its dependents was asked for."""
@@ -136,10 +145,11 @@ class ViewLoader:
         dependents = (subjects.parse_owner(record.subject)[2] for record in index.values() if record.body != b"")
         await self.add(loaded, [ref for ref in dependents if ref.cluster in loaded.view.clusters])
 
-    async def _read(self, loaded: Loaded, wanted: Sequence[str]) -> dict[str, Record]:
-        found = await self._log.last("STATE", wanted)
-        for subject in wanted:
+    async def _read(self, loaded: Loaded, wanted: Sequence[str], patterns: Sequence[str] = ()) -> dict[str, Record]:
+        found = await self._log.last("STATE", [*wanted, *patterns])
+        for subject in dict.fromkeys([*wanted, *found]):
             loaded.inputs[subject] = found[subject].seq if subject in found else 0
+            loaded.origins[subject] = found[subject].origin if subject in found else 0
         return found
 
     def _fleet(self, types: Sequence[Resource]) -> tuple[str, ...]:
@@ -153,55 +163,13 @@ class ViewLoader:
         return known
 
     def _read_clusters(self, found: dict[str, Record]) -> list[Cluster]:
-        return [
-            _cluster(found[subject]) if subject in found else Cluster(name=name)
-            for name, subject in self._records.items()
-        ]
+        return [cluster_of(name, found.get(subject)) for name, subject in self._records.items()]
 
 
-@lru_cache(maxsize=DECODED)
-def _described(body: bytes) -> ClusterRecord:
-    return _record.decode(decode_fact(body).data)
-
-
-def _cluster(record: Record) -> Cluster:
-    described = _described(record.body)
-    status = described.status
-    return Cluster(
-        name=described.metadata.name,
-        state=status.state,
-        identity=status.identity,
-        epoch=status.epoch,
-        labels=described.metadata.labels,
-        reason=status.reason,
-        message=status.message,
-        since=status.since,
-        seq=record.seq,
-    )
-
-
-_sync_record = lru_cache(maxsize=DECODED)(decode_sync)
-_sync_place = lru_cache(maxsize=DECODED)(subjects.parse_sync)
-
-
-def _synced(
-    found: dict[str, Record], fleet: Sequence[str], clusters: Iterable[Cluster]
-) -> frozenset[tuple[ClusterName, str, str]]:
-    """Return the types whose contents are known: a sync record of another identity or epoch says nothing (DESIGN §2.4)."""
-    standing = {cluster.name: (cluster.identity, cluster.epoch) for cluster in clusters}
-    synced = set()
-    for subject in fleet:
-        stored = found.get(subject)
-        if stored is None or not subject.startswith(f"{subjects.SYNC}."):
-            continue
-        record = _sync_record(stored.body)
-        if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
-            synced.add(_sync_place(subject))
-    return frozenset(synced)
-
-
-def _add_rows(view: View, found: dict[str, Record], places: Iterable[ObjectRef]) -> None:
-    for ref in places:
-        record = found.get(subjects.fact(ref))
-        if record is not None:
-            view.rows[ref] = Row(record.seq, decode_fact(record.body))
+def _matched(found: Iterable[str], patterns: Sequence[str]) -> list[ObjectRef]:
+    """Return the objects that were found by a pattern."""
+    return [
+        subjects.parse_fact(subject)
+        for subject in found
+        if any(subjects.matches(pattern, subject) for pattern in patterns)
+    ]

@@ -52,6 +52,8 @@ MAX_DELIVERIES = 500
 holder was killed takes about 60 of them, so this is some eight holders."""
 ROUNDS = 3
 """Of actions under one lock: the writes, the status that reports them, and one more if that failed."""
+LOOKS = 3
+"""At objects that an answer names and the view did not hold yet."""
 RETIRED_TTL_SECONDS = 3600.0
 """How long the last entry of a vanished object fences workers that were stalled while it lived."""
 RESYNC_SECONDS = 10 * 3600.0
@@ -138,7 +140,7 @@ class Worker:
         self._loader = loader or ViewLoader(log, clock, clusters)
         self._name = name
         self._concurrency = concurrency
-        self._types = tuple(dict.fromkeys((reconciler.watches, *reconciler.owns)))
+        self._types = reconciler.types
         self._held: dict[str, _Held] = {}
         """By subject in DECISIONS."""
         self._turns = Turns(LEASE_SECONDS)
@@ -206,7 +208,9 @@ class Worker:
         if is_held(fence.entry, waited=waited):
             await delivery.nak(self._held[subject].again_at - self._clock.monotonic())
             return
-        loaded = await self._loader.load(request, self._types, fence)
+        loaded = await self._loader.load(
+            request, self.reconciler.types_for(request.object), fence, self.reconciler.reads
+        )
         verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=waited)
         if verdict is not Verdict.GO:
             await delivery.nak(BUSY_NAK_SECONDS)
@@ -317,10 +321,13 @@ class Worker:
             return None
 
     async def _plan(self, loaded: Loaded, request: Request) -> Plan:
-        """Ask the reconciler, and read what its answer needs besides."""
-        with cpu_limit(RECONCILER_CPU_SECONDS):
-            decision = self.reconciler(loaded.view, request)
-        await self._loader.add(loaded, [action.ref for action in decision.actions])
+        """Ask the reconciler, and again if what it writes is there already: it decides on what it has seen."""
+        for _ in range(LOOKS):
+            loaded.shown = sum(seq > 0 for seq in loaded.inputs.values())
+            with cpu_limit(RECONCILER_CPU_SECONDS):
+                decision = self.reconciler(loaded.view, request)
+            if not await self._loader.add(loaded, [action.ref for action in decision.actions]):
+                break
         return make_plan(loaded.view, decision)
 
     async def _reconciler_failed(self, delivery: Delivery, request: Request, loaded: Loaded, problem: Exception) -> str:
@@ -335,7 +342,8 @@ class Worker:
         _log.warning("reconciler raised", key=str(request), failures=failures, exc_info=problem)
         delay = min(MAX_FAILURE_DELAY_SECONDS, 0.1 * 2.0**failures)
         try:
-            entry = self._entry(loaded, EntryState.CLOSED, failures=failures, reason=reason)
+            cause = delivery.record.body.decode(errors="replace")
+            entry = self._entry(loaded, EntryState.CLOSED, failures=failures, reason=reason, cause=cause)
             await self._append(loaded, entry, loaded.entry_seq)
         except WrongLastSequence:
             return "fenced"
@@ -387,6 +395,7 @@ class Worker:
         reason: str = "",
         cause: str = "",
     ) -> Entry:
+        inputs = merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation)
         return Entry(
             state=state,
             worker=self._name,
@@ -395,7 +404,10 @@ class Worker:
             now=loaded.view.now,
             lease=lease,
             incarnation=loaded.incarnation,
-            inputs=merged_inputs(loaded.entry, loaded.inputs, loaded.incarnation),
+            inputs=inputs,
+            facts=tuple(loaded.origins.get(subject, 0) for subject in inputs),
+            shown=loaded.shown,
+            propagation=loaded.view.propagation,
             actions=actions,
             outcomes=outcomes,
             targets=tuple(loaded.view.targets.values()) if targets is None else targets,

@@ -24,6 +24,7 @@ from engine.runtime.log_consume import delay_after_raise
 from engine.runtime.ports import (
     Clock,
     EventLogError,
+    Extent,
     Handler,
     Message,
     MessageTooLarge,
@@ -63,16 +64,23 @@ class _Stream:
         self.consumers: dict[str, _Consumer] = {}
         self._expiry: list[tuple[float, int]] = []
 
-    def store(self, message: Message, clock: Clock, *, rollup: bool = False, stored_at: str = "") -> int:
-        """Store a message, or a copy of one that was `stored_at` in the stream that this one follows."""
+    def store(self, message: Message, clock: Clock, *, rollup: bool = False, source: Record | None = None) -> int:
+        """Store a message, or a copy of one that is `source` in the stream that this one follows."""
         now = clock.monotonic()
-        if message.id and not stored_at:
+        if message.id and source is None:
             seq, until = self.ids.get(message.id, (0, 0.0))
             if now < until:
                 return seq
         self.last_seq = seq = self.last_seq + 1
-        stored_at = stored_at or datetime.fromtimestamp(clock.time(), UTC).isoformat().replace("+00:00", "Z")
-        record = Record(subject=message.subject, seq=seq, body=message.body, id=message.id, time=stored_at)
+        stored_at = source.time if source else datetime.fromtimestamp(clock.time(), UTC).isoformat()
+        record = Record(
+            subject=message.subject,
+            seq=seq,
+            body=message.body,
+            id=message.id,
+            time=stored_at.replace("+00:00", "Z"),
+            origin=source.seq if source else 0,
+        )
         ttl = min(message.ttl or math.inf, self.spec.max_age or math.inf)
         self.messages[seq] = record
         if ttl < math.inf:
@@ -242,7 +250,7 @@ class MemoryLog:
             before = facts.last_seq
             seq = facts.store(message, self.clock)
             if seq > before:
-                state.store(message, self.clock, stored_at=facts.messages[seq].time)
+                state.store(message, self.clock, source=facts.messages[seq])
         self.notify()
         await asyncio.sleep(0)
 
@@ -307,6 +315,39 @@ class MemoryLog:
                 continue
             del reader.due[taken[0].seq], reader.delivered[taken[0].seq]
             yield taken[0]
+
+    async def replay(self, stream: str, filters: Sequence[str], *, after: int, until: int) -> AsyncIterator[Record]:
+        """Iterate over every record of a range; see the port."""
+        held = [record for seq, record in self._stream(stream).messages.items() if after < seq <= until]
+        for record in held:
+            if any(matches(pattern, record.subject) for pattern in filters):
+                yield record
+
+    async def position(self, stream: str, at: float) -> int:
+        """Return the last sequence before a wall time; see the port."""
+        held = self._stream(stream)
+        later = [seq for seq, record in held.messages.items() if datetime.fromisoformat(record.time).timestamp() >= at]
+        return min(later) - 1 if later else held.last_seq
+
+    async def extent(self, stream: str) -> Extent:
+        """Return what the stream reaches over."""
+        held = self._stream(stream)
+        kept = list(held.messages.values())
+        return Extent(
+            first=kept[0].seq if kept else held.last_seq + 1,
+            last=held.last_seq,
+            first_time=kept[0].time if kept else "",
+            last_time=kept[-1].time if kept else "",
+            messages=len(kept),
+            size=sum(len(record.body) for record in kept),
+        )
+
+    async def purge(self, stream: str, pattern: str) -> None:
+        """Delete every message whose subject matches."""
+        held = self._stream(stream)
+        for record in list(held.messages.values()):
+            if matches(pattern, record.subject):
+                held.remove(record.seq)
 
     async def consume(
         self, stream: str, durable: str, filters: Sequence[str], handler: Handler, *, concurrency: int, ack_wait: float

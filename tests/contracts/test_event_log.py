@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Self
 
 import pytest
@@ -200,6 +201,53 @@ async def test_state_keeps_the_last_fact_of_each_subject(log: EventLog) -> None:
     await eventually(lambda: reached(log, "STATE", 60))
     bodies = {subject[-2:]: record.body for subject, record in (await log.last("STATE", ["facts.>"])).items()}
     assert bodies == {"p0": b"57", "p1": b"58", "p2": b"59"}
+
+
+async def test_a_record_of_state_says_where_it_is_in_facts(log: EventLog) -> None:
+    await log.publish([fact("a", b"1"), fact("b", b"2"), fact("a", b"3")])
+    await eventually(lambda: reached(log, "STATE", 3))
+    assert {record.body: record.origin for record in (await log.last("STATE", ["facts.>"])).values()} == {
+        b"2": 2,
+        b"3": 3,
+    }
+    assert [record.origin async for record in log.scan("STATE", ["facts.>"])] == [2, 3]
+    assert {record.origin for record in (await log.last("FACTS", ["facts.>"])).values()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("after", "until", "expected"),
+    [(0, 9, "12345"), (1, 4, "234"), (2, 3, "3"), (3, 3, ""), (5, 9, ""), (0, 1, "1")],
+)
+async def test_a_range_is_replayed_whole_and_ends(log: EventLog, after: int, until: int, expected: str) -> None:
+    await log.publish([fact("ab"[number % 2], b"%d" % number) for number in range(1, 6)])
+    found = log.replay("FACTS", ["facts.>"], after=after, until=until)
+    assert "".join([record.body.decode() async for record in found]) == expected
+    odd = log.replay("FACTS", [fact("b").subject], after=after, until=until)
+    assert "".join([record.body.decode() async for record in odd]) == "".join(c for c in expected if c in "135")
+
+
+async def test_a_time_is_a_position_in_the_stream(log: EventLog) -> None:
+    assert await log.position("FACTS", time.time()) == 0
+    await log.publish([fact("a", b"1")])
+    await log.publish([fact("b", b"2")])
+    records = [record async for record in log.replay("FACTS", ["facts.>"], after=0, until=2)]
+    first, second = (datetime.fromisoformat(record.time).timestamp() for record in records)
+    assert await log.position("FACTS", first - 1) == 0
+    assert await log.position("FACTS", (first + second) / 2) == 1
+    assert await log.position("FACTS", second + 1) == 2
+
+
+async def test_the_extent_of_a_stream(log: EventLog) -> None:
+    empty = await log.extent("INDEX")
+    assert (empty.first, empty.last, empty.first_time, empty.messages) == (1, 0, "", 0)
+    for name in ("one", "two", "one"):
+        await log.append("INDEX", Message(subject=f"owners.x.{name}", body=b"b"))
+    extent = await log.extent("INDEX")
+    assert (extent.first, extent.last, extent.messages) == (2, 3, 2)
+    assert extent.size >= 2
+    assert extent.first_time <= extent.last_time
+    await log.purge("INDEX", "owners.x.two")
+    assert set(await log.last("INDEX", [">"])) == {"owners.x.one"}
 
 
 async def reached(log: EventLog, stream: str, seq: int) -> bool:

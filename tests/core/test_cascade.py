@@ -8,9 +8,14 @@ import msgspec
 import pytest
 
 from engine.core.cascade import (
+    FIRST_AT_ONCE,
+    LEAST_AT_ONCE,
+    MOST_AT_ONCE,
+    UNREGISTERED_SECONDS,
     GarbageView,
     Held,
     Hint,
+    batch_after,
     collect_held,
     hint,
     let_go,
@@ -20,9 +25,20 @@ from engine.core.cascade import (
     tombstone,
 )
 from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, OwnerReference, owned, owner_label
+from engine.core.plan import intent
 from engine.core.view import Cluster, Row
 from reconcilers.garbage import garbage
-from schemas.actions import Apply, Collect, Patch, Propagation, RecordEvent, RemoveFinalizer, Request
+from schemas.actions import (
+    Apply,
+    Collect,
+    Outcome,
+    Patch,
+    Propagation,
+    RecordEvent,
+    RemoveFinalizer,
+    Request,
+    Result,
+)
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
 from schemas.facts import Cause, Fact, FactType
@@ -171,6 +187,18 @@ def test_nothing_is_asked_while_an_owners_type_is_not_synced() -> None:
     assert asked(view(inferred, held=(HELD,), synced=here), OWNER) == []
 
 
+def test_a_dependent_of_an_unknown_cluster_that_is_woken_again_at_once_is_looked_at_a_second_later() -> None:
+    """What woke it may be the Unregistration that it waits for."""
+    nowhere = msgspec.structs.replace(REFERENCE, cluster_id=ClusterId("elsewhere"))
+    row = (DEP, fact(DEP, owned(body("dep", "d1"), nowhere), uid="d1"))
+    first = garbage(view(row), Request("garbage", DEP))
+    (action,) = first.actions
+    assert first.again_after is None
+    done = Target(ref=DEP, slot="collect", desired=intent(action))
+    again = garbage(view(row, targets=(done,)), Request("garbage", DEP))
+    assert again.again_after == UNREGISTERED_SECONDS
+
+
 def test_an_owner_that_was_seen_to_go_is_asked_for_though_its_type_went_as_well() -> None:
     here = frozenset({(B, "", "configmaps")})
     (action,) = asked(view(GONE, (DEP, fact(DEP, dependent(), uid="d1")), synced=here))
@@ -214,6 +242,33 @@ def test_a_dependent_that_waited_for_its_owners_cluster_is_looked_at_when_the_ow
     (action,) = collect_held(view(LIVE, held=(waited,)), OWNER)
     assert action.ref == DEP
     assert collect_held(view(LIVE, held=(HELD,)), OWNER) == []
+
+
+def test_as_many_are_looked_at_as_the_lease_lets_be_finished() -> None:
+    def outcomes(**counts: int) -> list[Outcome]:
+        return [
+            Outcome(action="Collect", ref=DEP, result=Result[name])
+            for name, count in counts.items()
+            for _ in range(count)
+        ]
+
+    assert batch_after([]) == FIRST_AT_ONCE
+    assert batch_after(outcomes(DONE=MOST_AT_ONCE)) == MOST_AT_ONCE
+    assert batch_after(outcomes(DONE=400)) == 800
+    assert batch_after(outcomes(DONE=100, SKIPPED=900)) == 125
+    assert batch_after(outcomes(SKIPPED=900)) == LEAST_AT_ONCE
+    many = tuple(msgspec.structs.replace(HELD, ref=DEP.on(ClusterName(f"b{number}"))) for number in range(10))
+    found = view(GONE, held=many)
+    found.at_once = 3
+    assert [action.ref for action in collect_held(found, OWNER)] == [one.ref for one in many[:3]]
+
+
+def test_dependents_of_one_owner_say_so_and_those_of_several_at_its_place_do_not() -> None:
+    two = msgspec.structs.replace(HELD, owners=(Uid("u1"), Uid("u2")))
+    first, second = collect_held(view(GONE, held=(HELD, two)), OWNER)
+    assert isinstance(first, Collect)
+    assert isinstance(second, Collect)
+    assert (first.owner, second.owner) == ("u1", "")
 
 
 # --- letting go ---

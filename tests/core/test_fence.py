@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.core.fence import Verdict, judge, merged_inputs
+from engine.core.fence import Verdict, is_held, judge, merged_inputs
 from schemas.decisions import Entry, EntryState
 
 OPEN = Entry(
@@ -20,6 +20,13 @@ def test_a_key_without_history_is_free() -> None:
 def test_an_open_entry_holds_the_key_until_this_waiter_has_seen_it_for_the_lease() -> None:
     assert judge(OPEN, inputs={"a": 5}, incarnation="i", waited=3.9) is Verdict.WAIT
     assert judge(OPEN, inputs={"a": 5}, incarnation="i", waited=4.0) is Verdict.GO
+
+
+def test_whether_a_key_is_held_can_be_told_before_anything_else_is_read() -> None:
+    assert is_held(OPEN, waited=3.9)
+    assert not is_held(OPEN, waited=4.0)
+    assert not is_held(CLOSED, waited=0)
+    assert not is_held(None, waited=0)
 
 
 def test_older_rows_than_those_of_the_last_decision_are_not_decided_on() -> None:

@@ -10,12 +10,22 @@ import pytest
 
 from engine.core.objects import fields_hashes
 from engine.core.plan import STALE_SECONDS, failures_changed, intent, make_plan, remember
-from engine.core.view import View
-from schemas.actions import AddFinalizer, Apply, Decision, Delete, Outcome, PatchStatus, RemoveFinalizer, Result
+from engine.core.view import Row, View
+from schemas.actions import (
+    AddFinalizer,
+    Apply,
+    Collect,
+    Decision,
+    Delete,
+    Outcome,
+    PatchStatus,
+    RemoveFinalizer,
+    Result,
+)
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
 from schemas.names import ResourceVersion, Uid
-from tests.builders import C1, C2, C3, NOW, a_view, deployment_ref, foo_body, foo_ref
+from tests.builders import C1, C2, C3, NOW, a_fact, a_view, deployment_ref, foo_body, foo_ref
 
 CHILD = deployment_ref(C2)
 BODY = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "example-foo"}, "spec": {"replicas": 1}}
@@ -248,3 +258,12 @@ def test_a_success_forgets_the_failure_and_a_skip_remembers_nothing() -> None:
 
 def test_looking_again_is_timed_from_the_views_now() -> None:
     assert make_plan(a_view(), Decision.wait(5.0)).wake_at == NOW + 5.0
+
+
+def test_a_dependent_that_the_log_shows_deleted_is_not_asked_for_again() -> None:
+    collect = Collect(ref=CHILD, api_version="apps/v1", kind="Deployment", uid=Uid("child"))
+    gone = a_view()
+    gone.rows[CHILD] = Row(9, msgspec.structs.replace(a_fact(CHILD, None), uid=Uid("child")))
+    assert needed(gone, collect) == ()
+    assert needed(gone, msgspec.structs.replace(collect, uid=Uid("other"))) != ()
+    assert needed(a_view(), collect) == (collect,)

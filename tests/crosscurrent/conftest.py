@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
+from crosscurrent import cli, processes
 from engine.runtime.ports import Message
 from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
@@ -126,3 +128,32 @@ async def fleet() -> MemoryLog:
         ]
     )
     return log
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    def rows(self) -> list[list[str]]:
+        return [line.split() for line in self.out.splitlines()]
+
+
+Command = Callable[[str], Answer]
+
+
+@pytest.fixture
+def command(fleet: MemoryLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command line against the small fleet."""
+
+    async def open_log(*_: object) -> MemoryLog:
+        return fleet
+
+    monkeypatch.setattr(processes, "open_log", open_log)
+    monkeypatch.setenv("CROSSCURRENT_NATS_URL", "nats://localhost:4222")
+
+    def run(line: str) -> Answer:
+        code = cli.run(line.split())
+        return Answer(code, *capsys.readouterr())
+
+    return run

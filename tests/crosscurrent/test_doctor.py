@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,10 +15,12 @@ import pytest
 from crosscurrent import findings
 from crosscurrent.commands.doctor import ReportFormat, report
 from crosscurrent.findings import Finding, Level, examine
+from crosscurrent.retention import Retention, free_bytes, read_retention, retention_findings
 from crosscurrent.stream_report import ConsumerReport, StreamReport, stream_findings
-from engine.runtime.ports import Message, Record
+from engine.runtime.ports import Extent, Message, Record
 from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
+from schemas.checkpoints import Checkpoint
 from schemas.decisions import Entry, EntryState, Target
 from schemas.names import ClusterName
 from tests.crosscurrent.conftest import C1, C2, DEPLOYMENTS, cluster_fact, decision, deployment, foo, sync_record
@@ -152,3 +156,50 @@ async def test_a_state_that_does_not_follow_the_facts_is_named(monkeypatch: pyte
     monkeypatch.setattr(findings, "_LOOK_S", 0.0)
     (found,) = await wrong(log)
     assert found.message == "is behind FACTS: 4 standing records are missing, 0 are old"
+
+
+NOW = 1_790_000_000.0
+DAY = 86400.0
+
+
+def an_extent(first: int, last: int, *, days: float = 2.0, size: int = 10 * 2**20) -> Extent:
+    begin = datetime.fromtimestamp(NOW - days * DAY, UTC).isoformat()
+    return Extent(first=first, last=last, first_time=begin, last_time=begin, messages=last - first + 1, size=size)
+
+
+def a_retention(facts: Extent, *, made: Sequence[float] = (), free: int | None = 2**40) -> Retention:
+    checkpoints = tuple(
+        Checkpoint(name=f"c{age}", after=1, until=1, time=NOW - age * DAY, incarnation="", rows=1, size=1)
+        for age in made
+    )
+    return Retention(
+        facts=facts, state=an_extent(1, 1), checkpoints=checkpoints, checkpoint_bytes=1, fact_days=7.0, free=free
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong_ones"),
+    [
+        (a_retention(an_extent(1, 9), made=[1.0]), {}),
+        (a_retention(an_extent(5, 9, days=7), made=[6.0, 0.5]), {}),
+        (a_retention(an_extent(5, 9)), {"record": "no past state can be told"}),
+        (a_retention(an_extent(1, 9)), {"checkpoints": "there is none"}),
+        (a_retention(an_extent(5, 9), made=[3.0]), {"checkpoints": "another was due 21h later"}),
+        (a_retention(an_extent(1, 9, size=2**30), made=[0.1], free=2**31), {"disk": "2,560 MiB more, 2,048 are free"}),
+        (a_retention(an_extent(1, 9, size=2**30), made=[0.1], free=None), {}),
+    ],
+)
+def test_what_threatens_the_record_is_said_before_it_hurts(found: Retention, wrong_ones: dict[str, str]) -> None:
+    findings = {one.check: one for one in retention_findings(found, NOW)}
+    assert {check for check, one in findings.items() if one.level is Level.WRONG} == set(wrong_ones)
+    for check, text in wrong_ones.items():
+        assert text in findings[check].message
+        assert findings[check].advice
+
+
+async def test_the_retention_of_a_log_is_read(tmp_path: Path) -> None:
+    log = await healthy()
+    found = await read_retention(log, fact_days=7.0, free=free_bytes(tmp_path))
+    assert (found.facts.messages, found.checkpoints) == (4, ())
+    assert found.free
+    assert [one.level for one in retention_findings(found, time.time())] == [Level.FINE, Level.FINE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -12,9 +13,10 @@ from crosscurrent.errors import UsageError
 from crosscurrent.selection import Filter
 from crosscurrent.selectors import Selector
 from crosscurrent.times import moment
+from engine.runtime.ports import Record
 from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
-from schemas.facts import SyncType
+from schemas.facts import Cause, SyncType
 from schemas.names import ObjectRef
 from tests.crosscurrent.conftest import C1, C2, DEPLOYMENTS, FOOS, deployment, foo, object_fact, sync_record
 
@@ -157,3 +159,44 @@ async def test_a_narrow_terminal_gets_narrow_columns(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert any("foos " in line and "samplecontroller" not in line for line in lines)
+
+
+class BusyLog(MemoryLog):
+    """A log that is written to while its snapshot is read, before and behind what has been handed out."""
+
+    async def scan(self, stream: str, filters: Sequence[str], *, headers_only: bool = False) -> AsyncIterator[Record]:
+        number = 100
+        for found in [record async for record in super().scan(stream, filters, headers_only=headers_only)]:
+            number += 2
+            await self.publish(
+                [
+                    object_fact(deployment(C2, "first"), DEPLOYMENTS, version=str(number)),
+                    object_fact(deployment(C2, "last"), DEPLOYMENTS, version=str(number + 1)),
+                ]
+            )
+            yield (await self.last(stream, [found.subject]))[found.subject]
+
+
+async def test_a_snapshot_goes_over_into_what_follows_with_nothing_missed_or_doubled(capsys: Capture) -> None:
+    log = BusyLog()
+    names = ("first", "a", "b", "last")
+    await log.publish([object_fact(deployment(C2, name), DEPLOYMENTS, version=name) for name in names])
+    choice = Choice(filter=Filter.parse("cluster2/deployments/*/*"), snapshot=True)
+    following = asyncio.create_task(show_events(log, choice, EventsFormat.JSON))
+    await asyncio.sleep(0.05)
+    following.cancel()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for name in names:
+        shown = [one["resourceversion"] for one in lines if one["subject"] == f"default/{name}"]
+        stored = [json.loads(r.body)["resourceversion"] for r in log.records("FACTS") if r.subject.endswith(f".{name}")]
+        assert shown == stored[stored.index(shown[0]) :], "from what the snapshot has of it, everything once, in order"
+    assert len(lines) > len(names)
+
+
+async def test_events_can_be_selected_by_how_a_watcher_came_to_know(fleet: MemoryLog, capsys: Capture) -> None:
+    for causes, expected in (((Cause.OBSERVED,), True), ((Cause.INFERRED,), False)):
+        choice = Choice(since=0.0, follow=False, causes=causes)
+        await show_events(fleet, choice, EventsFormat.TABLE)
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+        assert bool(lines) is expected
+        assert not [line for line in lines if line[1] == "SYNCED"]

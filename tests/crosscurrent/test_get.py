@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import NamedTuple
 
 import pytest
 import yaml
 
-from crosscurrent import cli, processes
 from crosscurrent.commands.get import Question, follow_objects
 from crosscurrent.errors import UsageError, UserError
 from crosscurrent.listing import Style
@@ -19,39 +16,10 @@ from crosscurrent.selectors import Selector
 from crosscurrent.targets import Target, parse_targets
 from engine.sandbox.memory_log import MemoryLog
 from schemas.names import ObjectRef, Resource
-from tests.crosscurrent.conftest import C1, C2, DEPLOYMENTS, deployment, object_fact, sync_record
+from tests.crosscurrent.conftest import C1, C2, DEPLOYMENTS, Command, deployment, object_fact, sync_record
 
 Capture = pytest.CaptureFixture[str]
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    def rows(self) -> list[list[str]]:
-        return [line.split() for line in self.out.splitlines()]
-
-
-Command = Callable[[str], Answer]
-
-
-@pytest.fixture
-def command(fleet: MemoryLog, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Command:
-    """Run a command line against the small fleet."""
-
-    async def open_log(*_: object) -> MemoryLog:
-        return fleet
-
-    monkeypatch.setattr(processes, "open_log", open_log)
-    monkeypatch.setenv("CROSSCURRENT_NATS_URL", "nats://localhost:4222")
-
-    def run(line: str) -> Answer:
-        code = cli.run(line.split())
-        return Answer(code, *capsys.readouterr())
-
-    return run
 
 
 def test_get_lists_one_namespace_by_default_and_all_when_asked(command: Command) -> None:

@@ -31,6 +31,11 @@ def write(directory: Path, text: str) -> Path:
         ("workers: 1.5", ":3: workers: expected a whole number, got 1.5"),
         ("workers: yes", ":3: workers: expected a whole number, got True"),
         ("workers: -1", ":3: workers: -1 is not between 0 and 64"),
+        ("watch_retry_seconds: 0", ":3: watch_retry_seconds: 0.0 is not between 0.1 and 3600 seconds"),
+        (
+            "garbage: {give_up_after_seconds: -1}",
+            ":3: garbage.give_up_after_seconds: is less than nothing; 0 means never",
+        ),
         ("nats: nats://localhost", ":3: nats: expected a mapping, got 'nats://localhost'"),
         ("imports: {look_seconds: 0}", ":3: imports.look_seconds: 0 is not between 1 and 3600 seconds"),
         ("imports: {accounts: [a/b]}", ": imports.accounts[0]: 'a/b' is not CLUSTER/NAMESPACE/NAME"),

@@ -314,7 +314,7 @@ def fetch(port: int, path: str) -> tuple[int, str] | None:
 def test_the_doctor_finds_streams_that_are_missing_or_changed(start: Callable[[str], Up], tmp_path: Path) -> None:
     up = start("")
     up.until(lambda: up.said("ready"))
-    assert "6 streams as they should be" in up.command("doctor").stdout
+    assert "7 streams as they should be" in up.command("doctor").stdout
     up.config.write_text(up.config.read_text() + "nats: {fact_days: 3}\n")
     done = up.command("doctor")
     assert done.returncode == 1

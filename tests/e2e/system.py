@@ -42,6 +42,7 @@ class System:
         clusters: Sequence[ApiServer],
         *,
         kubeconfigs: dict[str, Any] | None = None,
+        labels: dict[str, dict[str, str]] | None = None,
         environment: dict[str, str] | None = None,
         **config: Any,
     ) -> None:
@@ -51,6 +52,7 @@ class System:
             directory: for configuration, state and log.
             clusters: what to reconcile.
             kubeconfigs: other credentials than the administrator's, by cluster name.
+            labels: of the clusters, by name.
             environment: further variables of its processes.
             config: further keys of the configuration.
 
@@ -69,7 +71,10 @@ class System:
         document = {
             "apiVersion": "crosscurrent.dev/v1alpha1",
             "kind": "Config",
-            "clusters": [{"name": name, "kubeconfig": f"./{name}.kubeconfig"} for name in self.clusters],
+            "clusters": [
+                {"name": name, "kubeconfig": f"./{name}.kubeconfig", "labels": (labels or {}).get(name, {})}
+                for name in self.clusters
+            ],
             "reconcilers": ["foo"],
             "workers": 2,
             "probe_port": self.probe_port,
@@ -124,10 +129,12 @@ class System:
         """Return the end of its log."""
         return self.log.read_text()[-4000:]
 
-    def cli(self, *arguments: str, check: bool = True, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run another command of it."""
+    def cli(
+        self, *arguments: str, check: bool = True, timeout: float = 30, config: str = "-f"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run another command of it; `config` is the option that names its configuration."""
         done = subprocess.run(
-            [sys.executable, "-m", "crosscurrent", *arguments, "-f", str(self.config)],
+            [sys.executable, "-m", "crosscurrent", *arguments, config, str(self.config)],
             check=False,
             capture_output=True,
             text=True,

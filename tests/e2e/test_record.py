@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from engine.sandbox.api_servers import ApiServer
-from tests.e2e.system import System, until
+from schemas.contract import schema
+from tests.e2e.system import System, create_foo, deployment, foo_path, patch, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -148,3 +150,47 @@ def test_a_fleet_in_order_gets_a_clean_bill(everything: System) -> None:
     shown = json.loads(everything.cli("clusters", "-o", "json").stdout)
     assert {one["state"] for one in shown} == {"live"}
     assert {one["identity"] for one in shown} == {cluster.identity for cluster in everything.clusters.values()}
+
+
+def test_the_past_its_reasons_and_its_replay(everything: System, ns: str) -> None:
+    """One story, told from the record: what was, what changed, why, and the same decisions from a file alone."""
+
+    def answer(*arguments: str, config: str = "-f") -> Any:
+        return json.loads(everything.cli(*arguments, "-o", "json", config=config).stdout)
+
+    def replicas() -> Any:
+        found = seen(everything, "deployments", "told", "-n", ns, "--cluster", "cluster3")
+        return found and found[0]["spec"]["replicas"]
+
+    one, three = everything.clusters["cluster1"], everything.clusters["cluster3"]
+    create_foo(one, ns, "told")
+    until(lambda: replicas() == 1, seconds=30, what=everything.tail())
+    then = str(answer("get", "deployments", "-n", ns, "--at", "0s")["at"]["sequence"])
+    patch(one, foo_path(ns, "told"), {"spec": {"replicas": 4}})
+    until(lambda: replicas() == 4, seconds=30, what=everything.tail())
+
+    past = answer("get", "deploy/told", "-n", ns, "--cluster", "cluster3", "--at", then)
+    assert past["spec"]["replicas"] == 1
+    changed = answer("diff", f"cluster3/deployments/{ns}", "--from", then)["differences"]
+    assert {"path": ".spec.replicas", "from": 1, "to": 4} in changed[0]["fields"]
+    chain = answer("why", "cluster3", "deploy", f"{ns}/told", "--field", ".spec.replicas")
+    assert chain["origin"]["object"] == f"cluster1: foos.samplecontroller.k8s.io {ns}/told"
+    assert ".spec.replicas" in chain["origin"]["fields"]
+    everything.cli("record", "told.jsonl.gz", f"cluster1/foos/{ns}/told")
+    replayed = answer("replay", "told.jsonl.gz")
+    assert replayed["decisions"] == replayed["equal"] >= 2
+    plan = answer("what-if", "--delete", f"cluster1/foos/{ns}/told", config="--config")
+    assert [step["action"]["action"] for step in plan["actions"]].count("Delete") == 2
+    assert deployment(three, ns, "told"), "nothing was touched"
+
+
+def test_what_runs_publishes_what_the_contract_says(everything: System) -> None:
+    lines = everything.cli("events", "--since", "1h", "--no-watch", "-o", "json").stdout.splitlines()
+    checks = {name: Draft202012Validator(schema(name)) for name in ("fact", "sync")}
+    kinds = set()
+    for line in lines:
+        event = json.loads(line)
+        kind = "sync" if ".sync." in event["type"] else "fact"
+        kinds.add(kind)
+        assert not [problem.message for problem in checks[kind].iter_errors(event)], event["id"]
+    assert kinds == {"fact", "sync"}

@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
     "resources": RESOURCES,
     # Scaled to what the cases wait for: each of them shows the same as with the defaults, sooner.
     "watch_retry_seconds": 1.0,
-    "garbage": {"deletes_per_second": 500, "brake": {"settle_seconds": 0.3, "window_seconds": 20.0}},
+    "garbage": {"deletes_per_second": 500, "brake": {"settle_seconds": 2.0, "window_seconds": 20.0}},
 }
 GROUPS = ["quiet", "killed", "away", "outages", "watches", ""]
 
@@ -67,7 +67,10 @@ def unresolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def proxies(gc_fleet: Fleet, unresolved: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Proxy]]:
     directory = tmp_path_factory.mktemp("proxies")
-    made = {cluster.name: Proxy(cluster, directory, unresolved) for cluster in gc_fleet}
+    made = {
+        cluster.name: Proxy(cluster, directory, unresolved, secured=number == 0)
+        for number, cluster in enumerate(gc_fleet)
+    }
     for proxy in made.values():
         proxy.start()
     yield made

@@ -24,7 +24,6 @@ def definition(
     scope: str = "Namespaced",
     group: str = "xgc.dev",
     versions: Sequence[str] = ("v1",),
-    conversion: Json | None = None,
 ) -> Json:
     """Return a CRD without rules, which stores its first version."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -40,7 +39,7 @@ def definition(
                 {"name": one, "served": True, "storage": one == versions[0], "schema": {"openAPIV3Schema": schema}}
                 for one in versions
             ],
-            "conversion": conversion or {"strategy": "None"},
+            "conversion": {"strategy": "None"},
         },
     }
 
@@ -50,19 +49,13 @@ WIDGETS = definition("Widget", "widgets", scope="Cluster")
 FLEETINGS = definition("Fleeting", "fleetings", group="fleeting.dev")
 BRITTLES = definition("Brittle", "brittles", group="brittle.dev", versions=["v1", "v2"])
 """Stored as v1; the engine watches v2, so that a conversion comes between."""
-BROKEN_BRITTLES = definition(
-    "Brittle",
-    "brittles",
-    group="brittle.dev",
-    versions=["v1", "v2"],
-    conversion={
-        "strategy": "Webhook",
-        "webhook": {
-            "clientConfig": {"url": "https://127.0.0.1:1/nobody-listens-here"},
-            "conversionReviewVersions": ["v1"],
-        },
+BROKEN_CONVERSION = {
+    "strategy": "Webhook",
+    "webhook": {
+        "clientConfig": {"url": "https://127.0.0.1:1/nobody-listens-here"},
+        "conversionReviewVersions": ["v1"],
     },
-)
+}
 
 
 def grant_all(

@@ -1,8 +1,9 @@
 """A fault proxy in front of one API server: the engine goes through it, the tests go around it.
 
-TLS on the loopback interface, under a name of its own; towards the API server it is the engine's user, with a client
-certificate, so that the audit log tells the engine's requests from everybody else's. Any number of faults may be in force,
-each of which concerns the requests that it has something to say about; nothing else is touched when one begins or ends.
+On the loopback interface, with TLS and under a name of its own where it is to lose either; towards the API server it is
+the engine's user, with a client certificate, so that the audit log tells the engine's requests from everybody else's. Any
+number of faults may be in force, each of which concerns the requests that it has something to say about; nothing else is
+touched when one begins or ends.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Proxy:
         cluster: whom it leads to.
         directory: for keys.
         unresolved: directory that makes its name unknown, see `tests/garbage/resolver`.
+        secured: whether it is reached by TLS and by name, which costs this process as much again as all that it does.
 
     Attributes:
         cluster: whom it leads to now; see `lead_to` (XGC-10).
@@ -46,7 +48,7 @@ class Proxy:
 
     """
 
-    def __init__(self, cluster: ApiServer, directory: Path, unresolved: Path) -> None:
+    def __init__(self, cluster: ApiServer, directory: Path, unresolved: Path, *, secured: bool = False) -> None:
         self.name, self.cluster = cluster.name, cluster
         self.requests: list[tuple[str, str]] = []
         self.disturbed = False
@@ -56,7 +58,8 @@ class Proxy:
         self._broken = 0
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._authority = CertificateAuthority(f"{cluster.name}-proxy")
-        self._served = self._serving(self._authority, "trusted")
+        self._secured = secured
+        self._served = self._serving(self._authority, "trusted") if secured else None
         self._untrusted = self._serving(CertificateAuthority("somebody-else"), "untrusted")
         self._loop = asyncio.new_event_loop()
         self._streams: dict[asyncio.Task[Any], tuple[web.Request, Fault | None]] = {}
@@ -69,11 +72,12 @@ class Proxy:
     @property
     def kubeconfig(self) -> dict[str, Any]:
         authority = base64.b64encode(self._authority.pem).decode()
-        server = f"https://{self._host}:{self.port}"
+        plain = {"server": f"http://127.0.0.1:{self.port}"}
+        secured = {"server": f"https://{self._host}:{self.port}", "certificate-authority-data": authority}
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": self.name, "cluster": {"server": server, "certificate-authority-data": authority}}],
+            "clusters": [{"name": self.name, "cluster": secured if self._secured else plain}],
             "users": [{"name": "engine", "user": {"token": "the-proxy-knows-who-it-is"}}],
             "contexts": [{"name": self.name, "context": {"cluster": self.name, "user": "engine"}}],
             "current-context": self.name,
@@ -101,16 +105,17 @@ class Proxy:
             del self._faults[key]
 
     @contextmanager
-    def outage(self, fault: Fault, *, cuts: Fault | None = None) -> Iterator[None]:
+    def outage(self, fault: Fault, *, cuts: Fault | None = None, whole: bool = True) -> Iterator[None]:
         """Let requests fail, cut the watches that this concerns, and at the end those that it holds.
 
         Args:
             fault: what is wrong.
             cuts: says something of the watches to cut; by default the fault itself is asked.
+            whole: whether it is the cluster's trouble; False: of some type that nobody else depends on just now.
 
         """
         self._faults[key := object()] = fault
-        with self._disturbance():
+        with self._disturbance(whole=whole):
             self._cut(lambda request, _: (cuts or fault)(request) is not None)
             try:
                 yield
@@ -122,7 +127,7 @@ class Proxy:
     def refusing(self) -> Iterator[None]:
         """Refuse connections, and cut those there are."""
         with self._disturbance():
-            self._do(self._listen(None))
+            self._do(self._listen(None, on=False))
             try:
                 yield
             finally:
@@ -131,6 +136,7 @@ class Proxy:
     @contextmanager
     def mistrusted(self) -> Iterator[None]:
         """Show a certificate that nobody trusts."""
+        assert self._secured
         with self._disturbance():
             self._do(self._listen(self._untrusted))
             try:
@@ -141,6 +147,7 @@ class Proxy:
     @contextmanager
     def unresolved(self) -> Iterator[None]:
         """Be known under no name any more; nor reached by those who remember where the name led to."""
+        assert self._secured
         self._lost.touch()
         with self.refusing():
             try:
@@ -161,13 +168,13 @@ class Proxy:
                 self._cut(lambda *_: True)
 
     @contextmanager
-    def _disturbance(self) -> Iterator[None]:
+    def _disturbance(self, *, whole: bool = True) -> Iterator[None]:
         self.disturbed = True
-        self._broken += 1
+        self._broken += whole
         try:
             yield
         finally:
-            self._broken -= 1
+            self._broken -= whole
 
     def _do(self, doing: Any) -> None:
         asyncio.run_coroutine_threadsafe(doing, self._loop).result(20)
@@ -180,14 +187,14 @@ class Proxy:
 
         self._do(cut())
 
-    async def _listen(self, context: ssl.SSLContext | None) -> None:
+    async def _listen(self, context: ssl.SSLContext | None, *, on: bool = True) -> None:
         """Take connections with this certificate, or none, on the same port; cut those there are."""
         if self._site is not None:
             await self._site.stop()
         for connection in list(self._runner.server.connections if self._runner.server else ()):
             connection.force_close()
         self._site = None
-        if context is not None:
+        if on:
             self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=context)
             await self._site.start()
 

@@ -34,6 +34,8 @@ class Pulse:
     def wait(self, beats: int) -> None:
         """Wait for so many beats that begin from now on."""
         with self._beating:
+            if not self._waiting:
+                self._failure = ""  # of whoever waited before
             self._waiting += 1
             self._beating.notify_all()
             target = self._count + beats + self._busy  # one that is under way began before

@@ -217,7 +217,7 @@ class World:
 
     # --- waiting, in virtual time ---
 
-    async def until(self, condition: Callable[[], Awaitable[object]], *, seconds: float = 600.0) -> None:
+    async def until(self, condition: Callable[[], Awaitable[object]], *, seconds: float = 1800.0) -> None:
         """Wait until a condition holds."""
         end = self.clock.monotonic() + seconds
         while not await condition():

@@ -94,7 +94,6 @@ def test_xgc_27_finalizer_before_first_dependent_of_others(scene: Scene) -> None
     scene.gone(owner, dep)
 
 
-@pytest.mark.together("killed")
 def test_xgc_35_stress_collections(scene: Scene) -> None:
     """Ten collections of five policies, nine dependents each, under kills: exactly 360 of 450 dependents remain."""
     policies = ["Foreground", "Orphan", "Orphan-2", "Orphan-3", "Solid"]
@@ -182,7 +181,7 @@ def test_xgc_36_brake_and_unregister_trips(scene: Scene) -> None:
             return status(410, "Expired")
         return None
 
-    with scene.outage(scene.c, fault):
+    with scene.outage(scene.c, fault, whole=False):
         for owner in owners:
             scene.remove_by_hand(owner)
         back.set()

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from tests.garbage.objects import CASCADE, Object
+from engine.sandbox.api_servers import ApiServer
+from tests.e2e.system import create_foo
+from tests.garbage.objects import CASCADE, Object, collection
 from tests.garbage.scene import Scene, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -149,6 +151,26 @@ def test_xgc_23_orphan_everywhere_first(scene: Scene) -> None:
     assert scene.removed_at(owner) > max(parted)
     scene.kept(*deps)
     assert all(scene.refs(dep) == [] for dep in deps)
+
+
+@pytest.mark.together("quiet")
+def test_xgc_23_orphan_everywhere_first_by_a_reconciler(scene: Scene) -> None:
+    """foo, whose children go before it by itself, orphans them if that is asked for."""
+    create_foo(scene.a, scene.ns)
+    clusters = (scene.b, scene.c)
+    path = f"{collection('Deployment', scene.ns)}/example-foo"
+    for cluster in clusters:
+        until(functools.partial(there, cluster, path), what=scene.system.tail)
+    foo = scene.took(scene.a, "Foo", "example-foo")
+    deps = [scene.took(cluster, "Deployment", "example-foo") for cluster in clusters]
+    scene.delete(foo, "Orphan")
+    scene.gone(foo)
+    scene.kept(*deps)
+    assert all(scene.refs(dep) == [] for dep in deps)
+
+
+def there(cluster: ApiServer, path: str) -> bool:
+    return cluster.client.request("GET", path)[0] == 200
 
 
 @pytest.mark.together("away")

@@ -152,7 +152,9 @@ def test_xgc_34_preconditions_hold_but_a_busy_object_goes(scene: Scene) -> None:
     finally:
         stop.set()
         writer.join()
-    assert [one.code for one in scene.deletes(dep)] == [409, 200]
+    codes = [one.code for one in scene.deletes(dep)]
+    assert 409 in codes
+    assert codes.count(200) == 1
 
 
 @pytest.mark.together("quiet")

@@ -24,6 +24,14 @@ PROVER = "engine/runtime/prover.py"
 REFERENCES = "engine/runtime/references.py"
 BRAKES = "engine/runtime/brakes.py"
 RELEASE = "engine/runtime/release.py"
+PERFORMER = "engine/runtime/garbage_performer.py"
+LIVE_READS = "engine/runtime/live_reads.py"
+SHARED_READS = "engine/runtime/shared_reads.py"
+TURNS = "engine/runtime/turns.py"
+WAKES = "engine/runtime/wakes.py"
+FENCE = "engine/core/fence.py"
+PLAN = "engine/core/plan.py"
+WITNESS = "engine/core/witness.py"
 
 MUTANTS = (
     Mutant(
@@ -138,7 +146,7 @@ MUTANTS = (
     Mutant(
         "a conflict is answered by force",
         COLLECTOR,
-        "reference_of(live) == reference_of(case.live) and not live.deleting",
+        "_judged_by(live) == _judged_by(case.live) and not live.deleting",
         "live",
     ),
     Mutant(
@@ -166,7 +174,105 @@ MUTANTS = (
         "                if not held.ok:\n",
         "                if False:\n",
     ),
-    Mutant("no record is left", COLLECTOR, "        await self._record(case, fate, ownerships)\n", ""),
+    Mutant("no record is left", COLLECTOR, "        self._record(case, fate, ownerships)\n", ""),
+    Mutant(
+        "a decision is closed before its deletes are on record",
+        PERFORMER,
+        "            await self._collector.recorded(deadline)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "a finalizer goes though a dependent is not settled",
+        PERFORMER,
+        "if isinstance(action, RemoveFinalizer) and unsettled is not None:",
+        "if False:",
+    ),
+    Mutant(
+        "a signature taken away in the last moment is overlooked",
+        COLLECTOR,
+        "(live.annotations or {}).get(SIGNATURE_ANNOTATION), live.finalizers",
+        "live.finalizers",
+    ),
+    Mutant(
+        "a finalizer added in the last moment is overlooked",
+        COLLECTOR,
+        "get(SIGNATURE_ANNOTATION), live.finalizers or []",
+        "get(SIGNATURE_ANNOTATION)",
+    ),
+    Mutant(
+        "what a list lacks is taken for gone",
+        LIVE_READS,
+        "            elif (found := listed.get(action.ref.name)) is not None:\n                return found\n",
+        "            elif (found := listed.get(action.ref.name)) is not None:\n                return found\n"
+        "            else:\n"
+        '                return Status(code=404, reason="NotFound", details=Details(action.ref.name, action.ref.resource))\n',
+    ),
+    Mutant(
+        "a list is used for ever",
+        LIVE_READS,
+        "(known is not None and now - known[0] <= LISTED_SECONDS)",
+        "known is not None",
+    ),
+    Mutant(
+        "an old list is read",
+        LIVE_READS,
+        "action.owner and self._clock.monotonic() - listed_at <= LISTED_SECONDS:",
+        "action.owner:",
+    ),
+    Mutant("whoever judges again reads the same list", LIVE_READS, "            if anew:\n", "            if False:\n"),
+    Mutant(
+        "an answer from before a trip is used after it",
+        SHARED_READS,
+        "        self._running.pop(key, None)\n\n",
+        "\n",
+    ),
+    Mutant("grants are used for ever", SHARED_READS, "self._clock.monotonic() - kept[0] <= self._seconds", "kept"),
+    Mutant("what could not be read is remembered", SHARED_READS, "if self._keeps(answer) and", "if"),
+    Mutant(
+        "a request is acknowledged for one that is older",
+        TURNS,
+        "            if seq < line.seq:\n                return Turn.BUSY",
+        "            if seq < line.seq:\n                return Turn.REPLACED",
+    ),
+    Mutant("two work on one key", TURNS, "turn = await self._wait(key, line, seq)", "turn = Turn.GO"),
+    Mutant(
+        "whoever asks while a request is under way is told that it is stored",
+        WAKES,
+        "        await asyncio.shield(mine.stored)\n",
+        "        await asyncio.sleep(0)\n",
+    ),
+    Mutant("a held key is free", FENCE, " and waited < entry.lease", " and waited < 0"),
+    Mutant(
+        "decided on rows older than the last decision's",
+        FENCE,
+        "inputs[subject] < seq for subject, seq",
+        "inputs[subject] < 0 for subject, seq",
+    ),
+    Mutant(
+        "an older delete hides a dependent that was made anew",
+        PLAN,
+        " and row.fact.uid == action.uid\n\n",
+        "\n\n",
+    ),
+    Mutant(
+        "a restored server that shows the witness older is believed",
+        WITNESS,
+        "    if shown is not None and same and newer(last, shown.version):\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "a witness that is not in its own past is not missed",
+        WITNESS,
+        '    return Stopped(state.course, "Restored"), [WentBack(last, ResourceVersion(""))]\n',
+        "    return Resuming(state.course), []\n",
+    ),
+    Mutant(
+        "an answer for another version is taken for the witness's",
+        WITNESS,
+        "    if page.version != last:\n",
+        "    if False:\n",
+    ),
+    Mutant("a witness of another uid will do", WITNESS, "shown.uid == state.seen.uid", "bool(shown.uid)"),
     Mutant(
         "an unread grant is a grant",
         REFERENCES,
@@ -243,6 +349,13 @@ MUTANTS = (
         "return await self._entomb(action, home, list(given_up.values()))",
         'return ""',
     ),
+    Mutant(
+        "part of a list opens the barrier",
+        RELEASE,
+        "            if not resume:\n                return found\n",
+        "            return found\n",
+    ),
+    Mutant("a list that is none opens the barrier", RELEASE, 'if not page.kind.endswith("List") or', "if False and"),
     Mutant("a forged block counts", RELEASE, "if wanted in verbs and", "if"),
     Mutant("unsynced counts as empty", CASCADE, "or (watched and not synced)", ""),
     Mutant("a cluster that is not live proves", CASCADE, "home.state is not ClusterState.LIVE or (watched", "(watched"),

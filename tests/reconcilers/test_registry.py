@@ -34,14 +34,14 @@ def test_a_built_in_is_found_by_name() -> None:
 
 def test_a_users_own_is_found_beside_the_configuration(search: Path) -> None:
     mine = find("users_module:mine", search=search)
-    assert (mine.name, str(mine.watches)) == ("mine", "v1/configmaps")
+    assert (mine.name, [str(one) for one in mine.watches]) == ("mine", ["v1/configmaps"])
     assert mine.manager == "crosscurrent/mine"
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("fooo", "no built-in reconciler 'fooo'; there are foo"),
+        ("fooo", "no built-in reconciler 'fooo'; there are federation, foo"),
         ("nowhere_to_be_found:x", "is the module beside"),
         ("users_module:missing", "no such attribute"),
         ("users_module:other", "not made with @reconciler"),

@@ -665,9 +665,10 @@ async def test_a_cluster_whose_slots_are_taken_holds_nobody_else_up(fleet: Fleet
     assert summary(await fleet.perform(apply(fleet.c2))) == [("Apply", Result.DONE)]
 
 
-async def test_a_busy_cluster_is_asked_less_and_then_more_again(fleet: Fleet) -> None:
+@pytest.mark.parametrize(("code", "reason"), [(429, "TooManyRequests"), (504, "Timeout")])
+async def test_a_busy_cluster_is_asked_less_and_then_more_again(fleet: Fleet, code: int, reason: str) -> None:
     budget = fleet.performer.budget(fleet.c2.name)
-    fleet.c2.before = lambda _: status(429, "TooManyRequests", "slow down", retry_after=1)
+    fleet.c2.before = lambda _: status(code, reason, "slow down", retry_after=1)
     await fleet.perform(*(apply(fleet.c2, name=f"d{n}") for n in range(30)))
     assert budget.limit == 32, "thirty answers to requests of one moment are one cut"
     fleet.clock.now += 2

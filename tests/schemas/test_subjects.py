@@ -87,3 +87,21 @@ def test_a_resource_is_read_as_kubernetes_writes_it() -> None:
     assert Resource.parse("v1/pods").api_version == "v1"
     with pytest.raises(ValueError, match="GROUP/VERSION/PLURAL"):
         Resource.parse("deployments")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("a.>", "a.b", True),
+        ("a.b", "a.b", True),
+        ("a.*", "a.b", True),
+        ("a.*.c", "a.b.*", True),
+        ("a.*.c", "a.b.d", False),
+        ("a.b", "a.b.c", False),
+        ("a.*", "a.b.c", False),
+        ("facts.>", "sync.>", False),
+    ],
+)
+def test_filters_overlap_when_a_subject_matches_both(one: str, other: str, *, expected: bool) -> None:
+    assert subjects.overlap(one, other) is subjects.overlap(other, one) is expected
+    assert len(subjects.apart([one, other])) == 1 + (expected and one != other)

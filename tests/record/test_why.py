@@ -1,0 +1,206 @@
+"""`why` tells the chain that the record holds; `why-not` what holds an object back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from crosscurrent import cli, processes
+from crosscurrent.chain import read_chain
+from engine.runtime.event_log import NatsEventLog
+from engine.runtime.jetstream import Connection
+from engine.runtime.log_errors import Refused
+from engine.runtime.ports import EventLog, Message
+from engine.runtime.streams import stream_specs
+from engine.sandbox.memory_log import MemoryLog
+from engine.sandbox.nats_server import NatsServer
+from schemas import subjects
+from schemas.actions import Outcome, Result
+from schemas.clusters import ClusterState
+from schemas.decisions import decode_entry
+from tests.builders import C2, C3, deployment_ref, foo_body, foo_ref
+from tests.record.engine_run import a_story, at_rest, tell_a_story, working
+from tests.world import eventually
+
+Capture = pytest.CaptureFixture[str]
+Use = Callable[[EventLog, str], tuple[int, str, str]]
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Use:
+    """Run command lines against a log."""
+
+    def run(log: EventLog, line: str) -> tuple[int, str, str]:
+        async def open_log(*_: object) -> EventLog:
+            return log
+
+        monkeypatch.setattr(processes, "open_log", open_log)
+        monkeypatch.setenv("CROSSCURRENT_NATS_URL", "nats://localhost:4222")
+        code = cli.run(line.split())
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+def plain(text: str) -> list[str]:
+    """Return the lines of a tree without what differs between runs."""
+    text = re.sub(r"20\d\d-\S+Z", "TIME", text)
+    text = re.sub(r"code [0-9a-f]+", "code CODE", text)
+    return re.sub(r"(fact|resourceVersion|decision|read fact) \d+", r"\1 #", text).splitlines()
+
+
+@pytest.fixture
+def story() -> MemoryLog:
+    return asyncio.run(a_story())
+
+
+def test_a_scaled_deployment_comes_from_its_foo_in_another_cluster(story: MemoryLog, use: Use) -> None:
+    code, out, _ = use(story, "why cluster3 deployments default/example-foo")
+    assert code == 0
+    lines = plain(out)
+    assert lines[:3] == [
+        "fact # cluster1: foos.samplecontroller.k8s.io default/example-foo updated at TIME (observed, resourceVersion #)",
+        "│   .spec.replicas: 1 → 3",
+        "└ request foo cluster1: foos.samplecontroller.k8s.io default/example-foo"
+        if len([line for line in lines if line[:1] in "└├"]) == 1
+        else "├ request foo cluster1: foos.samplecontroller.k8s.io default/example-foo",
+    ]
+    text = "\n".join(lines)
+    assert "decision # at TIME by foo, code CODE, on worker-1" in text
+    assert "read fact #: cluster3: deployments.apps default/example-foo" in text
+    assert "Apply cluster2: deployments.apps default/example-foo → done, resourceVersion #" in text
+    [asked] = [line for line in lines if line.endswith("◄ asked for")]
+    assert "cluster3: deployments.apps default/example-foo updated at TIME" in asked
+    assert lines[lines.index(asked) + 1].strip(" │") == ".spec.replicas: 1 → 3"
+
+
+def test_a_repaired_deployment_comes_from_the_edit_of_it(story: MemoryLog, use: Use) -> None:
+    _, out, _ = use(story, "why cluster2 deploy example-foo")
+    lines = plain(out)
+    assert lines[0].startswith("fact # cluster2: deployments.apps default/example-foo updated")
+    assert lines[1] == "│   .spec.replicas: 3 → 9"
+    [asked] = [index for index, line in enumerate(lines) if line.endswith("◄ asked for")]
+    assert lines[asked + 1].strip(" │") == ".spec.replicas: 9 → 3"
+    assert "Apply cluster3" not in out, "nothing differed there"
+
+
+def test_who_set_a_field_is_told_from_who_wrote_last(story: MemoryLog, use: Use) -> None:
+    _, out, _ = use(story, "why cluster1 foos default/example-foo --field .spec.replicas")
+    assert re.match(r"\.spec\.replicas is 3 since fact \d+, \S+: not set by this engine\n", out)
+    _, out, _ = use(story, "why cluster3 deploy default/example-foo --field .spec.replicas")
+    assert re.match(r"\.spec\.replicas is 3 since fact \d+, \S+: set by foo \(code [0-9a-f]+\)\n", out)
+    _, out, _ = use(story, "why cluster3 deploy default/example-foo --field .metadata.name")
+    assert out.startswith('.metadata.name is "example-foo" since before the record begins: set by foo')
+
+
+def test_the_whole_chain_as_a_document(story: MemoryLog, use: Use) -> None:
+    _, out, _ = use(story, "why cluster3 deployments default/example-foo -o json")
+    chain = json.loads(out)
+    decided = chain["decisions"][0]
+    assert (
+        decided["cause"]
+        == f"facts.cluster1.samplecontroller%2Ek8s%2Eio.foos.default.example-foo@{chain['origin']['sequence']}"
+    )
+    facts = {record.seq: record.subject for record in story.records("FACTS")}
+    assert decided["read"], "its inputs are in the record"
+    assert all(facts[seq] == subject for subject, seq in decided["read"].items())
+    made = [action["fact"]["sequence"] for action in decided["actions"] if action["fact"]]
+    assert chain["asked"]["sequence"] in made
+    assert all(seq > chain["origin"]["sequence"] for seq in made)
+
+
+def test_every_recorded_decision_names_the_facts_that_it_read(story: MemoryLog) -> None:
+    facts = {record.seq: record.subject for record in story.records("FACTS")}
+    entries = [decode_entry(record.body) for record in story.records("DECISIONS")]
+    assert entries
+    for entry in entries:
+        assert len(entry.facts) == len(entry.inputs)
+        assert {facts[seq] for seq in entry.read.values()} == set(entry.read)
+
+
+async def refused(_: object) -> Outcome:
+    return Outcome(
+        action="Apply", ref=deployment_ref(C2), result=Result.REFUSED, code=403, reason="Forbidden", message="no"
+    )
+
+
+async def held(cluster_lost: bool) -> MemoryLog:
+    log = MemoryLog()
+    async with working(log) as world:
+        if cluster_lost:
+            await world.set_state(C3, ClusterState.SUSPECT)
+        else:
+            world.hook = lambda action: refused(action) if action.ref == deployment_ref(C2) else nothing()
+        await world.put(foo_ref(), foo_body())
+        await eventually(lambda: deployment_ref(C2 if cluster_lost else C3) in world.objects)
+        await at_rest(log, world)
+    return log
+
+
+async def nothing() -> None:
+    return None
+
+
+def test_a_refused_write_and_a_lost_cluster_are_what_holds_an_object(use: Use) -> None:
+    code, out, _ = use(asyncio.run(held(cluster_lost=False)), "why-not cluster1 foos default/example-foo")
+    assert code == 1
+    assert "cluster2: deployments.apps default/example-foo failed" in out
+    assert "403 Forbidden: no" in out
+    code, out, _ = use(asyncio.run(held(cluster_lost=True)), "why-not cluster1 foos example-foo")
+    assert code == 1
+    assert "✗ cluster cluster3: suspect" in out
+
+
+def test_nothing_holds_what_is_as_it_should_be(story: MemoryLog, use: Use) -> None:
+    code, out, _ = use(story, "why-not cluster1 foos default/example-foo")
+    assert (code, out.splitlines()[-1]) == (0, "Nothing holds it.")
+
+
+def test_a_request_that_waits_and_an_object_that_is_gone_are_said(story: MemoryLog, use: Use) -> None:
+    subject = subjects.keyed(subjects.REQUESTS, "foo", foo_ref())
+    asyncio.run(story.append("REQUESTS", Message(subject=subject, body=b"")))
+    _, out, _ = use(story, "why-not cluster1 foos default/example-foo -o json")
+    assert "request to foo" in [finding["check"] for finding in json.loads(out)["findings"]]
+    _, out, _ = use(story, "why-not cluster1 foos default/nobody")
+    assert "STATE has never seen" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("why clutser1 foos x", "did you mean cluster1"),
+        ("why cluster1 fooz x", "did you mean foos"),
+        ("why cluster1 foos a/b/c", "neither NAME nor NAMESPACE/NAME"),
+        ("why cluster1 foos default/nobody", "the record holds no fact of"),
+        ("why cluster1 foos shop/x -n default", "name two namespaces"),
+        ("why cluster1 foos x -o name", "not a form of a chain"),
+    ],
+)
+def test_bad_input_is_answered_with_what_there_is(story: MemoryLog, use: Use, line: str, message: str) -> None:
+    code, _, err = use(story, line)
+    assert code == 1
+    assert message in err
+
+
+@pytest.mark.broker
+async def test_the_chain_of_a_story_on_a_real_broker(nats_server: NatsServer) -> None:
+    door = await Connection.open(nats_server.url, name="test", token=nats_server.token)
+    for name in stream_specs(fact_days=1):
+        with suppress(Refused):
+            await door.api(f"STREAM.DELETE.{name}")
+    log = await NatsEventLog.connect(nats_server.url, token=nats_server.token)
+    await log.prepare()
+    async with working(log) as world:
+        await tell_a_story(log, world)
+    chain = await read_chain(log, deployment_ref(C3))
+    assert chain.origin.told is not None
+    assert chain.origin.told.ref == foo_ref()
+    assert chain.decisions[0][0].cause[1] == chain.origin.told.seq
+    assert any(told is not None and told.seq == chain.asked.seq for _, told in chain.decisions[0][1])
+    await log.close()
+    await door.close()

@@ -1,0 +1,350 @@
+"""Many dependents at once: read together, deleted as if each had been read alone, and nobody asks the same thing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from engine.core.grants import SIGNATURE_ANNOTATION
+from engine.core.ownership import OWNER_LABEL, owner_label
+from engine.runtime.garbage_performer import SETTLING, GarbagePerformer
+from engine.runtime.live_reads import LISTED_FROM, LISTED_SECONDS
+from engine.runtime.performer import Performer
+from engine.runtime.ports import EventLogError, Message, Reply
+from engine.runtime.shared_reads import SharedReads
+from engine.runtime.turns import Turn, Turns
+from engine.runtime.wakes import Wakes
+from engine.sandbox.memory_log import MemoryLog
+from schemas import subjects
+from schemas.actions import Collect, Outcome, Result
+from schemas.deletions import DELETIONS
+from schemas.names import Uid
+from tests.fakes import Clock, Sent
+from tests.runtime.test_collector import Bench
+
+Json = dict[str, Any]
+LABEL = {owner_label(Uid("gone")): ""}
+MANY = LISTED_FROM + 6
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    await made.start()
+    yield made
+    await made.prover.close()
+
+
+def actions(bench: Bench, dependents: list[Json]) -> list[Collect]:
+    return [
+        Collect(
+            ref=bench.b.ref("configmaps", one["metadata"]["name"]),
+            api_version="v1",
+            kind="ConfigMap",
+            uid=Uid(one["metadata"]["uid"]),
+            owner=Uid("gone"),
+        )
+        for one in dependents
+    ]
+
+
+def labelled(bench: Bench, count: int = MANY, labels: Json = LABEL) -> list[Json]:
+    return [bench.dependent(bench.reference(), name=f"dep{number}", labels=labels) for number in range(count)]
+
+
+async def perform(bench: Bench, wanted: list[Collect], *, lease: float = 1000.0) -> list[Outcome]:
+    performer = GarbagePerformer(Performer(bench.apis, bench.clock), bench.collector, bench.barrier)
+    deadline = bench.clock.monotonic() + lease
+    done = await performer.perform(wanted, manager="crosscurrent/garbage", deadline=deadline, first_apply=(), expect={})
+    return list(done.outcomes)
+
+
+def before_each_delete(bench: Bench, act: Callable[[Sent], None]) -> None:
+    def before(sent: Sent) -> Reply | None:
+        if sent.method == "DELETE":
+            act(sent)
+        return None
+
+    bench.b.before = before
+
+
+@pytest.mark.parametrize("label", [owner_label(Uid("gone")), OWNER_LABEL])
+async def test_dependents_of_one_owner_are_read_by_a_list_and_each_deleted_as_it_was_read(
+    bench: Bench, label: str
+) -> None:
+    made = labelled(bench, labels={label: "gone" if label == OWNER_LABEL else ""})
+    outcomes = await perform(bench, actions(bench, made))
+    assert {one.result for one in outcomes} == {Result.DONE}
+    reads = bench.b.sent("GET")
+    assert {one.params.get("labelSelector") for one in reads} <= {owner_label(Uid("gone")), f"{OWNER_LABEL}=gone"}
+    assert len(reads) <= 2
+    assert all("resourceVersion" not in one.params for one in reads)
+    wanted = {(one["metadata"]["uid"], one["metadata"]["resourceVersion"]) for one in made}
+    sent = [one.body["preconditions"] for one in bench.deletes()]
+    assert {(one["uid"], one["resourceVersion"]) for one in sent} == wanted
+
+
+async def test_what_a_list_lacks_is_read_by_name_and_not_taken_for_gone(bench: Bench) -> None:
+    made = [*labelled(bench), bench.dependent(bench.reference(), name="bare")]
+    outcomes = await perform(bench, actions(bench, made))
+    assert [one.result for one in outcomes] == [Result.DONE] * (MANY + 1)
+    assert [one.path.rpartition("/")[2] for one in bench.b.sent("GET")][1:] == ["bare"]
+
+
+async def test_a_list_that_fails_leads_to_reads_by_name(bench: Bench) -> None:
+    made = labelled(bench)
+    bench.b.before = lambda sent: Reply(500, b"") if "labelSelector" in sent.params else None
+    outcomes = await perform(bench, actions(bench, made))
+    assert {one.result for one in outcomes} == {Result.DONE}
+
+
+async def test_a_listed_dependent_that_gained_an_owner_since_stays(bench: Bench) -> None:
+    made = labelled(bench)
+    owner = bench.owner(bench.c)
+    both = [bench.reference(), bench.reference(owner["metadata"]["uid"], bench.c)]
+    before_each_delete(
+        bench, lambda sent: _once(bench, sent, lambda: bench.dependent(*both, name="dep3", labels=LABEL))
+    )
+    outcomes = await perform(bench, actions(bench, made))
+    assert bench.b.get(bench.b.ref("configmaps", "dep3")) is not None
+    assert [one.reason for one in outcomes if one.ref.name == "dep3"] == ["OtherOwners"]
+    assert sum(one.result is Result.DONE for one in outcomes) == MANY
+
+
+async def test_a_listed_dependent_that_was_replaced_since_stays(bench: Bench) -> None:
+    made = labelled(bench)
+
+    def replace() -> None:
+        bench.b.remove(bench.b.ref("configmaps", "dep3"))
+        bench.dependent(bench.reference(), name="dep3", uid="new", labels=LABEL)
+
+    before_each_delete(bench, lambda sent: _once(bench, sent, replace))
+    await perform(bench, actions(bench, made))
+    assert bench.b.get(bench.b.ref("configmaps", "dep3")) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"finalizers": ["orphan"]},
+        {"annotations": {SIGNATURE_ANNOTATION: "other"}},
+        {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "o"}]},
+    ],
+)
+async def test_what_a_listed_dependent_is_judged_by_is_not_overlooked_when_it_changes(
+    bench: Bench, change: Json
+) -> None:
+    made = labelled(bench)
+    changed = lambda: bench.dependent(bench.reference(), name="dep3", labels=LABEL, **change)  # noqa: E731
+    before_each_delete(bench, lambda sent: _once(bench, sent, changed))
+    await perform(bench, actions(bench, made))
+    sent = [one.body for one in bench.deletes() if one.path.endswith("/dep3")]
+    assert all("resourceVersion" in one["preconditions"] for one in sent)
+    assert "ownerReferences" not in change or len(sent) == 1
+    assert "finalizers" not in change or sent[-1]["propagationPolicy"] == "Orphan"
+
+
+def _once(bench: Bench, sent: Sent, act: Callable[[], object]) -> None:
+    if sent.path.endswith("/dep3") and sum(one.path == sent.path for one in bench.deletes()) == 1:
+        act()
+
+
+async def test_a_list_is_not_used_for_ever(bench: Bench) -> None:
+    made = labelled(bench)
+    await perform(bench, actions(bench, made[:LISTED_FROM]))
+    await perform(bench, actions(bench, made[LISTED_FROM : LISTED_FROM + 1]))
+    assert len(bench.b.sent("GET")) == 1
+    bench.clock.now += LISTED_SECONDS + 1
+    await perform(bench, actions(bench, made[LISTED_FROM + 1 : LISTED_FROM + 2]))
+    assert len(bench.b.sent("GET")) == 2
+
+
+async def test_so_many_are_under_way_at_once_and_each_is_done_with_before_the_next(bench: Bench) -> None:
+    made = [bench.dependent(bench.reference(), name=f"dep{number}") for number in range(2 * SETTLING)]
+    outcomes = await perform(bench, [_alone(one) for one in actions(bench, made)])
+    assert {one.result for one in outcomes} == {Result.DONE}
+    methods = [one.method for one in bench.b.requests]
+    assert methods.index("DELETE") <= SETTLING
+
+
+def _alone(action: Collect) -> Collect:
+    return Collect(ref=action.ref, api_version=action.api_version, kind=action.kind, uid=action.uid)
+
+
+async def test_every_delete_is_on_record_before_the_decision_is_closed(bench: Bench) -> None:
+    made = labelled(bench)
+    await perform(bench, actions(bench, made))
+    pattern = f"{subjects.FACTS}.b.{subjects.escape(DELETIONS.group)}.{DELETIONS.plural}.>"
+    assert len(await bench.log.last("STATE", [pattern])) == MANY
+
+
+async def test_grants_are_asked_for_once_by_all_who_need_them(bench: Bench) -> None:
+    await perform(bench, actions(bench, labelled(bench)))
+    assert len([one for one in bench.a.requests if "ownergrants" in one.path]) == 1
+
+
+# --- one question at a time ---
+
+
+async def test_whoever_asks_meanwhile_shares_the_answer() -> None:
+    asked, answered = 0, asyncio.Event()
+
+    async def ask() -> int:
+        nonlocal asked
+        asked += 1
+        await answered.wait()
+        return asked
+
+    clock = Clock()
+    reads: SharedReads[str, int] = SharedReads(clock, 5.0)
+    waiting = [asyncio.create_task(reads.read("a", ask)) for _ in range(10)]
+    await asyncio.sleep(0)
+    answered.set()
+    assert await asyncio.gather(*waiting) == [1] * 10
+    assert await reads.read("a", ask) == 1
+    clock.now += 5.1
+    assert await reads.read("a", ask) == 2
+
+
+async def test_what_may_not_be_kept_is_asked_for_again_and_so_is_what_failed() -> None:
+    answers: list[int | Exception] = [0, OSError("away"), 7, 8]
+
+    async def ask() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    reads: SharedReads[str, int] = SharedReads(Clock(), 5.0, keeps=bool)
+    assert await reads.read("a", ask) == 0
+    with pytest.raises(OSError, match="away"):
+        await reads.read("a", ask)
+    assert await reads.read("a", ask) == 7
+    assert await reads.read("a", ask) == 7
+
+
+async def test_an_answer_from_before_it_was_forgotten_is_not_used_again() -> None:
+    gate, answers = asyncio.Event(), iter(["old", "new"])
+
+    async def ask() -> str:
+        answer = next(answers)
+        if answer == "old":
+            await gate.wait()
+        return answer
+
+    reads: SharedReads[str, str] = SharedReads(Clock(), 5.0)
+    early = asyncio.create_task(reads.read("a", ask))
+    await asyncio.sleep(0)
+    reads.forget("a")
+    assert await reads.read("a", ask) == "new"
+    gate.set()
+    assert await early == "old"
+    assert await reads.read("a", ask) == "new"
+
+
+# --- turns at a key ---
+
+
+async def test_one_works_one_waits_and_the_older_of_two_that_wait_is_let_go() -> None:
+    turns, order = Turns(60.0), list[tuple[int, Turn]]()
+    done = asyncio.Event()
+
+    async def take(seq: int) -> None:
+        async with turns.take("key", seq) as turn:
+            order.append((seq, turn))
+            if turn is Turn.GO:
+                await done.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for seq in (1, 2, 3):
+            group.create_task(take(seq))
+            await asyncio.sleep(0)
+        while len(order) < 2:
+            await asyncio.sleep(0)
+        assert order == [(1, Turn.GO), (2, Turn.REPLACED)]
+        done.set()
+    assert order[2:] == [(3, Turn.GO)]
+
+
+async def test_a_request_that_cannot_be_the_newer_one_replaces_nothing() -> None:
+    turns = Turns(60.0)
+    async with turns.take("key", 5):
+        waiting = asyncio.create_task(_turn(turns, 9))
+        await asyncio.sleep(0)
+        assert await _turn(turns, 3) is Turn.BUSY
+    assert await waiting is Turn.GO
+
+
+async def test_whoever_has_waited_long_enough_asks_again() -> None:
+    turns = Turns(0.01)
+    async with turns.take("key", 1):
+        assert await _turn(turns, 2) is Turn.BUSY
+    assert await _turn(turns, 3) is Turn.GO
+
+
+async def test_a_turn_that_is_given_to_somebody_who_is_being_stopped_is_not_lost() -> None:
+    turns = Turns(60.0)
+    async with turns.take("key", 1):
+        stopped = asyncio.create_task(_turn(turns, 2))
+        await asyncio.sleep(0)
+    stopped.cancel()
+    await asyncio.gather(stopped, return_exceptions=True)
+    assert await _turn(turns, 3) is Turn.GO
+
+
+async def _turn(turns: Turns, seq: int) -> Turn:
+    async with turns.take("key", seq) as turn:
+        return turn
+
+
+# --- requests ---
+
+
+class Slow(MemoryLog):
+    """Stores requests when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock())
+        self.gate, self.groups, self.fails = asyncio.Event(), list[list[str]](), False
+
+    async def publish_many(self, stream: str, messages: Any) -> None:
+        self.groups.append([one.subject for one in messages])
+        await self.gate.wait()
+        if self.fails:
+            raise EventLogError("away")
+        await super().publish_many(stream, messages)
+
+
+async def test_a_key_that_many_want_woken_is_requested_once_more_after_the_one_under_way() -> None:
+    log = Slow()
+    wakes = Wakes(log)
+    first = asyncio.create_task(wakes.publish([Message(subject="requests.garbage.a", body=b"1")]))
+    await asyncio.sleep(0.0)
+    await asyncio.sleep(0.0)
+    assert log.groups == [["requests.garbage.a"]]
+    others = [
+        asyncio.create_task(wakes.publish([Message(subject="requests.garbage.a", body=b"%d" % number)]))
+        for number in range(2, 12)
+    ]
+    await asyncio.sleep(0)
+    assert not any(one.done() for one in (first, *others))
+    log.gate.set()
+    await asyncio.gather(first, *others)
+    assert log.groups == [["requests.garbage.a"]] * 2
+    assert [one.body for one in log.records("REQUESTS")] == [b"11"]
+
+
+async def test_a_request_that_was_not_stored_is_an_error_to_all_who_wanted_it() -> None:
+    log = Slow()
+    log.fails = True
+    log.gate.set()
+    wakes = Wakes(log)
+    message = Message(subject="requests.garbage.a", body=b"")
+    told = await asyncio.gather(*(wakes.publish([message]) for _ in range(3)), return_exceptions=True)
+    assert [str(one) for one in told] == ["away"] * 3
+    log.fails = False
+    await wakes.publish([message])
+    assert len(log.records("REQUESTS")) == 1
