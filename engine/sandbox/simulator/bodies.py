@@ -19,9 +19,6 @@ from engine.sandbox.simulator.go_text import quoted
 BODY_LIMIT: Final = 3 * 1024 * 1024
 """Bytes. The real server's limit, which is twice what etcd takes in one request."""
 
-_DEPTH_LIMIT: Final = 10_000
-"""Nesting that Go's decoder takes. Python's own stack ends before; a message as for one that is deeper is close enough."""
-
 _SPACED_COLON = re.compile(rb'"\s+:')
 _SUMMARY_LENGTH: Final = 30
 _TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"

@@ -175,12 +175,6 @@ def forbidden_path(why: str) -> ApiError:
     return ApiError(403, "Forbidden", f"forbidden: {why}", {})
 
 
-def method_not_allowed(rtype: GroupResource, action: str) -> ApiError:
-    """Return the 405 for a verb that the resource lacks."""
-    message = f"{action} is not supported on resources of kind {quoted(_resource(rtype))}"
-    return ApiError(405, "MethodNotAllowed", message, _details(rtype, ""))
-
-
 def not_acceptable(accepted: Sequence[str]) -> ApiError:
     """Return the 406 for an Accept header that nothing fits."""
     return ApiError(406, "NotAcceptable", f"only the following media types are accepted: {', '.join(accepted)}")
@@ -221,13 +215,6 @@ def internal_error(message: str) -> ApiError:
 def service_unavailable(message: str) -> ApiError:
     """Return the 503."""
     return ApiError(503, "ServiceUnavailable", message)
-
-
-def server_timeout(rtype: GroupResource, operation: str, retry_after_seconds: int) -> ApiError:
-    """Return the 500 for an operation that ran out of time."""
-    message = f"The {operation} operation against {_resource(rtype)} could not be completed at this time, "
-    details = {**_details(rtype, operation), "retryAfterSeconds": retry_after_seconds}
-    return ApiError(500, "ServerTimeout", f"{message}please try again.", details)
 
 
 def request_timeout(message: str) -> ApiError:

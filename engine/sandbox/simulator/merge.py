@@ -117,9 +117,6 @@ class Comparison:
         )
 
 
-_SAME = Comparison()
-
-
 def compare(schema: Schema, old: dict[str, Any], new: dict[str, Any]) -> Comparison:
     """Return which fields differ.
 

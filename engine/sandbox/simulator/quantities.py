@@ -16,7 +16,6 @@ from engine.sandbox.simulator.go_text import json_text
 
 FORMAT_ERROR = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 SUFFIX_ERROR = "unable to parse quantity's suffix"
-NUMBER_ERROR = "unable to parse numeric part of quantity"
 
 Family = Literal["DecimalSI", "BinarySI", "DecimalExponent"]
 

@@ -29,7 +29,6 @@ BUDGETS = ("policy", "poddisruptionbudgets")
 
 _SUCCESS: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 _NO_DISRUPTION = "Cannot evict pod as it would violate the pod's disruption budget."
-_EVICTION_RETRY_SECONDS = 10
 
 
 class WriteSteps:
