@@ -20,7 +20,7 @@ from engine.sandbox.go_toolchain import AssetsUnavailable
 from engine.sandbox.nats_server import NatsServer
 from tests.garbage.table import Table
 
-LONGEST = ("clusters", "garbage", "crosscurrent")
+LONGEST = ("clusters", "contracts/api_server", "compose", "garbage", "crosscurrent")
 """Groups of tests that take longest, and so begin first."""
 
 
@@ -49,8 +49,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _group(item: pytest.Item) -> str:
-    shared = "real_clusters" in getattr(item, "fixturenames", ())
-    return "clusters" if shared else item.path.parent.relative_to(Path(__file__).parent).as_posix()
+    directory = item.path.parent.relative_to(Path(__file__).parent).as_posix()
+    # A machine has one Docker engine of ours at a time: its tests are never apart.
+    shared = "real_clusters" in getattr(item, "fixturenames", ()) and directory != "compose"
+    return "clusters" if shared else directory
 
 
 @pytest.fixture(scope="session")

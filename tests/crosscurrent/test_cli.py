@@ -158,7 +158,7 @@ def test_a_cluster_that_cannot_be_meant_stops_up_before_anything_starts(
 @pytest.mark.parametrize(
     ("reconcilers", "expected"),
     [
-        ("[fooo]", "no built-in reconciler 'fooo'; there are foo"),
+        ("[fooo]", "no built-in reconciler 'fooo'; there are federation, foo"),
         ("['nowhere:it']", "No module named 'nowhere'"),
         ("['bad:it']", "ZeroDivisionError while importing"),
     ],

@@ -11,6 +11,7 @@ import pytest
 from tests.api_session import JSON_PATCH, Answer, ApiSession
 from tests.contracts.api_server.servers import Json, Place, numbers
 from tests.contracts.api_server.test_custom_resources import CRDS, define, definition
+from tests.contracts.api_server.test_deletion import until
 
 VERSIONS = ("v1", "v2")
 
@@ -184,8 +185,12 @@ async def test_objects_that_were_stored_in_another_version_are_moved_by_the_next
     served = await serve(place, differ=False)
     made = await served.make("v1")
     await store_in(served.session, made.body["apiVersion"].partition("/")[0], "v2")
-    written = await served.session.patch(served.path("v1"), {})
-    assert written.version != made.version
+
+    async def moved() -> bool:  # a real server takes the new definition in a moment later
+        return (await served.session.patch(served.path("v1"), {})).version != made.version
+
+    await until(moved)
+    written = await served.session.get(served.path("v1"))
     assert written.metadata["generation"] == 1
     assert (await served.session.patch(served.path("v1"), {})).version == written.version
 
