@@ -24,6 +24,7 @@ LONGEST = ("clusters", "contracts/api_server", "compose", "garbage", "crosscurre
 """Groups of tests that take longest, and so begin first."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where the suite runs in two processes, keep a directory's tests together, and all that share the three clusters."""
     groups = {item: _group(item) for item in items}
