@@ -76,11 +76,11 @@ async def sandbox(
         probe_socket, _ = health.take_ports(probe_port, 0, host=bind)
         try:
             async with running as fleet:
-                _write(kubeconfig, fleet)
                 control_file = kubeconfig.with_name(CONTROL_KUBECONFIG)
                 control = await asyncio.to_thread(fleet.control, control_port)
                 control.write_kubeconfig(control_file)
                 stack.callback(control_file.unlink, missing_ok=True)
+                _write(kubeconfig, fleet)  # last: whoever waits for it finds everything there
                 if data is None:
                     stack.callback(kubeconfig.unlink, missing_ok=True)
                 async with health.probes(probe_socket, live={}, ready={}):
