@@ -76,6 +76,7 @@ async def sandbox(
         probe_socket, _ = health.take_ports(probe_port, 0, host=bind)
         try:
             async with running as fleet:
+                kubeconfig.parent.mkdir(parents=True, exist_ok=True)
                 control_file = kubeconfig.with_name(CONTROL_KUBECONFIG)
                 control = await asyncio.to_thread(fleet.control, control_port)
                 control.write_kubeconfig(control_file)
@@ -112,7 +113,6 @@ def _write(path: Path, fleet: SimulatedFleet) -> None:
 
     from engine.sandbox.private_file import write_private  # noqa: PLC0415
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     write_private(temporary, (_MARK + yaml.safe_dump(fleet.kubeconfig)).encode())
