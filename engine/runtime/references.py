@@ -7,7 +7,7 @@ whose outcome its writer could tell.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -108,6 +108,10 @@ class References:
 
         """
         references = await self.references(live)
+        if not await self._all_homes_known(references):
+            # A cluster that has just reported may be missing from what is remembered of them, and nothing would ask again.
+            self._directory.forget()
+            references = await self.references(live)
         if len(references) == 1:  # nearly always: no task of its own
             return [await self._judge(references[0], live, ref, dependent, observed)]
         return list(await asyncio.gather(*(self._judge(one, live, ref, dependent, observed) for one in references)))
@@ -116,6 +120,11 @@ class References:
         """Return the references that a live object names."""
         identities = {name: status.identity for name, status in (await self._directory.clusters()).items()}
         return all_references({"annotations": live.annotations}, identities)
+
+    async def _all_homes_known(self, references: Iterable[OwnerReference]) -> bool:
+        named = await self._directory.named()
+        ours = (one for one in references if one.engine in (self._engine, ADMIRALTY_ENGINE))
+        return all(one.cluster_id in named for one in ours)
 
     async def verbs(
         self, reference: OwnerReference, home: ClusterName, live: Metadata, ref: ObjectRef, cluster: ClusterId

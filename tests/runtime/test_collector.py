@@ -309,6 +309,15 @@ async def test_a_configured_cluster_cannot_be_unregistered(bench: Bench) -> None
     assert bench.deletes() == []
 
 
+async def test_a_cluster_that_has_just_said_who_it_is_is_known_at_once(bench: Bench) -> None:
+    reference = bench.reference(clusterID="late")
+    first = await bench.collect(bench.dependent(reference))
+    assert first.reason == "OwnerClusterUnknown"
+    await bench.report(bench.c.name, "late", epoch=2)  # no time passes: what is remembered of the clusters still stands
+    second = await bench.collect(bench.dependent(reference, name="other"))
+    assert second.reason != "OwnerClusterUnknown"
+
+
 async def test_two_clusters_with_one_identity_are_neither(bench: Bench) -> None:
     await bench.report(bench.c.name, bench.identity(bench.a), epoch=2)
     bench.clock.now += 2
