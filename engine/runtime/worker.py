@@ -10,6 +10,7 @@ import asyncio
 import math
 import random
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -141,6 +142,7 @@ class Worker:
         self._name = name
         self._concurrency = concurrency
         self._types = reconciler.types
+        self._types_for = cache(reconciler.types_for)
         self._held: dict[str, _Held] = {}
         """By subject in DECISIONS."""
         self._turns = Turns(LEASE_SECONDS)
@@ -208,9 +210,8 @@ class Worker:
         if is_held(fence.entry, waited=waited):
             await delivery.nak(self._held[subject].again_at - self._clock.monotonic())
             return
-        loaded = await self._loader.load(
-            request, self.reconciler.types_for(request.object), fence, self.reconciler.reads
-        )
+        types = self._types_for(request.object.group, request.object.resource)
+        loaded = await self._loader.load(request, types, fence, self.reconciler.reads)
         verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=waited)
         if verdict is not Verdict.GO:
             await delivery.nak(BUSY_NAK_SECONDS)
