@@ -44,8 +44,10 @@ from schemas.clusters import ClusterState
 from schemas.facts import Cause, Fact
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
 
-OWNER_TOMBSTONES = Resource("crosscurrent.dev", "v1alpha1", "ownertombstones")
-UNREGISTRATIONS = Resource("crosscurrent.dev", "v1alpha1", "unregistrations")
+OURS = "crosscurrent.dev"
+"""Group of the engine's own records, which own nothing and are owned by nothing."""
+OWNER_TOMBSTONES = Resource(OURS, "v1alpha1", "ownertombstones")
+UNREGISTRATIONS = Resource(OURS, "v1alpha1", "unregistrations")
 MOST_AT_ONCE = 1000
 """Dependents looked at in one decision: two or three seconds' work for a fast API server, within the lease."""
 FIRST_AT_ONCE, LEAST_AT_ONCE = 300, 50
@@ -152,6 +154,14 @@ def hint(view: GarbageView, reference: OwnerReference) -> Hint:
         return Hint.WAIT if view.known(place) is Known.PRESENT else Hint.ABSENT
     if owner.uid != reference.uid:
         return Hint.REPLACED
+    return _going(owner)
+
+
+def _going(owner: KubeObject) -> Hint:
+    """Return what an owner that is there counts for: solid, too, until it is noted how it is to be deleted.
+
+    Before that a dependent is judged to be kept, and what is asked for when it is noted must not be the same question.
+    """
     return Hint.GOING if owner.deleting and PROPAGATION_ANNOTATION in notes_of(owner) else Hint.SOLID
 
 
@@ -357,7 +367,7 @@ def _collect_held(
     elif present.uid not in held.owners:
         told = Hint.REPLACED
     else:
-        told = Hint.GOING if present.deleting else Hint.SOLID
+        told = _going(present)
     seen = tuple(uid for uid in held.owners if _was_seen_to_go(view, place, uid))
     return Collect(
         ref=held.ref,

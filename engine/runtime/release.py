@@ -31,6 +31,9 @@ from schemas.clusters import ClusterState, ClusterStatus
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 ABANDONMENTS = Resource("crosscurrent.dev", "v1alpha1", "abandonments")
+AT_ONCE = 4
+"""Owners whose dependents are looked for at once, by one process. Each takes two LISTs for every type in every cluster: of
+many at once none would be done within its lease, and each would have to begin anew for ever."""
 MAX_PAGES = 50
 """Of 500: an owner with more labelled dependents than that is not about to be let go."""
 MANAGER = "crosscurrent/garbage"
@@ -80,18 +83,25 @@ class Barrier:
         """
         self._directory, self._references, self._clock = directory, references, clock
         self._timeout, self._give_up_after = timeout, give_up_after
+        self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def closed(self, action: RemoveFinalizer, apis: Apis) -> Outcome | None:
+    async def closed(self, action: RemoveFinalizer, apis: Apis, deadline: float) -> Outcome | None:
         """Return why an owner must stay, or None if it may go.
 
         Args:
             action: the finalizer's removal.
             apis: every configured cluster.
+            deadline: monotonic time by which that must be known.
 
         Raises:
             EventLogError: when it cannot be told which cluster is which.
+            TimeoutError: when it was not known in time.
 
         """
+        async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())), self._room:
+            return await self._closed(action, apis)
+
+    async def _closed(self, action: RemoveFinalizer, apis: Apis) -> Outcome | None:
         looks = [self._look(name, api, action) for name, api in apis.items()]
         findings = await asyncio.gather(*looks)
         remaining = [found for found in findings if isinstance(found, str)]

@@ -244,6 +244,14 @@ def test_a_dependent_that_waited_for_its_owners_cluster_is_looked_at_when_the_ow
     assert collect_held(view(LIVE, held=(HELD,)), OWNER) == []
 
 
+def test_a_dependent_that_was_kept_before_it_was_noted_how_its_owner_goes_is_looked_at_again_when_it_is() -> None:
+    waited = msgspec.structs.replace(HELD, findable=False)
+    (before,) = collect_held(view(deleting(), held=(waited,)), OWNER)
+    after = steps(view(deleting("Orphan"), held=(waited,), targets=(ENTOMBED,)))[0]
+    assert before.ref == after.ref == DEP
+    assert intent(before) != intent(after), "it would count as settled"
+
+
 def test_as_many_are_looked_at_as_the_lease_lets_be_finished() -> None:
     def outcomes(**counts: int) -> list[Outcome]:
         return [
@@ -272,6 +280,9 @@ def test_dependents_of_one_owner_say_so_and_those_of_several_at_its_place_do_not
 
 
 # --- letting go ---
+
+ENTOMBED = Target(ref=tombstone(OWNER, Uid("u1"), "v1", "ConfigMap").ref, slot="apply", desired="x")
+"""The owner's tombstone has been written."""
 
 
 def deleting(noted: str = "", finalizers: tuple[str, ...] = (CASCADE_FINALIZER,)) -> tuple[ObjectRef, Fact]:
@@ -344,8 +355,8 @@ def test_orphan_writes_the_tombstone_first_and_lets_go_only_when_nothing_refers_
     (stone,) = steps(view(deleting("Orphan"), held=(HELD,)))
     assert isinstance(stone, Apply)
     assert stone.body["spec"]["disposition"] == "Orphaned"
-    written = Target(ref=stone.ref, slot="apply", desired="x")
-    strip, last = steps(view(deleting("Orphan"), held=(HELD,), targets=(written,)))
+    assert stone.ref == ENTOMBED.ref
+    strip, last = steps(view(deleting("Orphan"), held=(HELD,), targets=(ENTOMBED,)))
     assert isinstance(strip, Collect)
     assert isinstance(last, RemoveFinalizer)
     assert not last.blocking_only

@@ -16,7 +16,7 @@ from tests.e2e.system import ROOT, System
 from tests.garbage.audit import POLICY, AuditLog
 from tests.garbage.definitions import BRITTLES, GADGETS, RESOURCES, WIDGETS, grant_all
 from tests.garbage.objects import collection
-from tests.garbage.proxy import Proxy
+from tests.garbage.proxy import Proxies, Proxy
 from tests.garbage.pulse import NAMESPACE as PULSE
 from tests.garbage.stage import Stage, group_of, is_case
 from tests.garbage.table import number_of
@@ -66,16 +66,8 @@ def unresolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def proxies(gc_fleet: Fleet, unresolved: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Proxy]]:
-    directory = tmp_path_factory.mktemp("proxies")
-    made = {
-        cluster.name: Proxy(cluster, directory, unresolved, secured=number == 0)
-        for number, cluster in enumerate(gc_fleet)
-    }
-    for proxy in made.values():
-        proxy.start()
-    yield made
-    for proxy in made.values():
-        proxy.stop()
+    with Proxies(list(gc_fleet), tmp_path_factory.mktemp("proxies"), unresolved) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -16,15 +16,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from aiohttp import web
-
 from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.assets import find_assets
 from tests.e2e.system import System
 from tests.garbage.audit import AuditLog, Request
 from tests.garbage.objects import CASCADE, KINDS, MERGE, OWNERS, Json, Object, collection, label_of
 from tests.garbage.oracle import check, lives
-from tests.garbage.proxy import Fault, Proxy, Verdict
+from tests.garbage.proxy import Fault, Proxy
 from tests.garbage.pulse import Pulse
 from tests.garbage.standing import Standing
 
@@ -199,14 +197,9 @@ class Scene:
 
     # --- faults ---
 
-    def fault(self, cluster: ApiServer, fault: Callable[[web.Request], Verdict]) -> AbstractContextManager[None]:
+    def fault(self, cluster: ApiServer, fault: Fault) -> AbstractContextManager[int]:
         """Let requests about this case's namespace fail in a cluster; no other case and no watch notices."""
-        part = f"/namespaces/{self.ns}/"
-
-        def mine(request: web.Request) -> Verdict:
-            return fault(request) if part in request.path else None
-
-        return self.proxies[cluster.name].fault(mine)
+        return self.proxies[cluster.name].fault(fault, part=f"/namespaces/{self.ns}/")
 
     def outage(
         self, cluster: ApiServer, fault: Fault, *, cuts: Fault | None = None, whole: bool = True

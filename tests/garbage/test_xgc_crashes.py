@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 
 from engine.runtime.clock import SystemClock
 from engine.runtime.fleet_directory import FleetDirectory
@@ -25,7 +24,7 @@ from schemas.names import ClusterName
 from tests.e2e.system import DEPLOYMENTS, create_foo
 from tests.garbage.brakes import approve_all, brakes_in
 from tests.garbage.objects import OWNERS, Object
-from tests.garbage.proxy import Verdict, status
+from tests.garbage.proxy import Asked, Verdict, status
 from tests.garbage.scene import Scene, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -47,7 +46,7 @@ def test_xgc_27_finalizer_before_first_dependent(scene: Scene, when: str) -> Non
     """foo's workers die between its finalizer and its first dependent, and right after that dependent was made."""
     struck: list[str] = []
 
-    def strike(request: web.Request) -> Verdict:
+    def strike(request: Asked) -> Verdict:
         if request.method != "PATCH" or struck:
             return None
         struck.append(request.path)
@@ -77,7 +76,7 @@ def test_xgc_27_finalizer_before_first_dependent_of_others(scene: Scene) -> None
     owner = scene.make(scene.a, "owner")
     struck: list[str] = []
 
-    def strike(request: web.Request) -> Verdict:
+    def strike(request: Asked) -> Verdict:
         if request.method != "PATCH" or struck:
             return None
         struck.append(request.path)
@@ -169,7 +168,7 @@ def test_xgc_36_brake_and_unregister_trips(scene: Scene) -> None:
     scene.known(*deps)
     back, expired = threading.Event(), [True]
 
-    def fault(request: web.Request) -> Verdict:
+    def fault(request: Asked) -> Verdict:
         """Cut the watch, and let its history be expired, so that the deletions show only in a list that lacks the owners."""
         if "configmaps" not in request.path:
             return None

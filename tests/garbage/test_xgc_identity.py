@@ -34,7 +34,8 @@ def test_xgc_12_equal_uid_two_clusters(scene: Scene) -> None:
     owner = scene.make(scene.a, "owner")
     dep = scene.make(scene.b, "dep", scene.ref(owner))
     scene.known(dep)
-    with scene.clone(scene.a) as copy, scene.proxies[scene.c.name].leading_to(copy):
+    of_a, of_c = scene.proxies[scene.a.name], scene.proxies[scene.c.name]
+    with scene.clone(scene.a) as copy, of_a.disturbing(), of_c.leading_to(copy):
         until(lambda: scene.standing.status(scene.c.name).identity == scene.a.identity, what=scene.system.tail)
         copy.client.request("DELETE", owner.path)
         copy.client.request(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 import pytest
-from aiohttp import web
 
 from tests.garbage.definitions import BRITTLES, BROKEN_CONVERSION, FLEETINGS
 from tests.garbage.objects import MERGE, Object
-from tests.garbage.proxy import Fault, Proxy, status
+from tests.garbage.proxy import Answer, Asked, Fault, Proxy, Verdict, status
 from tests.garbage.scene import Scene, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -119,17 +117,16 @@ def test_xgc_40_broken_type_does_not_block(scene: Scene) -> None:
     scene.gone(broken_owner, of_broken)
 
 
+ANOTHER = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "another", "uid": "x", "resourceVersion": "1"}}
 NAMED = {"name": "owner", "kind": "configmaps"}
-FOREIGN_404: dict[str, Callable[[], web.Response]] = {
-    "html": lambda: web.Response(status=404, text="<html>404</html>", content_type="text/html"),
-    "empty": lambda: web.Response(status=404),
+FOREIGN_404: dict[str, Callable[[], Answer]] = {
+    "html": lambda: Answer(404, "<html>404</html>", "text/html"),
+    "empty": lambda: Answer(404),
     "other_name": lambda: status(404, "NotFound", **{**NAMED, "name": "another"}),
     "other_kind": lambda: status(404, "NotFound", **{**NAMED, "kind": "pods"}),
     "no_details": lambda: status(404, "NotFound"),
-    "in_a_200": lambda: web.json_response(json.loads(status(404, "NotFound", **NAMED).body), status=200),  # type: ignore[arg-type]
-    "other_object": lambda: web.json_response(
-        {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "another", "uid": "x", "resourceVersion": "1"}}
-    ),
+    "in_a_200": lambda: Answer(200, status(404, "NotFound", **NAMED).text),
+    "other_object": lambda: Answer(200, json.dumps(ANOTHER)),
     "forbidden": lambda: status(403, "Forbidden", **NAMED),
 }
 
@@ -150,7 +147,7 @@ def _not_an_absence(scene: Scene, how: str) -> None:
     owner = scene.make(scene.a, "owner")
     with scene.fault(scene.a, lambda request: FOREIGN_404[how]() if request.path == owner.path else None):
         dep = scene.make(scene.b, "dep", scene.ref(owner))
-        until(lambda: ("GET", owner.path) in proxy.requests, what="the owner was never asked for")
+        until(lambda: ("GET", owner.path) in proxy.requests(), what="the owner was never asked for")
         scene.kept(dep)
     scene.patch(dep, {"data": {"touched": "yes"}})
     scene.known(dep)
@@ -198,7 +195,7 @@ def stale_list(scene: Scene, without: Object) -> Fault:
     whole["items"] = [item for item in whole["items"] if item["metadata"]["uid"] != without.uid]
     expired = [True]
 
-    def fault(request: web.Request) -> Any:
+    def fault(request: Asked) -> Verdict:
         if request.path != f"/api/v1/{without.plural}":
             return None
         if request.query.get("sendInitialEvents"):
@@ -210,12 +207,12 @@ def stale_list(scene: Scene, without: Object) -> Fault:
             return None
         if request.query.get("limit") == "1":
             return None
-        return web.json_response(whole)
+        return Answer(200, json.dumps(whole))
 
     return fault
 
 
-def of_configmaps(request: web.Request) -> str | None:
+def of_configmaps(request: Asked) -> str | None:
     return "cut" if request.path == "/api/v1/configmaps" else None
 
 
@@ -226,16 +223,16 @@ def test_xgc_15_relist_absence_is_only_a_hint(scene: Scene) -> None:
     scene.held(owner)
     scene.known(dep)
     proxy = scene.proxies[scene.b.name]
-    before = len(proxy.requests)
+    before = len(proxy.requests())
     with scene.outage(scene.b, stale_list(scene, owner), cuts=of_configmaps, whole=False):
-        until(lambda: ("GET", owner.path) in proxy.requests[before:], what=scene.system.tail)
+        until(lambda: ("GET", owner.path) in proxy.requests(before), what=scene.system.tail)
         scene.kept(dep)
         assert scene.alive(owner)
 
 
 @pytest.mark.together("watches")
 def test_xgc_26_dependent_seen_before_owner(scene: Scene) -> None:
-    def late(request: web.Request) -> str | None:
+    def late(request: Asked) -> str | None:
         return "hang" if "configmaps" in request.path and request.query.get("watch") else None
 
     with scene.outage(scene.a, late, whole=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -19,7 +20,7 @@ from engine.runtime.live_reads import LiveReads
 from engine.runtime.ports import ClusterApi, ClusterUnreachable, Message, Reply
 from engine.runtime.prover import Prover
 from engine.runtime.references import References
-from engine.runtime.release import Barrier
+from engine.runtime.release import AT_ONCE, Barrier
 from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
 from schemas.actions import Collect, Outcome, RemoveFinalizer, Result
@@ -581,9 +582,13 @@ def release(bench: Bench, owner: Json, **changes: Any) -> RemoveFinalizer:
     return RemoveFinalizer(**whole | changes)
 
 
+async def barred(bench: Bench, action: RemoveFinalizer, *, lease: float = 1000.0) -> Outcome | None:
+    return await bench.barrier.closed(action, bench.apis, bench.clock.monotonic() + lease)
+
+
 async def test_the_barrier_opens_when_every_cluster_has_been_asked_and_holds_none(bench: Bench) -> None:
     owner = bench.owner()
-    assert await bench.barrier.closed(release(bench, owner), bench.apis) is None
+    assert await barred(bench, release(bench, owner)) is None
     for cluster in (bench.a, bench.b, bench.c):
         assert any(one.params.get("labelSelector") for one in cluster.requests)
 
@@ -597,7 +602,7 @@ async def test_only_dependents_that_count_close_it(
     owner = bench.owner()
     uid = owner["metadata"]["uid"]
     bench.dependent(bench.reference(uid, blockOwnerDeletion=block), labels={owner_label(uid): ""})
-    found = await bench.barrier.closed(release(bench, owner, blocking_only=blocking_only), bench.apis)
+    found = await barred(bench, release(bench, owner, blocking_only=blocking_only))
     assert (found is not None) is closed
 
 
@@ -607,7 +612,7 @@ async def test_a_forged_block_does_not_close_it(bench: Bench) -> None:
     bench.dependent(bench.reference(uid, blockOwnerDeletion=True), labels={owner_label(uid): ""})
     spec = {"from": [{"cluster": "*", "namespace": "*"}], "to": [{"kind": "ConfigMap"}], "verbs": ["reference"]}
     bench.put(bench.a, "ownergrants", "all", group="crosscurrent.dev", spec=spec)
-    assert await bench.barrier.closed(release(bench, owner), bench.apis) is None
+    assert await barred(bench, release(bench, owner)) is None
 
 
 async def test_a_cluster_that_does_not_answer_closes_it_unless_it_was_abandoned_and_that_is_recorded_first(
@@ -615,20 +620,30 @@ async def test_a_cluster_that_does_not_answer_closes_it_unless_it_was_abandoned_
 ) -> None:
     owner = bench.owner()
     bench.c.unreachable = True
-    found = await bench.barrier.closed(release(bench, owner), bench.apis)
+    found = await barred(bench, release(bench, owner))
     assert found is not None
     assert (found.reason, found.result) == ("WaitingForCluster", Result.FAILED)
     other = {"metadata": {"name": "other"}, "spec": {"cluster": "c", "owners": ["somebody else"]}}
     bench.a.put("crosscurrent.dev", "abandonments", other)
-    assert await bench.barrier.closed(release(bench, owner), bench.apis) is not None
+    assert await barred(bench, release(bench, owner)) is not None
     bench.a.put("crosscurrent.dev", "abandonments", {"metadata": {"name": "c"}, "spec": {"cluster": "c"}})
-    assert await bench.barrier.closed(release(bench, owner), bench.apis) is None
+    assert await barred(bench, release(bench, owner)) is None
     (stone,) = [body for (_, plural, _, _), body in bench.a._objects.items() if plural == "ownertombstones"]
     assert stone["spec"]["abandoned"] == [bench.identity(bench.c)]
+
+
+async def test_a_few_owners_at_once_are_looked_for_so_that_each_is_done_within_its_lease(bench: Bench) -> None:
+    owner = bench.owner()
+    bench.c.delay = 0.01
+    found = await asyncio.gather(*(barred(bench, release(bench, owner)) for _ in range(3 * AT_ONCE)))
+    assert found == [None] * (3 * AT_ONCE)
+    assert bench.c.most_in_flight == AT_ONCE
+    with pytest.raises(TimeoutError):
+        await barred(bench, release(bench, owner), lease=0.0)
 
 
 async def test_another_cluster_behind_the_address_closes_it(bench: Bench) -> None:
     owner = bench.owner()
     await bench.report(bench.c.name, "who it was before", epoch=2)
     bench.clock.now += 2
-    assert await bench.barrier.closed(release(bench, owner), bench.apis) is not None
+    assert await barred(bench, release(bench, owner)) is not None
