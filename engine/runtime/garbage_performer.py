@@ -88,7 +88,9 @@ class GarbagePerformer:
         if not action.dependents:
             return None
         try:
-            closed = await self._barrier.closed(action, self._performer.leased(deadline), deadline)
+            # What is found must leave time for the write that it allows, or it was for nothing.
+            known_by = deadline - self._performer.timeout
+            closed = await self._barrier.closed(action, self._performer.leased, known_by)
         except LeaseOver as over:
             return skipped(action, str(over))
         except TimeoutError:

@@ -12,7 +12,7 @@ from engine.core.grants import SIGNATURE_ANNOTATION
 from engine.core.ownership import CASCADE_FINALIZER, OWNER_LABEL, owner_label
 from engine.runtime.garbage_performer import SETTLING, GarbagePerformer
 from engine.runtime.live_reads import LISTED_FROM, LISTED_SECONDS
-from engine.runtime.performer import Performer
+from engine.runtime.performer import REQUEST_SECONDS, Performer
 from engine.runtime.ports import EventLogError, Message, Reply
 from engine.runtime.shared_reads import SharedReads
 from engine.runtime.turns import Turn, Turns
@@ -53,6 +53,17 @@ def actions(bench: Bench, dependents: list[Json]) -> list[Collect]:
 
 def labelled(bench: Bench, count: int = MANY, labels: Json = LABEL) -> list[Json]:
     return [bench.dependent(bench.reference(), name=f"dep{number}", labels=labels) for number in range(count)]
+
+
+def release(bench: Bench, owner: Json) -> RemoveFinalizer:
+    return RemoveFinalizer(
+        ref=bench.a.ref("configmaps", "owner"),
+        api_version="v1",
+        kind="ConfigMap",
+        uid=Uid(owner["metadata"]["uid"]),
+        finalizer=CASCADE_FINALIZER,
+        dependents=("v1/configmaps",),
+    )
 
 
 async def perform(bench: Bench, wanted: Sequence[Action], *, lease: float = 1000.0) -> list[Outcome]:
@@ -193,16 +204,20 @@ async def test_every_delete_is_on_record_before_the_decision_is_closed(
     assert len(await bench.log.last("STATE", [pattern])) == MANY
 
 
+async def test_no_cluster_is_asked_for_dependents_when_the_lease_leaves_no_time_to_let_the_owner_go(
+    bench: Bench,
+) -> None:
+    owner = bench.owner(finalizers=[CASCADE_FINALIZER])
+    assert [one.result for one in await perform(bench, [release(bench, owner)], lease=REQUEST_SECONDS)] == [
+        Result.SKIPPED
+    ]
+    assert bench.a.requests == bench.b.requests == bench.c.requests == []
+    assert [one.result for one in await perform(bench, [release(bench, owner)])] == [Result.DONE]
+
+
 async def test_an_owner_is_not_let_go_while_a_dependent_is_not_settled(bench: Bench) -> None:
     owner = bench.owner(finalizers=[CASCADE_FINALIZER])
-    let_go = RemoveFinalizer(
-        ref=bench.a.ref("configmaps", "owner"),
-        api_version="v1",
-        kind="ConfigMap",
-        uid=Uid(owner["metadata"]["uid"]),
-        finalizer=CASCADE_FINALIZER,
-    )
-    wanted: list[Action] = [*actions(bench, labelled(bench, 1)), let_go]
+    wanted: list[Action] = [*actions(bench, labelled(bench, 1)), release(bench, owner)]
     bench.b.unreachable = True
     assert [one.result for one in await perform(bench, wanted)] == [Result.FAILED, Result.SKIPPED]
     assert bench.a.sent("PATCH") == []
