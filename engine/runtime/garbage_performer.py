@@ -88,9 +88,7 @@ class GarbagePerformer:
         if not action.dependents:
             return None
         try:
-            # What is found must leave time for the write that it allows, or it was for nothing.
-            known_by = deadline - self._performer.timeout
-            closed = await self._barrier.closed(action, self._performer.leased, known_by)
+            closed = await self._barrier.closed(action, self._performer.leased, deadline)
         except LeaseOver as over:
             return skipped(action, str(over))
         except TimeoutError:

@@ -63,12 +63,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Performer:
-    """Performs actions; one per process, shared by all reconcilers, so that budgets are shared.
-
-    Attributes:
-        timeout: seconds for each request.
-
-    """
+    """Performs actions; one per process, shared by all reconcilers, so that budgets are shared."""
 
     def __init__(
         self,
@@ -91,7 +86,7 @@ class Performer:
         self._issuer = issuer
         self._apis = apis
         self._clock = clock
-        self.timeout = request_timeout
+        self._timeout = request_timeout
         self._budgets: dict[ClusterName, Budget] = {}
 
     async def perform(
@@ -117,7 +112,7 @@ class Performer:
 
         """
         task = _Task(
-            self.leased(deadline), self._clock, manager, self.timeout, first_apply, dict(expect or {}), self._issuer
+            self.leased(deadline), self._clock, manager, self._timeout, first_apply, dict(expect or {}), self._issuer
         )
         return await task.run(actions)
 

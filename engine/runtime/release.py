@@ -79,7 +79,7 @@ class Barrier:
         Args:
             action: the finalizer's removal.
             apis: returns every configured cluster, for use until a monotonic time.
-            deadline: monotonic time by which it must be known.
+            deadline: monotonic time at which the lease ends; it is known early enough for one more request.
 
         Raises:
             EventLogError: when it cannot be told which cluster is which.
@@ -87,13 +87,15 @@ class Barrier:
             TimeoutError: when it was not known in time; it is being looked for all the same, and known sooner the next time.
 
         """
-        findings = await self._remaining.ask(action, apis, deadline)
+        findings = await self._remaining.ask(action, apis, deadline - self._timeout)
         remaining = [found for found in findings.values() if isinstance(found, str)]
         if remaining:
+            self._remaining.forget(action)
             message = "; ".join(remaining)
             return outcome_of(action, Result.CONFLICT, code=409, reason="DependentsRemain", message=message)
         away = {name: found for name, found in findings.items() if isinstance(found, Status)}
         if away and (problem := await self._abandon(action, apis(deadline)[action.ref.cluster], away)):
+            self._remaining.forget(action)
             return outcome_of(action, Result.FAILED, reason="WaitingForCluster", message=problem)
         return None
 

@@ -52,10 +52,10 @@ class Remaining:
         self._directory, self._references, self._clock, self._timeout = directory, references, clock, timeout
         self._room = asyncio.Semaphore(AT_ONCE)
         self._looks: dict[Uid, _Look] = {}
-        """Those under way, and those that nobody has waited for to the end."""
+        """Those under way, and those whose answer may be wanted once more: the lease of who asked may have run out."""
 
     async def ask(self, action: RemoveFinalizer, apis: ApisUntil, deadline: float) -> Findings:
-        """Return what remains in each cluster.
+        """Return what remains in each cluster; the same again, if it is asked again soon, until it is forgotten.
 
         Args:
             action: the removal of the finalizer, which says which dependents count.
@@ -80,20 +80,22 @@ class Remaining:
         look.task.add_done_callback(_retrieve)
         return await self._result(look, deadline)
 
+    def forget(self, action: RemoveFinalizer) -> None:
+        """Look anew the next time."""
+        self._looks.pop(action.uid, None)
+
     def _of(self, question: RemoveFinalizer) -> _Look | None:
-        """Return a look at the same question that is not too old; forget those that are."""
+        """Return a look at the same question that has not failed and is not too old; forget those that are."""
         now = self._clock.monotonic()
         for uid in [uid for uid, look in self._looks.items() if look.task.done() and now - look.began > LOOK_SECONDS]:
             del self._looks[uid]
         look = self._looks.get(question.uid)
-        return look if look is not None and look.question == question else None
+        return look if look is not None and look.question == question and not look.failed else None
 
     async def _result(self, look: _Look, deadline: float) -> Findings:
         done, _ = await asyncio.wait([look.task], timeout=max(0.0, deadline - self._clock.monotonic()))
         if not done:
             raise TimeoutError
-        if self._looks.get(look.question.uid) is look:
-            del self._looks[look.question.uid]
         return look.task.result()
 
     async def _look(self, look: _Look, apis: ApisUntil) -> Findings:
@@ -200,6 +202,10 @@ class _Look:
 
     def __init__(self, question: RemoveFinalizer) -> None:
         self.question, self.began = question, 0.0
+
+    @property
+    def failed(self) -> bool:
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
 
 
 def _retrieve(task: asyncio.Task[Findings]) -> None:

@@ -12,7 +12,7 @@ from engine.core.grants import SIGNATURE_ANNOTATION
 from engine.core.ownership import CASCADE_FINALIZER, OWNER_LABEL, owner_label
 from engine.runtime.garbage_performer import SETTLING, GarbagePerformer
 from engine.runtime.live_reads import LISTED_FROM, LISTED_SECONDS
-from engine.runtime.performer import REQUEST_SECONDS, Performer
+from engine.runtime.performer import Performer
 from engine.runtime.ports import EventLogError, Message, Reply
 from engine.runtime.shared_reads import SharedReads
 from engine.runtime.turns import Turn, Turns
@@ -202,17 +202,6 @@ async def test_every_delete_is_on_record_before_the_decision_is_closed(
     await perform(bench, actions(bench, made))
     pattern = f"{subjects.FACTS}.b.{subjects.escape(DELETIONS.group)}.{DELETIONS.plural}.>"
     assert len(await bench.log.last("STATE", [pattern])) == MANY
-
-
-async def test_no_cluster_is_asked_for_dependents_when_the_lease_leaves_no_time_to_let_the_owner_go(
-    bench: Bench,
-) -> None:
-    owner = bench.owner(finalizers=[CASCADE_FINALIZER])
-    assert [one.result for one in await perform(bench, [release(bench, owner)], lease=REQUEST_SECONDS)] == [
-        Result.SKIPPED
-    ]
-    assert bench.a.requests == bench.b.requests == bench.c.requests == []
-    assert [one.result for one in await perform(bench, [release(bench, owner)])] == [Result.DONE]
 
 
 async def test_an_owner_is_not_let_go_while_a_dependent_is_not_settled(bench: Bench) -> None:
