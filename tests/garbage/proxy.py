@@ -112,7 +112,7 @@ class Proxy:
         self.disturbed = False
         self._host = f"{cluster.name}.xgc.test"
         self._line, self._directory, self._lost = line, directory, unresolved / self._host
-        self._faults: dict[int, tuple[Fault, threading.Lock]] = {}
+        self._faults: dict[int, tuple[Fault, str, threading.Lock]] = {}
         self._numbers = itertools.count(1)
         self._broken = 0
         self._away, self._sharing = ExitStack(), 0
@@ -153,12 +153,12 @@ class Proxy:
 
     def verdict(self, asked: Asked) -> tuple[Verdict, int]:
         """Return what is to be done with a request, and the number of the fault that says so."""
-        for number in sorted(self._faults, reverse=True):  # the newest first
-            fault, one_at_a_time = self._faults.get(number, (lambda _: None, threading.Lock()))
-            with one_at_a_time:
-                verdict = fault(asked)
-            if verdict is not None:
-                return verdict, number
+        for number, (fault, part, one_at_a_time) in sorted(self._faults.items(), reverse=True):
+            if part in asked.path:
+                with one_at_a_time:
+                    verdict = fault(asked)
+                if verdict is not None:
+                    return verdict, number
         return None, -1
 
     @contextmanager
@@ -172,7 +172,7 @@ class Proxy:
 
         """
         number = 0 if last else next(self._numbers)
-        self._faults[number] = fault, threading.Lock()
+        self._faults[number] = fault, part, threading.Lock()
         self._do("watch_for", fault=number, part=part)
         try:
             yield number
