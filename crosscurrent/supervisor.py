@@ -31,6 +31,8 @@ HEALTHY_S = 30.0
 """A child that ran for this long had started well: its next restart is not a repetition of the last."""
 GRACE_S = 4.0
 """For a child's SIGTERM; two phases of children and the broker must end within 10 s together."""
+START_S = 2.0
+"""For so long a child that is not ready counts as one that starts: most of it is half a second of importing modules."""
 _LINE_LIMIT_BYTES = 1 << 20
 """Longest log line that is passed on whole; a trace with locals in JSON is some 100 KB."""
 
@@ -208,24 +210,52 @@ class Supervisor:
     async def run(self) -> None:
         """Keep all children running until cancelled, then end them: all of one kind at a time."""
         forever = asyncio.create_task(asyncio.Event().wait(), name="children")
-        tasks = {child: asyncio.create_task(child.keep(), name=child.spec.name) for child in self.children}
+        tasks: dict[Child, asyncio.Task[None]] = {}
+        starting = asyncio.create_task(self._start(tasks), name="start of the children")
         try:
+            await starting
             # Not `gather`: it would hand our cancellation to all of them at once.
             done, _ = await asyncio.wait({forever, *tasks.values()}, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
                 task.result()
         finally:
             forever.cancel()
+            starting.cancel()
             for phase in self._phases:
                 ending = [task for child, task in tasks.items() if child.spec.kind == phase]
                 for task in ending:
                     task.cancel()
                 await asyncio.gather(*ending, return_exceptions=True)
 
+    async def _start(self, tasks: dict[Child, asyncio.Task[None]]) -> None:
+        """Start as many at a time as there are cores: all at once, each would be ready only when the last one is."""
+        at_once, loop = os.cpu_count() or 1, asyncio.get_running_loop()
+        counts_until: dict[Child, float] = {}
+        for child in self.children:
+            while len(under_way := [one for one, end in counts_until.items() if _is_starting(one, end)]) >= at_once:
+                seconds = min(counts_until[one] for one in under_way) - loop.time()
+                await _first_ready(under_way, seconds)
+            tasks[child] = asyncio.create_task(child.keep(), name=child.spec.name)
+            counts_until[child] = loop.time() + START_S
+
     def hurry(self) -> None:
         """End without grace whatever has not ended yet."""
         for child in self.children:
             child.hurry.set()
+
+
+def _is_starting(child: Child, counts_until: float) -> bool:
+    return not child.became_ready.is_set() and asyncio.get_running_loop().time() < counts_until
+
+
+async def _first_ready(children: Sequence[Child], seconds: float) -> None:
+    """Wait until one of these is ready, or for some seconds."""
+    waits = [asyncio.create_task(child.became_ready.wait()) for child in children]
+    try:
+        await asyncio.wait(waits, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def _to_stderr(line: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -55,7 +56,7 @@ class ViewLoader:
         self._records = {name: subjects.fact(cluster_ref(name)) for name in clusters}
         self._polled: tuple[bytes, Entry | None] = (b"", None)
         """The last entry decoded: whoever waits for a key reads the same one, which may be long, again and again."""
-        self._fleets: dict[tuple[Resource, ...], tuple[str, ...]] = {}
+        self._fleets: dict[tuple[Resource, ...], _Fleet] = {}
 
     async def fence(self, subject: str) -> Fence:
         """Return the last entry of a key, by its subject in DECISIONS.
@@ -101,15 +102,16 @@ class ViewLoader:
         patterns = [pattern for one in reads if (pattern := one.pattern(request.object))]
         for one in reads:
             places.update(one.places(request.object, self._records))
-        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)], patterns)
-        places.update(_matched(found, patterns))
-        clusters = self._read_clusters(found)
+        found = await self._read(loaded, [*fleet.wanted, *map(subjects.fact, places)], patterns)
+        if patterns:
+            places.update(_matched(found, patterns))
+        standing = fleet.standing(found)
         loaded.view = View(
             now=self._clock.time(),
-            clusters=clusters,
+            clusters=standing.clusters,
             rows={},
-            synced=synced_types(found, fleet, clusters),
-            mentioned=mentioned_types(found, fleet),
+            synced=standing.synced,
+            mentioned=standing.mentioned,
             targets=targets,
             reconciler=request.reconciler,
         )
@@ -142,28 +144,58 @@ class ViewLoader:
         if row is None or home is None or not home.identity:
             return
         index = await self._log.last("INDEX", [subjects.owned_by(home.identity, row.fact.uid)])
-        dependents = (subjects.parse_owner(record.subject)[2] for record in index.values() if record.body != b"")
+        dependents = (
+            subjects.parse_owner(record.subject)[2]
+            for record in index.values()
+            if record.body and subjects.fact_of_owned(record.subject) not in loaded.inputs
+        )
         await self.add(loaded, [ref for ref in dependents if ref.cluster in loaded.view.clusters])
 
     async def _read(self, loaded: Loaded, wanted: Sequence[str], patterns: Sequence[str] = ()) -> dict[str, Record]:
         found = await self._log.last("STATE", [*wanted, *patterns])
-        for subject in dict.fromkeys([*wanted, *found]):
-            loaded.inputs[subject] = found[subject].seq if subject in found else 0
-            loaded.origins[subject] = found[subject].origin if subject in found else 0
+        missing = dict.fromkeys(wanted, 0)  # in the order in which they were asked for
+        loaded.inputs |= missing
+        loaded.origins |= missing
+        for subject, record in found.items():
+            loaded.inputs[subject] = record.seq
+            loaded.origins[subject] = record.origin
         return found
 
-    def _fleet(self, types: Sequence[Resource]) -> tuple[str, ...]:
-        """Return the subjects of the clusters' records and of their types' sync records."""
+    def _fleet(self, types: Sequence[Resource]) -> _Fleet:
         known = self._fleets.get(tuple(types))
         if known is None:
-            wanted = list(self._records.values())
-            for name in self._records:
-                wanted.extend(subjects.sync(name, kind.group, kind.plural) for kind in types)
-            known = self._fleets[tuple(types)] = tuple(wanted)
+            known = self._fleets[tuple(types)] = _Fleet(self._records, types)
         return known
 
-    def _read_clusters(self, found: dict[str, Record]) -> list[Cluster]:
-        return [cluster_of(name, found.get(subject)) for name, subject in self._records.items()]
+
+class _Standing(NamedTuple):
+    """What the records of clusters and types say."""
+
+    clusters: tuple[Cluster, ...]
+    synced: frozenset[tuple[ClusterName, str, str]]
+    mentioned: frozenset[tuple[ClusterName, str, str]]
+
+
+class _Fleet:
+    """The records of all clusters and of some types in them: read for every request, and seldom others than before."""
+
+    def __init__(self, records: Mapping[ClusterName, str], types: Iterable[Resource]) -> None:
+        """Take the clusters' subjects, and the types."""
+        self._clusters = records
+        syncs = [subjects.sync(name, kind.group, kind.plural) for name in records for kind in types]
+        self.wanted = (*records.values(), *syncs)
+        """Subjects to read."""
+        self._read: list[Record | None] = []
+        self._last = _Standing((), frozenset(), frozenset())
+
+    def standing(self, found: Mapping[str, Record]) -> _Standing:
+        """Return what was found says; worked out again only where it differs from the last time."""
+        read = [found.get(subject) for subject in self.wanted]
+        if read != self._read:
+            clusters = tuple(cluster_of(name, found.get(subject)) for name, subject in self._clusters.items())
+            synced, mentioned = synced_types(found, self.wanted, clusters), mentioned_types(found, self.wanted)
+            self._read, self._last = read, _Standing(clusters, synced, mentioned)
+        return self._last
 
 
 def _matched(found: Iterable[str], patterns: Sequence[str]) -> list[ObjectRef]:
