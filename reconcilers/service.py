@@ -25,6 +25,7 @@ from engine.runtime.ports import Clock, ClusterApi, EventLog
 from engine.runtime.prover import Prover
 from engine.runtime.references import References
 from engine.runtime.release import Barrier
+from engine.runtime.remaining import Remaining
 from engine.runtime.signing_performer import SigningPerformer
 from engine.runtime.token_issuer import TokenIssuer
 from engine.runtime.worker import Worker
@@ -157,7 +158,8 @@ def _collecting(
         deletes_per_second=config.deletes_per_second / max(1, settings.workers),
         timeout=REQUEST_SECONDS,
     )
-    barrier = Barrier(directory, references, clock, timeout=REQUEST_SECONDS, give_up_after=config.give_up_after_seconds)
+    remaining = Remaining(directory, references, clock, timeout=REQUEST_SECONDS)
+    barrier = Barrier(directory, remaining, clock, timeout=REQUEST_SECONDS, give_up_after=config.give_up_after_seconds)
     return Worker(
         garbage,
         log=log,

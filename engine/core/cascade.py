@@ -84,6 +84,8 @@ class Hint(StrEnum):
     REPLACED = "replaced"
     UNWATCHED = "unwatched"
     UNREGISTERED = "unregistered"
+    CONTESTED = "contested"
+    """Two clusters claim the identity of its own. Nobody tells when that ends: it is asked again, ever more seldom."""
     WAIT = "wait"
     """It cannot be judged just now."""
 
@@ -138,7 +140,8 @@ def hint(view: GarbageView, reference: OwnerReference) -> Hint:
         return Hint.SOLID
     home = view.home(reference.cluster_id)
     if home is None:
-        return Hint.UNREGISTERED
+        claimed = any(cluster.identity == reference.cluster_id for cluster in view.clusters.values())
+        return Hint.CONTESTED if claimed and reference.cluster_id else Hint.UNREGISTERED
     place = place_of(reference, home.name)
     watched = view.watched is None or (place.group, place.resource) in view.watched
     synced = (place.cluster, place.group, place.resource) in view.synced
@@ -198,7 +201,7 @@ def collect_held(view: GarbageView, place: ObjectRef) -> list[Action]:
     """Return what an object's place needs as an owner: dependents of what is not there any more are looked at."""
     home = view.clusters[place.cluster]
     synced = (place.cluster, place.group, place.resource) in view.synced
-    if not view.held or home.state is not ClusterState.LIVE or view.home(home.identity) is None:
+    if not view.held or home.state is not ClusterState.LIVE:
         return []
     if not synced:
         # As in `hint`: what was seen to go does not come back by its type's being unknown.
@@ -362,7 +365,9 @@ def _collect(
 def _collect_held(
     view: GarbageView, place: ObjectRef, held: Held, home: Cluster, present: KubeObject | None
 ) -> Collect:
-    if present is None:
+    if view.home(home.identity) is None:
+        told = Hint.CONTESTED
+    elif present is None:
         told = Hint.ABSENT
     elif present.uid not in held.owners:
         told = Hint.REPLACED

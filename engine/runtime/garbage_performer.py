@@ -88,7 +88,7 @@ class GarbagePerformer:
         if not action.dependents:
             return None
         try:
-            closed = await self._barrier.closed(action, self._performer.leased(deadline), deadline)
+            closed = await self._barrier.closed(action, self._performer.leased, deadline)
         except LeaseOver as over:
             return skipped(action, str(over))
         except TimeoutError:

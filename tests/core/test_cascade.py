@@ -157,12 +157,24 @@ def test_what_the_log_says_of_an_owner(found: GarbageView, wanted: Hint) -> None
     assert hint(found, REFERENCE) is wanted
 
 
-def test_an_owner_in_a_cluster_that_nobody_or_two_claim_is_unregistered() -> None:
-    nowhere = msgspec.structs.replace(REFERENCE, cluster_id=ClusterId("elsewhere"))
-    assert hint(view(LIVE), nowhere) is Hint.UNREGISTERED
-    twice = view(LIVE)
-    twice.clusters[B] = msgspec.structs.replace(twice.clusters[B], identity=ClusterId("id-a"))
-    assert hint(twice, REFERENCE) is Hint.UNREGISTERED
+def test_an_owner_in_a_cluster_that_nobody_claims_is_unregistered() -> None:
+    for identity in ("elsewhere", ""):
+        nowhere = msgspec.structs.replace(REFERENCE, cluster_id=ClusterId(identity))
+        assert hint(view(LIVE), nowhere) is Hint.UNREGISTERED
+
+
+def test_what_names_an_owner_in_a_cluster_that_two_claim_is_asked_for_and_anew_when_they_do_not() -> None:
+    """Nothing wakes it when that ends, so it must be something that can fail and be tried again."""
+    named = (DEP, fact(DEP, dependent(), uid="d1"))
+    found = [view(GONE, named), view(GONE, held=(HELD,))]
+
+    def hints() -> list[tuple[str, ...]]:
+        return [one.hints for one in (*asked(found[0]), *collect_held(found[1], OWNER)) if isinstance(one, Collect)]
+
+    assert hints() == [("absent",), ("absent",)]
+    for one in found:
+        one.clusters[B] = msgspec.structs.replace(one.clusters[B], identity=ClusterId("id-a"))
+    assert hints() == [("contested",), ("contested",)]
 
 
 def test_a_dependent_whose_owners_are_there_and_know_of_it_needs_nothing() -> None:

@@ -13,7 +13,7 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Proxies:
     """The proxies of some clusters, and the process that they share. As a context manager they are started and ended.
 
     Args:
-        clusters: whom they lead to; the first one's proxy is reached by TLS and by name, which costs as much again as all
+        clusters: whom they lead to; the last one's proxy is reached by TLS and by name, which costs as much again as all
             that a proxy does.
         directory: for keys.
         unresolved: directory that makes a name unknown, see `tests/garbage/resolver`.
@@ -64,7 +64,7 @@ class Proxies:
     def __init__(self, clusters: Sequence[ApiServer], directory: Path, unresolved: Path) -> None:
         self._line = Line(self._answer)
         self._by_name = {
-            cluster.name: Proxy(cluster, self._line, directory, unresolved, secured=number == 0)
+            cluster.name: Proxy(cluster, self._line, directory, unresolved, secured=number == len(clusters) - 1)
             for number, cluster in enumerate(clusters)
         }
         self._after: dict[int, Callable[[], None]] = {}
@@ -102,6 +102,7 @@ class Proxy:
         cluster: whom it leads to now; see `leading_to` (XGC-10).
         disturbed: whether watches were cut, or connections refused, since somebody last looked.
         sound: whether nothing is wrong with the cluster as a whole.
+        turn: for cases that share an outage and each want it to be of some kind for a while.
 
     """
 
@@ -111,9 +112,12 @@ class Proxy:
         self.disturbed = False
         self._host = f"{cluster.name}.xgc.test"
         self._line, self._directory, self._lost = line, directory, unresolved / self._host
-        self._faults: dict[int, tuple[Fault, threading.Lock]] = {}
-        self._numbers = itertools.count()
+        self._faults: dict[int, tuple[Fault, str, threading.Lock]] = {}
+        self._numbers = itertools.count(1)
         self._broken = 0
+        self._away, self._sharing = ExitStack(), 0
+        self._back = threading.Condition()
+        self.turn = threading.Lock()
         self._authority = CertificateAuthority(f"{cluster.name}-proxy")
         self._secured = secured
         self._trusted = self._issue(self._authority, "trusted") if secured else {}
@@ -149,24 +153,26 @@ class Proxy:
 
     def verdict(self, asked: Asked) -> tuple[Verdict, int]:
         """Return what is to be done with a request, and the number of the fault that says so."""
-        for number, (fault, one_at_a_time) in list(self._faults.items()):
-            with one_at_a_time:
-                verdict = fault(asked)
-            if verdict is not None:
-                return verdict, number
+        for number, (fault, part, one_at_a_time) in sorted(self._faults.items(), reverse=True):
+            if part in asked.path:
+                with one_at_a_time:
+                    verdict = fault(asked)
+                if verdict is not None:
+                    return verdict, number
         return None, -1
 
     @contextmanager
-    def fault(self, fault: Fault, *, part: str = "") -> Iterator[int]:
-        """Let single requests fail for the length of a `with`; no watch notices.
+    def fault(self, fault: Fault, *, part: str = "", last: bool = False) -> Iterator[int]:
+        """Let single requests fail for the length of a `with`; no watch notices. The newest fault is asked first.
 
         Args:
             fault: what is wrong.
             part: what the path of each request that it concerns holds; the others are faster if it is not asked about them.
+            last: whether it is asked after all others, however new it is.
 
         """
-        number = next(self._numbers)
-        self._faults[number] = fault, threading.Lock()
+        number = 0 if last else next(self._numbers)
+        self._faults[number] = fault, part, threading.Lock()
         self._do("watch_for", fault=number, part=part)
         try:
             yield number
@@ -175,23 +181,46 @@ class Proxy:
             del self._faults[number]
 
     @contextmanager
-    def outage(self, fault: Fault, *, cuts: Fault | None = None, whole: bool = True) -> Iterator[None]:
+    def outage(
+        self, fault: Fault, *, cuts: Fault | None = None, part: str = "", whole: bool = True, last: bool = False
+    ) -> Iterator[None]:
         """Let requests fail, cut the watches that this concerns, and at the end those that it holds.
 
         Args:
             fault: what is wrong.
             cuts: says something of the watches to cut; by default the fault itself is asked.
+            part: as for `fault`.
             whole: whether it is the cluster's trouble; False: of some type that nobody else depends on just now.
+            last: whether it is what is wrong where no other fault says anything.
 
         """
         with self._disturbance(whole=whole):
             number = None
             try:
-                with self.fault(fault) as number:
+                with self.fault(fault, part=part, last=last) as number:
                     self._cut(lambda asked, _: (cuts or fault)(asked) is not None)
                     yield
             finally:
                 self._cut(lambda _, by: by is not None and by == number)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Be out of reach, from when the first of those who share this begins until the last of them has ended."""
+        with self._back:
+            self._sharing += 1
+            if self._sharing == 1:
+                self._away.enter_context(self.outage(lambda _: "reset", last=True))
+            mine = self._away
+        try:
+            yield
+        finally:
+            with self._back:
+                self._sharing -= 1
+                if not self._sharing:
+                    self._away.close()
+                    self._away = ExitStack()
+                    self._back.notify_all()
+                self._back.wait_for(lambda: self._away is not mine)
 
     @contextmanager
     def refusing(self) -> Iterator[None]:

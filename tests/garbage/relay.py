@@ -181,7 +181,9 @@ class Relay:
         while line := await self._reader.readline():
             said = json.loads(line)
             if "verdict" in said:
-                self._asked.pop(said["verdict"]).set_result(said["is"])
+                future = self._asked.pop(said["verdict"])
+                if not future.done():  # whoever sent that request may have died
+                    future.set_result(said["is"])
             else:
                 self._doing.add(task := asyncio.create_task(self._do(said)))
                 task.add_done_callback(self._doing.discard)
@@ -190,10 +192,10 @@ class Relay:
 
     async def ask(self, question: Json) -> Any:
         """Return what the tests say to a question."""
-        number = next(self._numbers)
-        self._asked[number] = asyncio.get_running_loop().create_future()
+        number, verdict = next(self._numbers), asyncio.get_running_loop().create_future()
+        self._asked[number] = verdict
         self._say({"ask": number, **question})
-        return await self._asked[number]
+        return await verdict
 
     async def open(self, cluster: str) -> None:
         """Prepare the front of a cluster."""
