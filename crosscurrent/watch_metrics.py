@@ -27,12 +27,14 @@ _COUNTERS: tuple[tuple[str, str, Callable[[TypeStatistics], float]], ...] = (
 class WatchCollector(Collector):
     """Metrics of one watcher."""
 
-    def __init__(self, statistics: Callable[[], ClusterStatistics]) -> None:
+    def __init__(self, statistics: Callable[[], ClusterStatistics | None]) -> None:
         self._statistics = statistics
 
     def collect(self) -> Iterable[Metric]:
-        """Return every metric family."""
+        """Return every metric family; none while there is nothing to watch."""
         known = self._statistics()
+        if known is None:
+            return
         queued = GaugeMetricFamily("crosscurrent_watch_queue", "Facts that wait for the broker.", labels=("cluster",))
         queued.add_metric((known.cluster,), known.queued)
         yield queued

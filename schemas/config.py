@@ -51,24 +51,22 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Of the cluster, for reconcilers that select clusters."""
 
 
-class SecretClustersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Clusters by kubeconfig Secrets; each is named as its Secret."""
+class HubNamespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clusters are read from. By itself: from ServiceAccountImports, through the `config` of their Secrets."""
 
     cluster: ClusterName
-    """The declared cluster that holds them."""
+    """A declared cluster."""
     namespace: str
-    """Where. Have one for them alone: whoever may write Secrets there says where our workers connect to."""
+    """Have one for this alone: whoever may write there says where our workers connect to."""
+
+
+class SecretClustersConfig(HubNamespace, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Clusters by kubeconfig Secrets; each is named as its Secret."""
+
     label: str = "sigs.k8s.io/multicluster-runtime-kubeconfig=true"
     """Which Secrets; the default is multicluster-runtime's."""
     key: str = "kubeconfig"
     """Of the Secret's data."""
-
-
-class ImportedClustersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Clusters by ServiceAccountImports, through the `config` of their Secrets; each is named as its import."""
-
-    cluster: ClusterName
-    namespace: str
 
 
 class AccessPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,11 +81,9 @@ class AccessPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     api_version: str = "client.authentication.k8s.io/v1"
 
 
-class ProfileClustersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ProfileClustersConfig(HubNamespace, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Clusters by ClusterProfiles (multicluster.x-k8s.io); each is named as its profile."""
 
-    cluster: ClusterName
-    namespace: str
     access: tuple[AccessPlugin, ...] = ()
     """In the order of preference."""
 
@@ -96,7 +92,8 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Where clusters come from besides `clusters`; they are engaged and disengaged while we run."""
 
     secrets: tuple[SecretClustersConfig, ...] = ()
-    imports: tuple[ImportedClustersConfig, ...] = ()
+    imports: tuple[HubNamespace, ...] = ()
+    """Clusters by the imports of a namespace; each is named as its import."""
     profiles: tuple[ProfileClustersConfig, ...] = ()
     allow_addresses: tuple[str, ...] = ()
     """Networks, as `127.0.0.0/8`, that such clusters may be in although they are this machine's own, link-local or a cloud's
@@ -105,7 +102,8 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     @property
     def hubs(self) -> frozenset[ClusterName]:
         """The declared clusters that are read."""
-        return frozenset(one.cluster for one in (*self.secrets, *self.imports, *self.profiles))
+        places: tuple[HubNamespace, ...] = (*self.secrets, *self.imports, *self.profiles)
+        return frozenset(one.cluster for one in places)
 
 
 class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,5 +1,6 @@
-"""Connections to the clusters of the registry: opened when one is engaged, renewed when its credentials change, closed when
-it is disengaged. For workers, which read `apis` anew for each decision.
+"""Connections to the clusters of the registry, for workers, which read `apis` anew for each decision.
+
+One is opened when its cluster is engaged, renewed when its credentials change, and closed when it is disengaged.
 
 While the registry is not complete, a cluster that has reported to STATE may be one that its provider has yet to tell: it is
 in `apis` without a connection, so that finalizers wait for it as for any cluster that does not answer.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -48,36 +50,33 @@ class LiveClusters:
         self.contexts: dict[ClusterName, Callable[[], Context]] = {}
         self.engaged: asyncio.Queue[ClusterName] = asyncio.Queue()
 
-    async def start(self, seconds: float, reported: Iterable[ClusterName]) -> None:
-        """Engage what there is, giving providers some time to tell.
-
-        Args:
-            seconds: at most, until every provider has told.
-            reported: clusters that have records in STATE.
-
-        """
+    async def start(self, seconds: float) -> bool:
+        """Engage what there is, giving providers some seconds to tell; return whether all have."""
         seen = 0
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self._registry.complete:
                     seen = await self._registry.changed(seen)
-        except TimeoutError:
-            _log.warning("not all clusters are known yet: finalizers wait for those that have been seen before")
-            self.apis.update(dict.fromkeys(reported))
         await self._follow()
-        while not self.engaged.empty():
-            self.engaged.get_nowait()  # whoever starts now looks at all of them anyway
+        return self._registry.complete
+
+    def expect(self, names: Iterable[ClusterName]) -> None:
+        """Count clusters that have been seen before among ours, until every provider has told."""
+        missing = [name for name in names if name not in self.apis]
+        _log.warning("not all providers have told their clusters: finalizers wait", clusters=missing)
+        self.apis.update(dict.fromkeys(missing))
 
     async def run(self) -> None:
-        """Follow the registry until cancelled, then close everything."""
+        """Follow the registry until cancelled."""
         seen = 0
-        try:
-            while True:
-                await self._follow()
-                seen = await self._registry.changed(seen)
-        finally:
-            for name in list(self._open):
-                await self._close(name)
+        while True:
+            await self._follow()
+            seen = await self._registry.changed(seen)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for name in list(self._open):
+            await self._close(name)
 
     async def _follow(self) -> None:
         members = self._registry.members

@@ -128,4 +128,6 @@ def read_profile(status: Json, access: Sequence[AccessPlugin], where: str, addre
 def _providers(status: Json, field: str) -> dict[str, dict[str, Any]]:
     """Return the clusters of a profile's access providers by their names; `credentialProviders` is the field's old name."""
     entries = [one for one in status.get(field) or [] if isinstance(one, dict)]
-    return {str(one["name"]): one["cluster"] for one in entries if isinstance(one.get("cluster"), dict) and "name" in one}
+    return {
+        str(one["name"]): one["cluster"] for one in entries if isinstance(one.get("cluster"), dict) and "name" in one
+    }

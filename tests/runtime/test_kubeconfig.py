@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from engine.runtime.addresses import DECLARED
 from engine.runtime.kubeconfig import (
     Context,
     KubeconfigError,
@@ -18,7 +19,6 @@ from engine.runtime.kubeconfig import (
     resolve,
     resolve_cluster,
 )
-from engine.runtime.addresses import DECLARED
 from schemas.config import ClusterConfig
 from schemas.names import ClusterName
 
