@@ -132,6 +132,9 @@ def test_a_cluster_comes_gets_other_credentials_and_goes_while_everything_runs(
     hub.client.apply(secret("cluster2", other.kubeconfig))
     until(lambda: state() == ("live", ""), what=system.tail)
     until(lambda: (deployment(member, ns) or {})["spec"]["replicas"] == 4, what=system.tail)
+    # SEC-24: what was read from Secrets is in memory only.
+    kept_files = [path.read_bytes() for path in system.directory.rglob("*") if path.is_file()]
+    assert not any(other.token.encode() in content for content in kept_files)
 
 
 def test_in_a_hub_the_engine_may_do_what_the_golden_file_says_and_no_more(system: System, tmp_path: Path) -> None:
