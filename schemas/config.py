@@ -51,6 +51,61 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Of the cluster, for reconcilers that select clusters."""
 
 
+class HubNamespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clusters are read from. By itself: from ServiceAccountImports, through the `config` of their Secrets."""
+
+    cluster: ClusterName
+    """A declared cluster."""
+    namespace: str
+    """Have one for this alone: whoever may write there says where our workers connect to."""
+
+
+class SecretClustersConfig(HubNamespace, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Clusters by kubeconfig Secrets; each is named as its Secret."""
+
+    label: str = "sigs.k8s.io/multicluster-runtime-kubeconfig=true"
+    """Which Secrets; the default is multicluster-runtime's."""
+    key: str = "kubeconfig"
+    """Of the Secret's data."""
+
+
+class AccessPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A program that has credentials for ClusterProfiles (KEP-5339). Only what is written here is ever run (SEC-21)."""
+
+    name: str
+    """Of the access provider in a profile's `status.accessProviders`."""
+    command: str
+    """Absolute path."""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    api_version: str = "client.authentication.k8s.io/v1"
+
+
+class ProfileClustersConfig(HubNamespace, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Clusters by ClusterProfiles (multicluster.x-k8s.io); each is named as its profile."""
+
+    access: tuple[AccessPlugin, ...] = ()
+    """In the order of preference."""
+
+
+class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clusters come from besides `clusters`; they are engaged and disengaged while we run."""
+
+    secrets: tuple[SecretClustersConfig, ...] = ()
+    imports: tuple[HubNamespace, ...] = ()
+    """Clusters by the imports of a namespace; each is named as its import."""
+    profiles: tuple[ProfileClustersConfig, ...] = ()
+    allow_addresses: tuple[str, ...] = ()
+    """Networks, as `127.0.0.0/8`, that such clusters may be in although they are this machine's own, link-local or a cloud's
+    metadata (SEC-22). None by default: no cluster of anybody's is there but in tests."""
+
+    @property
+    def hubs(self) -> frozenset[ClusterName]:
+        """The declared clusters that are read."""
+        places: tuple[HubNamespace, ...] = (*self.secrets, *self.imports, *self.profiles)
+        return frozenset(one.cluster for one in places)
+
+
 class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the mass-delete breaker trips. Only owners that nobody saw go are counted; see docs/garbage-collection.md."""
 
@@ -107,6 +162,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Of the reconciler `federation`."""
     imports: ImportsConfig = ImportsConfig()
     """Of the reconciler `imports`."""
+    registry: RegistryConfig = RegistryConfig()
+    """Clusters that are found in other clusters."""
     watch_retry_seconds: float = 30.0
     """Longest wait before a cluster or type that failed is tried again: a recovered one is seen within this."""
     workers: int = 1
