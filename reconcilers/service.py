@@ -173,6 +173,7 @@ def _collecting(
         name=name,
         metrics=metrics,
         concurrency=COLLECTING,
+        performing=COLLECTING,
         mapper=GarbageMapper(log, garbage, tuple(apis), directory),
         loader=GarbageLoader(log, clock, apis, watched=settings.watched, engine=config.engine),
     )

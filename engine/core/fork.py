@@ -188,7 +188,9 @@ class Fork:
 
     def view(self, request: Request, reconciler: Reconciler) -> View:
         """Return what a reconciler would see."""
-        kinds = {(kind.group, kind.plural) for kind in reconciler.types_for(request.object.group, request.object.resource)}
+        kinds = {
+            (kind.group, kind.plural) for kind in reconciler.types_for(request.object.group, request.object.resource)
+        }
         fleet = [subjects.fact(cluster_ref(name)) for name in self.clusters]
         fleet += [subjects.sync(name, group, plural) for name in self.clusters for group, plural in sorted(kinds)]
         targets = self._memory.get(request, ())
