@@ -88,9 +88,11 @@ class GarbagePerformer:
         if not action.dependents:
             return None
         try:
-            closed = await self._barrier.closed(action, self._performer.leased(deadline))
+            closed = await self._barrier.closed(action, self._performer.leased, deadline)
         except LeaseOver as over:
             return skipped(action, str(over))
+        except TimeoutError:
+            return skipped(action, "the lease ran out before every cluster had been asked for its dependents")
         except EventLogError as error:
             return outcome_of(action, Result.FAILED, reason="LogUnreadable", message=str(error))
         if closed is not None and closed.reason == "WaitingForCluster":
