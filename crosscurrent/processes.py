@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine.core.authoring import Reconciler
     from engine.runtime.cluster_api import KubernetesApi
     from engine.runtime.context_file import ContextFile
+    from engine.runtime.log_credentials import Tls
     from engine.runtime.ports import Clock, EventLog
     from schemas.names import Resource
     from watchers.settings import WatchSettings
@@ -126,6 +127,7 @@ async def open_log(address: BrokerAddress, settings: Settings) -> EventLog:
             address.url,
             token=address.token,
             credentials=address.credentials,
+            tls=tls_of(address),
             name=f"crosscurrent {process_name()}",
             replicas=nats.replicas,
             fact_days=nats.fact_days,
@@ -133,6 +135,13 @@ async def open_log(address: BrokerAddress, settings: Settings) -> EventLog:
         )
     except EventLogError as error:
         raise BrokerUnreachable(str(error), _ask_for_broker(address)) from error
+
+
+def tls_of(address: BrokerAddress) -> Tls | None:
+    """Return how a broker that members join is known to us; None: as its url says."""
+    from engine.runtime.log_credentials import Tls  # noqa: PLC0415
+
+    return Tls(address.authority, address.server_name) if address.tls else None
 
 
 async def stream_report(settings: Settings) -> StreamReport:
@@ -154,6 +163,7 @@ async def stream_report(settings: Settings) -> StreamReport:
             name="crosscurrent doctor",
             token=address.token,
             credentials=address.credentials,
+            tls=tls_of(address),
             timeout=CONNECT_TIMEOUT_S,
         )
         try:

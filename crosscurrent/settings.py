@@ -177,6 +177,7 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
     yield from _imports(config)
     yield from _numbers(config)
     yield from _broker(config.nats)
+    yield from _members(config)
 
 
 def _types(field: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -242,6 +243,28 @@ def _broker(nats: NatsConfig) -> Iterator[tuple[str, str]]:
         yield "nats.fact_days", f"{nats.fact_days} is not between 0 and 3650 days"
 
 
+def _members(config: Config) -> Iterator[tuple[str, str]]:
+    members, names = config.members, {cluster.name: cluster.join for cluster in config.clusters}
+    for index, cluster in enumerate(config.clusters):
+        if cluster.join and not members.joins:
+            yield f"clusters[{index}].join", "members.joins must name the cluster that holds the ClusterJoins"
+        if cluster.join and (cluster.kubeconfig or cluster.context):
+            yield f"clusters[{index}].join", "a member needs no kubeconfig: it joins by itself"
+    if not members.joins:
+        return
+    if members.joins not in names:
+        yield "members.joins", f"no cluster {members.joins!r} is declared"
+    elif names[members.joins]:
+        yield "members.joins", f"{members.joins!r} is a member itself"
+    for field in ("certificate", "key"):
+        if not getattr(members, field):
+            yield f"members.{field}", "missing: agents speak to the broker by TLS only"
+    if config.nats.url:
+        yield "nats.url", "members join the embedded broker only"
+    if not config.nats.port:
+        yield "nats.port", "missing: agents must know where the broker is"
+
+
 def _resolve(config: Config, directory: Path) -> Config:
     """Make every path absolute, relative ones against the file's directory."""
 
@@ -252,6 +275,11 @@ def _resolve(config: Config, directory: Path) -> Config:
         config.nats, credentials=absolute(config.nats.credentials), token_file=absolute(config.nats.token_file)
     )
     clusters = tuple(msgspec.structs.replace(item, kubeconfig=absolute(item.kubeconfig)) for item in config.clusters)
+    files = {field: absolute(getattr(config.members, field)) for field in ("certificate", "key", "authority")}
     return msgspec.structs.replace(
-        config, nats=nats, clusters=clusters, state_directory=absolute(config.state_directory)
+        config,
+        nats=nats,
+        clusters=clusters,
+        members=msgspec.structs.replace(config.members, **files),
+        state_directory=absolute(config.state_directory),
     )

@@ -49,6 +49,9 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Absolute paths of kubeconfig `exec` plugins that may be run (SEC-21); none by default."""
     labels: dict[str, str] = {}
     """Of the cluster, for reconcilers that select clusters."""
+    join: Literal["", "pull", "push"] = ""
+    """A member, which joins by itself (`members`). `pull`: its agent watches and acts there, and no credential of it is here;
+    `push`: we watch and act, with short-lived tokens that its agent hands us. Empty: as its kubeconfig says."""
 
 
 class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -90,6 +93,23 @@ class ImportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Where imports may be, as `CLUSTER/NAMESPACE`: the same for writing their Secrets."""
 
 
+class MembersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Clusters that join by themselves: the embedded broker then listens for their agents, see docs/bootstrapping.md."""
+
+    joins: ClusterName = ClusterName("")
+    """The declared cluster that holds the ClusterJoins; empty: nobody joins."""
+    bind: str = "0.0.0.0"  # noqa: S104 - to be reached from elsewhere is what it is for
+    """Address that the broker listens on, at `nats.port`."""
+    certificate: str = ""
+    """Path of the broker's certificate, PEM, relative to the configuration file."""
+    key: str = ""
+    """Path of its private key."""
+    authority: str = ""
+    """Path of the certificates that signed it; empty: those that every machine trusts."""
+    server_name: str = ""
+    """Name in the certificate by which our own processes know the broker; empty: 127.0.0.1."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
@@ -107,6 +127,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Of the reconciler `federation`."""
     imports: ImportsConfig = ImportsConfig()
     """Of the reconciler `imports`."""
+    members: MembersConfig = MembersConfig()
+    """Clusters that join by themselves."""
     watch_retry_seconds: float = 30.0
     """Longest wait before a cluster or type that failed is tried again: a recovered one is seen within this."""
     workers: int = 1

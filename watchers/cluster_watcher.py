@@ -13,7 +13,7 @@ import structlog
 
 from engine.core.backoff import Backoff, draw, failed
 from engine.core.epoch import Standing, recognised, restored
-from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError, Message
+from engine.runtime.ports import Clock, ClusterApi, EventLogError, FactLog, Message
 from schemas import subjects
 from schemas.clusters import CLUSTERS, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
 from schemas.facts import Cause, FactId, FactType, encode_fact
@@ -33,7 +33,7 @@ STREAMS = ("FACTS", "STATE")
 class ClusterWatcher:
     """Watches one cluster: `run` it in a task, `heal` it when the log has lost something."""
 
-    def __init__(self, api: ClusterApi, log: EventLog, clock: Clock, settings: WatchSettings) -> None:
+    def __init__(self, api: ClusterApi, log: FactLog, clock: Clock, settings: WatchSettings) -> None:
         self._api, self._event_log, self._clock, self._settings = api, log, clock, settings
         self._publisher = Publisher(log, clock, settings, self._recreated)
         self._standing = Standing()
@@ -226,6 +226,6 @@ class ClusterWatcher:
         return Lane("record", messages, self._publish_record)
 
 
-async def run_watcher(api: ClusterApi, log: EventLog, clock: Clock, settings: WatchSettings) -> None:
+async def run_watcher(api: ClusterApi, log: FactLog, clock: Clock, settings: WatchSettings) -> None:
     """Watch one cluster until cancelled; for callers that need neither `heal` nor `statistics`."""
     await ClusterWatcher(api, log, clock, settings).run()
