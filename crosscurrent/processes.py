@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from crosscurrent.stream_report import StreamReport
     from engine.core.authoring import Reconciler
-    from engine.runtime.cluster_api import KubernetesApi
     from engine.runtime.context_file import ContextFile
     from engine.runtime.log_credentials import Tls
-    from engine.runtime.ports import Clock, EventLog
+    from engine.runtime.ports import Clock, ClusterApi, EventLog, FactLog
     from schemas.names import Resource
     from watchers.settings import WatchSettings
 
@@ -54,6 +53,8 @@ def check(settings: Settings) -> list[Reconciler]:
 
     problems = []
     for index, cluster in enumerate(settings.config.clusters):
+        if cluster.join:
+            continue  # it tells its credentials by itself, or keeps them
         try:
             resolve_cluster(cluster, directory_of(settings))
         except KubeconfigError as error:
@@ -192,8 +193,8 @@ async def watch(
     types = watched_types(settings, found)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        log = await _prepared_log(settings, stack)
-        api = await _open_api(settings, cluster, stack)
+        log = await prepared_log(settings, stack)
+        api = await open_api(settings, cluster, stack)
         watcher = ClusterWatcher(
             api,
             log,
@@ -203,7 +204,7 @@ async def watch(
         registry.register(WatchCollector(watcher.statistics))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watcher.run(), name=f"watcher {cluster.name}")
-        group.create_task(_mind(log, clock, watcher.heal), name="health of the streams")
+        group.create_task(mind(log, clock, watcher.heal), name="health of the streams")
         group.create_task(_keep_record(log, clock, settings), name="checkpoints")
         ready()
 
@@ -217,11 +218,11 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
 
     found, config = check(settings), settings.config
     async with AsyncExitStack() as stack:
-        log = await _prepared_log(settings, stack)
-        apis = {item.name: await _open_api(settings, item, stack) for item in config.clusters}
+        log = await prepared_log(settings, stack)
+        apis = {item.name: await open_api(settings, item, stack) for item in config.clusters}
         second = {}
         if garbage in found:
-            second = {item.name: await _open_api(settings, item, stack) for item in config.clusters}
+            second = {item.name: await open_api(settings, item, stack) for item in config.clusters}
         collecting = GarbageSettings(
             config=config.garbage,
             second=second,
@@ -243,7 +244,8 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
             metrics=WorkerMetrics(registry),
             settings=collecting,
             imports=ImportSettings(
-                contexts={item.name: context_of(settings, item) for item in config.clusters}, config=config.imports
+                contexts={item.name: context_of(settings, item) for item in config.clusters if not item.join},
+                config=config.imports,
             ),
         )
 
@@ -279,7 +281,7 @@ async def webhook(
 
     listening = take_port(where.port, host=where.bind, purpose="webhook", advice="give another --port")
     async with AsyncExitStack() as stack:
-        api = await _open_api(settings, cluster, stack)
+        api = await open_api(settings, cluster, stack)
         certificates = ServingCertificates(api, clock, where.configuration, make)
         await stack.enter_async_context(serving(Automount(api, clock), listening, certificates.context))
         await certificates.keep(ready, seed=secrets.randbelow(1000) / 1000)
@@ -306,7 +308,7 @@ def watch_settings(
     )
 
 
-async def _prepared_log(settings: Settings, stack: AsyncExitStack) -> EventLog:
+async def prepared_log(settings: Settings, stack: AsyncExitStack) -> EventLog:
     """Return a connected log whose streams exist; `up` has made them, a process that runs alone must."""
     log = await open_log(find_broker(settings), settings)
     stack.push_async_callback(log.close)
@@ -329,11 +331,17 @@ async def prepare(log: EventLog) -> None:
         raise UserError(f"the streams cannot be prepared: {error}", "`crosscurrent doctor` says more") from error
 
 
-async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> KubernetesApi:
-    from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
+async def open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> ClusterApi:
+    """Return a cluster's API server; it need not answer yet."""
+    from crosscurrent.joining import member_api  # noqa: PLC0415
 
-    found = context_of(settings, cluster)
-    api = await KubernetesApi.open(cluster.name, found.context, current=found)
+    if cluster.join:
+        api = await member_api(settings, cluster, stack)
+    else:
+        from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
+
+        found = context_of(settings, cluster)
+        api = await KubernetesApi.open(cluster.name, found.context, current=found)
     stack.push_async_callback(api.close)
     return api
 
@@ -361,7 +369,7 @@ def context_of(settings: Settings, cluster: ClusterConfig) -> ContextFile:
         raise SettingsError(f"{settings.where()}: {cluster.name}: {error}") from error
 
 
-async def _mind(log: EventLog, clock: Clock, heal: Callable[[str], None]) -> None:
+async def mind(log: FactLog, clock: Clock, heal: Callable[[str], None]) -> None:
     """Look at start and every minute for what breaks the streams, and heal what it lost (DESIGN §5)."""
     from engine.runtime.ports import EventLogError  # noqa: PLC0415
 

@@ -23,6 +23,7 @@ from engine.runtime.ports import EventLog, EventLogError
 
 WATCH = "watch"
 RECONCILE = "reconcile"
+MEMBERS = "members"
 _RETRY_S = 1.0
 _BROKER_CHECK_S = 1.0
 """A readiness probe's own timeout is 1 s by default."""
@@ -80,12 +81,18 @@ async def running_fleet(
 
 
 def child_specs(settings: Settings) -> list[ChildSpec]:
-    """Return a watcher for each cluster, and the workers; none where there is nothing to reconcile."""
+    """Return a watcher for each cluster that does not watch itself, the door for those, and the workers.
+
+    There are no workers where there is nothing to reconcile.
+    """
     file = ("-f", str(settings.path)) if settings.path else ()
     specs = [
         ChildSpec(name=f"watch {item.name}", kind=WATCH, arguments=(WATCH, item.name, *file), cluster=item.name)
         for item in settings.config.clusters
+        if item.join != "pull"
     ]
+    if settings.config.members.joins:
+        specs.append(ChildSpec(name=MEMBERS, kind=WATCH, arguments=(MEMBERS, *file)))
     workers = settings.config.workers if settings.config.reconcilers else 0
     specs += [
         ChildSpec(name=f"reconcile {number}", kind=RECONCILE, arguments=(RECONCILE, *file))

@@ -55,13 +55,11 @@ class MemberCalls:
         cluster: its name.
         api: its API server.
         clock: time.
-        lend: None: the hub gets no token.
+        lend: gives the hub a token.
 
     """
 
-    def __init__(
-        self, connection: Connection, cluster: ClusterName, api: ClusterApi, clock: Clock, lend: Lend | None = None
-    ) -> None:
+    def __init__(self, connection: Connection, cluster: ClusterName, api: ClusterApi, clock: Clock, lend: Lend) -> None:
         self._connection, self._cluster, self._api, self._clock, self._lend = connection, cluster, api, clock, lend
         self._run = secrets.token_hex(8)
         self._tasks: set[asyncio.Task[None]] = set()
