@@ -44,6 +44,7 @@ class System:
         kubeconfigs: dict[str, Any] | None = None,
         labels: dict[str, dict[str, str]] | None = None,
         environment: dict[str, str] | None = None,
+        joining: dict[str, str] | None = None,
         **config: Any,
     ) -> None:
         """Write the configuration.
@@ -54,6 +55,7 @@ class System:
             kubeconfigs: other credentials than the administrator's, by cluster name.
             labels: of the clusters, by name.
             environment: further variables of its processes.
+            joining: clusters that join by themselves, `pull` or `push` by name; no credential of theirs is written.
             config: further keys of the configuration.
 
         """
@@ -63,7 +65,14 @@ class System:
         self.process: subprocess.Popen[bytes] | None = None
         self.probe_port = free_port()
         directory.mkdir(parents=True, exist_ok=True)
+        joining = joining or {}
+        declared = [
+            {"name": name, **({"join": joining[name]} if name in joining else {"kubeconfig": f"./{name}.kubeconfig"})}
+            for name in self.clusters
+        ]
         for name, cluster in self.clusters.items():
+            if name in joining:
+                continue
             content = (kubeconfigs or {}).get(name, cluster.kubeconfig)
             path = directory / f"{name}.kubeconfig"
             path.touch(mode=0o600)
@@ -71,10 +80,7 @@ class System:
         document = {
             "apiVersion": "crosscurrent.dev/v1alpha1",
             "kind": "Config",
-            "clusters": [
-                {"name": name, "kubeconfig": f"./{name}.kubeconfig", "labels": (labels or {}).get(name, {})}
-                for name in self.clusters
-            ],
+            "clusters": [{**one, "labels": (labels or {}).get(one["name"], {})} for one in declared],
             "reconcilers": ["foo"],
             "workers": 2,
             "probe_port": self.probe_port,
