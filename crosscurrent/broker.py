@@ -79,7 +79,7 @@ async def running_broker(settings: Settings, restarted: Callable[[], None]) -> A
 def _for_members(settings: Settings) -> tuple[Listener | None, BrokerAddress]:
     """Return how members reach the embedded broker, if any may join, and how our own processes then know it."""
     members = settings.config.members
-    if not members.joins:
+    if not settings.config.registry.joins:
         return None, BrokerAddress(url="")
     from engine.core.broker_trust import BrokerTrust  # noqa: PLC0415 - only where members may join
     from engine.sandbox.nats_server import Listener  # noqa: PLC0415

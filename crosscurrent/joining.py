@@ -7,26 +7,31 @@ import random
 import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from crosscurrent import processes
+from crosscurrent.cluster_registry import running_registry
 from crosscurrent.errors import UserError
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import BrokerAddress, broker_key, find_broker
 from schemas.config import ClusterConfig
+from schemas.members import Orders
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from engine.core.nkeys import KeyPair
     from engine.runtime.jetstream import Connection
+    from engine.runtime.live_clusters import Opener, RegisteredApi
     from engine.runtime.member_calls import MemberCalls
     from engine.runtime.membership import Membership
-    from engine.runtime.ports import Clock, ClusterApi, FactLog
-    from schemas.members import Orders
+    from engine.runtime.ports import Clock, ClusterApi, EventLog, FactLog
+    from engine.runtime.registry import Member as RegistryMember
+    from engine.runtime.registry import Registry
     from schemas.names import ClusterId, ClusterName
     from watchers.settings import WatchSettings
 
@@ -53,15 +58,27 @@ async def open_connection(settings: Settings, purpose: str, stack: AsyncExitStac
     return connection
 
 
-async def member_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> ClusterApi:
-    """Return how a member is reached: by its agent, or by a token that its agent lends."""
+def opener(settings: Settings, stack: AsyncExitStack) -> Opener:
+    """Return how clusters of the registry are reached: those that joined by themselves through their agents."""
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
-    from engine.runtime.lent_api import LentApi  # noqa: PLC0415
-    from engine.runtime.member_api import MemberApi  # noqa: PLC0415
+    from engine.runtime.live_clusters import open_member  # noqa: PLC0415
 
     clock = SystemClock()
-    agent = MemberApi(cluster.name, await open_connection(settings, f"calls {cluster.name}", stack), clock)
-    return LentApi(agent, clock, seed=random.random()) if cluster.join == "push" else agent  # noqa: S311 - jitter
+    connections: list[Connection] = []
+
+    async def open_one(registry: Registry, member: RegistryMember) -> RegisteredApi:
+        if member.joined is None:
+            return await open_member(registry, member)
+        from engine.core.joining import Mode  # noqa: PLC0415
+        from engine.runtime.lent_api import LentApi  # noqa: PLC0415
+        from engine.runtime.member_api import MemberApi  # noqa: PLC0415
+
+        if not connections:
+            connections.append(await open_connection(settings, "calls", stack))
+        agent = MemberApi(member.name, connections[0], clock)
+        return agent if member.joined is Mode.PULL else LentApi(agent, clock, seed=random.random())  # noqa: S311 - jitter
+
+    return open_one
 
 
 async def serve_members(settings: Settings, *, ready: Callable[[], None]) -> None:
@@ -72,38 +89,70 @@ async def serve_members(settings: Settings, *, ready: Callable[[], None]) -> Non
     from engine.runtime.join_store import JoinStore  # noqa: PLC0415
     from engine.runtime.member_gateway import MemberGateway  # noqa: PLC0415
 
-    hub = processes.find_cluster(settings, settings.config.members.joins)
+    hub = processes.find_cluster(settings, settings.config.registry.joins)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         log = await processes.prepared_log(settings, stack)
         connection = await open_connection(settings, "members", stack)
         store = JoinStore(await processes.open_api(settings, hub, stack), clock)
-        trust = BrokerTrust(broker_key(settings.state_directory))
-        orders = all_orders(settings)
+        registry = await stack.enter_async_context(running_registry(settings))
+        responder = JoinResponder(
+            connection,
+            log,
+            clock,
+            store,
+            BrokerTrust(broker_key(settings.state_directory)),
+            orders=orders(settings),
+            taken=partial(taken, registry),
+        )
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        responder = JoinResponder(connection, log, clock, store, trust, orders.get)
         group.create_task(responder.run(), name="joins")
         group.create_task(MemberGateway(connection, log, clock, store.member).run(), name="members' log")
+        group.create_task(_say_goodbye(registry, connection, log, clock), name="members that leave")
         ready()
 
 
-def all_orders(settings: Settings) -> dict[ClusterName, Orders]:
-    """Return what each declared member is to do. No member watches Secrets: their values are hashed by a key of the hub's."""
-    from schemas.members import Orders  # noqa: PLC0415
-
-    found = {}
+def orders(settings: Settings) -> Orders:
+    """Return what members are to do. They watch no Secrets: the key of the hashes of their values stays on the hub."""
     types = processes.watched_types(settings, processes.check(settings))
-    for cluster in settings.config.clusters:
-        told = processes.watch_settings(settings, [kind for kind in types if str(kind) != "v1/secrets"], cluster.labels)
-        if cluster.join:
-            found[cluster.name] = Orders(
-                resources=told.resources,
-                labels=cluster.labels,
-                retry_seconds=told.retry_cap_seconds,
-                tombstone_seconds=told.tombstone_ttl_seconds,
-                watch=cluster.join == "pull",
-            )
-    return found
+    told = processes.watch_settings(settings, [kind for kind in types if str(kind) != "v1/secrets"])
+    return Orders(
+        resources=told.resources,
+        retry_seconds=told.retry_cap_seconds,
+        tombstone_seconds=told.tombstone_ttl_seconds,
+    )
+
+
+def taken(registry: Registry, name: ClusterName) -> str:
+    """Return where else a cluster of this name comes from, empty if it does not."""
+    member = registry.members.get(name)
+    return member.source if member is not None and member.joined is None else ""
+
+
+async def _say_goodbye(registry: Registry, connection: Connection, log: EventLog, clock: Clock) -> None:
+    """Publish of every member that watched itself, and is none any more, that nobody watches it."""
+    from engine.core.joining import Mode  # noqa: PLC0415
+    from engine.runtime.member_api import MemberApi  # noqa: PLC0415
+    from engine.runtime.ports import EventLogError  # noqa: PLC0415
+    from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
+
+    known: dict[ClusterName, dict[str, str]] = {}
+    seen = 0
+    while True:
+        now = {name: one.labels for name, one in registry.members.items() if one.joined is Mode.PULL}
+        for name in known.keys() - now.keys():
+            settings = _watch_settings(Orders(labels=known[name]))
+            try:
+                await ClusterWatcher(MemberApi(name, connection, clock), log, clock, settings).depart()
+            except EventLogError as problem:
+                _log.warning("not told yet", cluster=name, problem=str(problem))
+                now[name] = known[name]
+                await clock.sleep(RETRY_S)
+            else:
+                _log.info("member has left", cluster=name)
+        known = now
+        if known.keys() <= registry.members.keys():
+            seen = await registry.changed(seen)
 
 
 class AgentPlace(NamedTuple):

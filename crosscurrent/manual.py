@@ -78,8 +78,8 @@ PAGES: Final[dict[str, Page]] = {
     "members": Page(
         RUN,
         "Let clusters join by themselves, and serve those that have.",
-        "Answers the agents that ask to join, as the ClusterJoins of `members.joins` say, and does for members what they may "
-        "ask of the streams. `up` runs it where the configuration has `members`.",
+        "Answers agents that ask to join as the ClusterJoins of `registry.joins` say, and does for members what they may "
+        "ask of the streams. `up` runs it where the configuration has that.",
         ("members", "members -f crosscurrent.yaml --probe-port 8081"),
     ),
     "agent": Page(

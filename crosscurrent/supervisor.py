@@ -198,29 +198,57 @@ class Supervisor:
             write: takes the children's log lines; None: our stderr.
 
         """
-        self.children = [Child(spec, environment, write or _to_stderr) for spec in specs]
-        self._phases = phases
+        self._environment, self._write, self._phases = environment, write or _to_stderr, phases
+        self.children = [self._child(spec) for spec in specs]
+        self._tasks: dict[Child, asyncio.Task[None]] = {}
+        self._failed: asyncio.Future[None] | None = None
+        """Set when keeping a child fails, which is a mistake of ours; None: not running."""
 
     async def wait_ready(self) -> None:
         """Wait until every child has been ready once."""
         await asyncio.gather(*(child.became_ready.wait() for child in self.children))
 
+    def add(self, spec: ChildSpec) -> None:
+        """Keep one more child running, from now on or once we run."""
+        child = self._child(spec)
+        self.children.append(child)
+        if self._failed is not None:
+            self._start(child, self._failed)
+
+    async def remove(self, child: Child) -> None:
+        """End a child for good."""
+        self.children.remove(child)
+        task = self._tasks.pop(child, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def run(self) -> None:
         """Keep all children running until cancelled, then end them: all of one kind at a time."""
-        forever = asyncio.create_task(asyncio.Event().wait(), name="children")
-        tasks = {child: asyncio.create_task(child.keep(), name=child.spec.name) for child in self.children}
+        self._failed = asyncio.get_running_loop().create_future()
         try:
-            # Not `gather`: it would hand our cancellation to all of them at once.
-            done, _ = await asyncio.wait({forever, *tasks.values()}, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            for child in self.children:
+                self._start(child, self._failed)
+            await self._failed
         finally:
-            forever.cancel()
+            self._failed = None
             for phase in self._phases:
-                ending = [task for child, task in tasks.items() if child.spec.kind == phase]
+                # Not `gather` of all: it would hand our cancellation to all of them at once.
+                ending = [task for child, task in self._tasks.items() if child.spec.kind == phase]
                 for task in ending:
                     task.cancel()
                 await asyncio.gather(*ending, return_exceptions=True)
+
+    def _child(self, spec: ChildSpec) -> Child:
+        return Child(spec, self._environment, self._write)
+
+    def _start(self, child: Child, failed: asyncio.Future[None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
+                failed.set_exception(error)
+
+        task = self._tasks[child] = asyncio.create_task(child.keep(), name=child.spec.name)
+        task.add_done_callback(ended)
 
     def hurry(self) -> None:
         """End without grace whatever has not ended yet."""

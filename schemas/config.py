@@ -49,9 +49,63 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Absolute paths of kubeconfig `exec` plugins that may be run (SEC-21); none by default."""
     labels: dict[str, str] = {}
     """Of the cluster, for reconcilers that select clusters."""
-    join: Literal["", "pull", "push"] = ""
-    """A member, which joins by itself (`members`). `pull`: its agent watches and acts there, and no credential of it is here;
-    `push`: we watch and act, with short-lived tokens that its agent hands us. Empty: as its kubeconfig says."""
+
+
+class HubNamespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clusters are read from. By itself: from ServiceAccountImports, through the `config` of their Secrets."""
+
+    cluster: ClusterName
+    """A declared cluster."""
+    namespace: str
+    """Have one for this alone: whoever may write there says where our workers connect to."""
+
+
+class SecretClustersConfig(HubNamespace, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Clusters by kubeconfig Secrets; each is named as its Secret."""
+
+    label: str = "sigs.k8s.io/multicluster-runtime-kubeconfig=true"
+    """Which Secrets; the default is multicluster-runtime's."""
+    key: str = "kubeconfig"
+    """Of the Secret's data."""
+
+
+class AccessPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A program that has credentials for ClusterProfiles (KEP-5339). Only what is written here is ever run (SEC-21)."""
+
+    name: str
+    """Of the access provider in a profile's `status.accessProviders`."""
+    command: str
+    """Absolute path."""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    api_version: str = "client.authentication.k8s.io/v1"
+
+
+class ProfileClustersConfig(HubNamespace, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Clusters by ClusterProfiles (multicluster.x-k8s.io); each is named as its profile."""
+
+    access: tuple[AccessPlugin, ...] = ()
+    """In the order of preference."""
+
+
+class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clusters come from besides `clusters`; they are engaged and disengaged while we run."""
+
+    secrets: tuple[SecretClustersConfig, ...] = ()
+    imports: tuple[HubNamespace, ...] = ()
+    """Clusters by the imports of a namespace; each is named as its import."""
+    profiles: tuple[ProfileClustersConfig, ...] = ()
+    joins: ClusterName = ClusterName("")
+    """The declared cluster whose ClusterJoins let others join by themselves; each is named as its join. Empty: nobody may."""
+    allow_addresses: tuple[str, ...] = ()
+    """Networks, as `127.0.0.0/8`, that such clusters may be in although they are this machine's own, link-local or a cloud's
+    metadata (SEC-22). None by default: no cluster of anybody's is there but in tests."""
+
+    @property
+    def hubs(self) -> frozenset[ClusterName]:
+        """The declared clusters that are read."""
+        places: tuple[HubNamespace, ...] = (*self.secrets, *self.imports, *self.profiles)
+        return frozenset([*(one.cluster for one in places), *filter(None, [self.joins])])
 
 
 class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,10 +148,8 @@ class ImportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class MembersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Clusters that join by themselves: the embedded broker then listens for their agents, see docs/bootstrapping.md."""
+    """How clusters that join by themselves (`registry.joins`) reach the embedded broker, see docs/bootstrapping.md."""
 
-    joins: ClusterName = ClusterName("")
-    """The declared cluster that holds the ClusterJoins; empty: nobody joins."""
     bind: str = "0.0.0.0"  # noqa: S104 - to be reached from elsewhere is what it is for
     """Address that the broker listens on, at `nats.port`."""
     certificate: str = ""
@@ -128,7 +180,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     imports: ImportsConfig = ImportsConfig()
     """Of the reconciler `imports`."""
     members: MembersConfig = MembersConfig()
-    """Clusters that join by themselves."""
+    """How clusters that join by themselves reach the broker."""
+    registry: RegistryConfig = RegistryConfig()
+    """Clusters that are found in other clusters."""
     watch_retry_seconds: float = 30.0
     """Longest wait before a cluster or type that failed is tried again: a recovered one is seen within this."""
     workers: int = 1

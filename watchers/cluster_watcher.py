@@ -25,6 +25,7 @@ from watchers.publisher import Lane, Publisher
 from watchers.settings import WatchSettings
 from watchers.standing import load_cluster
 from watchers.statistics import ClusterStatistics
+from watchers.waiting import wait_either
 
 STREAMS = ("FACTS", "STATE")
 """Streams whose re-creation means that facts are lost."""
@@ -44,6 +45,8 @@ class ClusterWatcher:
         self._lives: dict[str, str] = {}
         """Incarnations of the streams."""
         self._engagement: Engagement | None = None
+        self._soon = asyncio.Event()
+        self._warning = ""
         self._lane = self._record_lane()
         self._log = structlog.get_logger(__name__).bind(cluster=api.name)
 
@@ -62,6 +65,46 @@ class ClusterWatcher:
         self._publish_record()
         if self._engagement is not None:
             self._engagement.types.heal(reason)
+
+    def hurry(self) -> None:
+        """End every wait: the cluster's credentials have changed."""
+        self._soon.set()
+        if self._engagement is not None:
+            self._engagement.hurry()
+
+    def warn(self, problem: str) -> None:
+        """Have the record say what is wrong although the cluster is live, e.g. with its credentials; empty: nothing is."""
+        self._warning = problem
+        if self._status.state is ClusterState.LIVE:
+            self._report(ClusterState.LIVE)
+
+    async def disengage(self) -> None:
+        """Publish that nobody watches the cluster any more; call it when `run` has been cancelled.
+
+        Raises:
+            EventLogError: when it cannot be published.
+
+        """
+        if self._reported:
+            message = "no provider of the registry knows it any more"
+            self._status = msgspec.structs.replace(
+                self._status,
+                state=ClusterState.SUSPECT,
+                reason="Disengaged",
+                message=message,
+                since=rfc3339(self._clock.time()),
+            )
+            await self._event_log.publish([self._record()])
+
+    async def depart(self) -> None:
+        """Publish that nobody watches a cluster any more that another process has watched; instead of `run`.
+
+        Raises:
+            EventLogError: when it cannot be published.
+
+        """
+        await self._remember()
+        await self.disengage()
 
     def statistics(self) -> ClusterStatistics:
         """Return what the watcher knows and has done so far."""
@@ -128,7 +171,8 @@ class ClusterWatcher:
                 jitter = draw(self._settings.seed, tries)
                 backoff, seconds = failed(backoff, self._clock.monotonic(), jitter, error.retry_after)
                 self._log.warning("cluster does not join", reason=error.reason, message=str(error), retry_in=seconds)
-                await self._clock.sleep(seconds)
+                await wait_either(self._soon, seconds, self._clock)
+                self._soon.clear()
         before, self._standing = self._standing, recognised(self._standing, identity, self._clock.time())
         version = await ask_version(self._api)
         self._log.info("cluster engaged", identity=identity, epoch=self._standing.epoch, version=version)
@@ -169,6 +213,8 @@ class ClusterWatcher:
 
     def _report(self, state: ClusterState, reason: str = "", message: str = "", *, version: str = "") -> None:
         """Publish the record if anything in it but times and wording is new."""
+        if state is ClusterState.LIVE and self._warning:
+            reason, message = "RegistryProblem", self._warning
         status = ClusterStatus(
             state=state,
             identity=self._standing.identity,
@@ -187,8 +233,10 @@ class ClusterWatcher:
         self._publish_record()
 
     def _publish_record(self) -> None:
-        if not self._reported:
-            return
+        if self._reported:
+            self._publisher.offer(self._lane, [self._record()])
+
+    def _record(self) -> Message:
         name, status = self._api.name, self._status
         self._record_version = max(self._record_version + 1, int(self._clock.time() * 1000))
         record = ClusterRecord(
@@ -212,7 +260,7 @@ class ClusterWatcher:
             time=rfc3339(self._clock.time()),
             data=msgspec.json.encode(record),
         )
-        self._publisher.offer(self._lane, [Message(subject=subjects.fact(ref), body=body, id=str(fact_id))])
+        return Message(subject=subjects.fact(ref), body=body, id=str(fact_id))
 
     def _record_lane(self) -> Lane:
         messages = FactMessages(

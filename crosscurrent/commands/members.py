@@ -21,8 +21,8 @@ async def members(
 ) -> int:
     """Let clusters join, and do for members what they may ask."""
     settings = configuration.load(config, required=True)
-    if not settings.config.members.joins:
-        raise UserError(f"{settings.where()}: members.joins is empty: nobody may join", "see docs/bootstrapping.md")
+    if not settings.config.registry.joins:
+        raise UserError(f"{settings.where()}: registry.joins is empty: nobody may join", "see docs/bootstrapping.md")
     logs.configure("members")
     from prometheus_client import CollectorRegistry  # noqa: PLC0415 - after the arguments are known to be right
 

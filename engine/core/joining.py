@@ -14,6 +14,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -31,12 +32,22 @@ STRANGER = "no join is open for this cluster and token"
 _MAX_TOKEN = 256
 
 
+class Mode(StrEnum):
+    """Who watches a member and writes there."""
+
+    PULL = "Pull"
+    """Its agent: no credential of it is on the hub."""
+    PUSH = "Push"
+    """The hub, with tokens of at most an hour that the agent lends."""
+
+
 class Spec(msgspec.Struct, frozen=True, rename="camel"):
     """`spec` of a ClusterJoin."""
 
     token_hash: str
     """SHA-256 of the token, hexadecimal. A token has 256 random bits, so the hash needs no salt: nobody can guess."""
     expires: datetime
+    mode: Mode = Mode.PULL
 
 
 class Standing(msgspec.Struct, frozen=True, rename="camel"):
@@ -49,10 +60,18 @@ class Standing(msgspec.Struct, frozen=True, rename="camel"):
     conditions: tuple[dict[str, Any], ...] = ()
 
 
+class Metadata(msgspec.Struct, frozen=True):
+    """`metadata` of a ClusterJoin, as far as it is used."""
+
+    labels: dict[str, str] = {}
+    """Of the cluster, too."""
+
+
 class ClusterJoin(msgspec.Struct, frozen=True):
     """The object on the hub; its name is the cluster's."""
 
     spec: Spec
+    metadata: Metadata = Metadata()
     status: Standing = Standing()
 
 
@@ -72,7 +91,9 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.reason in (JOINED, RENEWED)
 
 
-def judge(join: ClusterJoin | None, ask: JoinAsk, others: Mapping[ClusterId, ClusterName], now: float) -> Verdict:
+def judge(
+    join: ClusterJoin | None, ask: JoinAsk, others: Mapping[ClusterId, ClusterName], now: float, *, taken: str = ""
+) -> Verdict:
     """Decide whether a cluster joins.
 
     Args:
@@ -80,6 +101,7 @@ def judge(join: ClusterJoin | None, ask: JoinAsk, others: Mapping[ClusterId, Clu
         ask: what the agent sent.
         others: names of the clusters that are known, by identity.
         now: wall time of the hub; the expiry was set by it.
+        taken: where else a cluster of that name comes from.
 
     """
     try:
@@ -91,11 +113,13 @@ def judge(join: ClusterJoin | None, ask: JoinAsk, others: Mapping[ClusterId, Clu
     if join.status.key == ask.key:
         if join.status.identity != ask.identity:
             return _known("IdentityChanged", f"it joined as {join.status.identity} and is now {ask.identity}")
-        return Verdict(RENEWED)
+        return Verdict(RENEWED) if not taken else _known(*_taken(ask.cluster, taken))
     if not ask.token:
         return _stranger("TokenMissing", "neither the token nor the key that has joined was shown")
     if len(ask.token) > _MAX_TOKEN or not hmac.compare_digest(token_hash(ask.token), join.spec.token_hash.lower()):
         return _stranger("Forged", "a token was shown that is not this join's")
+    if taken:
+        return _known(*_taken(ask.cluster, taken))
     return _with_token(join, ask, others, now)
 
 
@@ -145,6 +169,10 @@ def read_join(body: Json) -> ClusterJoin | str:
     except msgspec.ValidationError as problem:
         return str(problem)
     return join if join.spec.expires.tzinfo is not None else "spec.expires has no time zone"
+
+
+def _taken(cluster: ClusterName, source: str) -> tuple[str, str]:
+    return "NameTaken", f"there is a cluster {cluster} already, from {source}"
 
 
 def _stranger(reason: str, message: str) -> Verdict:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from engine.core.broker_trust import BrokerTrust
-from engine.core.joining import STRANGER, Verdict, judge, standing_after
+from engine.core.joining import STRANGER, ClusterJoin, Mode, Verdict, judge, standing_after
 from engine.runtime import log_wire as wire
 from engine.runtime.jetstream import Connection
 from engine.runtime.join_store import JoinStore, Stored, StoreFailed
@@ -48,7 +48,8 @@ class JoinResponder:
         clock: time.
         store: the ClusterJoins.
         trust: signs.
-        orders: what a member is to do; None: no such cluster is declared.
+        orders: what members are to do; mode and labels are of their ClusterJoins.
+        taken: returns where else a cluster of some name comes from, empty if it does not.
 
     """
 
@@ -59,10 +60,12 @@ class JoinResponder:
         clock: Clock,
         store: JoinStore,
         trust: BrokerTrust,
-        orders: Callable[[ClusterName], Orders | None],
+        *,
+        orders: Orders,
+        taken: Callable[[ClusterName], str],
     ) -> None:
         self._connection, self._event_log, self._clock = connection, log, clock
-        self._store, self._trust, self._orders = store, trust, orders
+        self._store, self._trust, self._orders, self._taken = store, trust, orders, taken
         self._cap = RateCap(PER_SECOND, clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -98,29 +101,28 @@ class JoinResponder:
     async def answer(self, ask: JoinAsk) -> JoinAnswer:
         """Judge one question, record what came of it, and return the answer."""
         try:
-            verdict = await self._decide(ask)
+            verdict, join = await self._decide(ask)
         except (StoreFailed, EventLogError) as problem:
             _log.warning("join cannot be judged now", cluster=ask.cluster, problem=str(problem))
             return JoinAnswer(reason="Unavailable", message="the hub cannot look it up just now")
-        orders = self._orders(ask.cluster)
-        if not verdict.admitted or orders is None:
+        if not verdict.admitted or join is None:
             _log.warning("join refused", cluster=ask.cluster, reason=verdict.reason, message=verdict.message)
             return JoinAnswer(reason=verdict.reason if verdict.said != STRANGER else "Refused", message=verdict.said)
         _log.info("cluster admitted", cluster=ask.cluster, how=verdict.reason, identity=ask.identity, key=ask.key)
         now = int(self._clock.time())
         jwt = self._trust.member(ask.cluster, ask.key, issued_at=now, seconds=CREDENTIAL_SECONDS)
+        orders = msgspec.structs.replace(self._orders, labels=join.metadata.labels, watch=join.spec.mode is Mode.PULL)
         return JoinAnswer(jwt=jwt, seconds=CREDENTIAL_SECONDS, orders=orders)
 
-    async def _decide(self, ask: JoinAsk) -> Verdict:
+    async def _decide(self, ask: JoinAsk) -> tuple[Verdict, ClusterJoin | None]:
         others = await self._identities()
         for _ in range(TRIES):
             stored = await self._store.read(ask.cluster)
             now = self._clock.time()
-            verdict = judge(None if stored is None else stored.join, ask, others, now)
-            if verdict.admitted and self._orders(ask.cluster) is None:
-                verdict = Verdict("NotDeclared", message := "the hub's configuration declares no such member", message)
+            join = None if stored is None else stored.join
+            verdict = judge(join, ask, others, now, taken=self._taken(ask.cluster))
             if stored is None or await self._record(ask, stored, verdict, now):
-                return verdict
+                return verdict, join
         raise StoreFailed(f"patch clusterjoins/status {ask.cluster}: others write it all the time")
 
     async def _record(self, ask: JoinAsk, stored: Stored, verdict: Verdict, now: float) -> bool:

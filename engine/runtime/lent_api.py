@@ -85,6 +85,9 @@ class LentApi:
             async for item in items:
                 yield item
 
+    def refresh(self) -> None:
+        """Do nothing: what the registry says of a member changes nothing here."""
+
     async def close(self) -> None:
         """Close every connection."""
         if self._api is not None:

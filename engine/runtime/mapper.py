@@ -9,6 +9,7 @@ echo of its own write, does not wake it (`engine.core.foresight`).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import msgspec
 
@@ -42,8 +43,8 @@ _object = msgspec.json.Decoder(_Object)
 class Mapper:
     """Maps what one reconciler should hear of."""
 
-    def __init__(self, log: EventLog, reconciler: Reconciler, clusters: tuple[ClusterName, ...]) -> None:
-        """Map for `reconciler`, whose objects live in `clusters`."""
+    def __init__(self, log: EventLog, reconciler: Reconciler, clusters: Collection[ClusterName]) -> None:
+        """Map for `reconciler`, whose objects live in `clusters`, which may change."""
         self._event_log = log
         self._reconciler = reconciler
         self._clusters = clusters
@@ -77,6 +78,11 @@ class Mapper:
         else:
             await self._fact(record, subjects.parse_fact(record.subject))
         await delivery.ack()
+
+    async def engaged(self, cluster: ClusterName) -> None:  # noqa: ARG002 - what concerns it can be anywhere
+        """Look at everything again: facts of a cluster may have come by before it was one of ours."""
+        self._names.clear()
+        await self.request_all()
 
     async def request_all(self, cause: Record | None = None) -> None:
         """Request every object that the reconciler watches."""

@@ -119,6 +119,9 @@ class MemberApi:
         """Refuse: a member watches for itself."""
         raise NotImplementedError(path, params, idle_timeout)
 
+    def refresh(self) -> None:
+        """Do nothing: what the registry says of a member changes nothing here."""
+
     async def close(self) -> None:
         """Do nothing: the connection belongs to others."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -10,7 +10,7 @@ from engine.core.assembly import add_rows, cluster_of, mentioned_types, synced_t
 from engine.core.cascade import seen_propagation
 from engine.core.ownership import DEPENDENTS_FINALIZER, PROPAGATION_ANNOTATION
 from engine.core.related import Related
-from engine.core.view import Cluster, KubeObject, View
+from engine.core.view import KubeObject, View
 from engine.runtime.history import Histories
 from engine.runtime.ports import Clock, EventLog, Record
 from schemas import subjects
@@ -45,17 +45,20 @@ class Loaded(Fence, kw_only=True):
 
 
 class ViewLoader:
-    """Loads views for one set of declared clusters."""
+    """Loads views for one set of clusters."""
 
-    def __init__(self, log: EventLog, clock: Clock, clusters: Iterable[ClusterName]) -> None:
-        """Read through `log`; only `clusters` take part."""
+    def __init__(self, log: EventLog, clock: Clock, clusters: Collection[ClusterName]) -> None:
+        """Read through `log`; only `clusters` take part, whichever they are at the time."""
         self._log = log
         self._histories = Histories(log)
         self._clock = clock
-        self._records = {name: subjects.fact(cluster_ref(name)) for name in clusters}
+        self._clusters = clusters
+        self._records: dict[ClusterName, str] = {}
+        """Subjects of the clusters' records."""
         self._polled: tuple[bytes, Entry | None] = (b"", None)
         """The last entry decoded: whoever waits for a key reads the same one, which may be long, again and again."""
         self._fleets: dict[tuple[Resource, ...], tuple[str, ...]] = {}
+        """Subjects of these records and of the sync records of some types, by types."""
 
     async def fence(self, subject: str) -> Fence:
         """Return the last entry of a key, by its subject in DECISIONS.
@@ -95,15 +98,15 @@ class ViewLoader:
             inputs={},
             incarnation=incarnation,
         )
-        fleet = self._fleet(types)
+        records, fleet = self._fleet(types)
         targets = fence.entry.targets if fence.entry else ()
         places = {request.object, *(target.ref for target in targets)}
         patterns = [pattern for one in reads if (pattern := one.pattern(request.object))]
         for one in reads:
-            places.update(one.places(request.object, self._records))
+            places.update(one.places(request.object, records))
         found = await self._read(loaded, [*fleet, *map(subjects.fact, places)], patterns)
         places.update(_matched(found, patterns))
-        clusters = self._read_clusters(found)
+        clusters = [cluster_of(name, found.get(subject)) for name, subject in records.items()]
         loaded.view = View(
             now=self._clock.time(),
             clusters=clusters,
@@ -152,18 +155,17 @@ class ViewLoader:
             loaded.origins[subject] = found[subject].origin if subject in found else 0
         return found
 
-    def _fleet(self, types: Sequence[Resource]) -> tuple[str, ...]:
-        """Return the subjects of the clusters' records and of their types' sync records."""
+    def _fleet(self, types: Sequence[Resource]) -> tuple[dict[ClusterName, str], tuple[str, ...]]:
+        """Return the subjects of the clusters' records by name, and with those of the types' sync records."""
+        if self._records.keys() != set(self._clusters):
+            self._records, self._fleets = {name: subjects.fact(cluster_ref(name)) for name in self._clusters}, {}
         known = self._fleets.get(tuple(types))
         if known is None:
             wanted = list(self._records.values())
             for name in self._records:
                 wanted.extend(subjects.sync(name, kind.group, kind.plural) for kind in types)
             known = self._fleets[tuple(types)] = tuple(wanted)
-        return known
-
-    def _read_clusters(self, found: dict[str, Record]) -> list[Cluster]:
-        return [cluster_of(name, found.get(subject)) for name, subject in self._records.items()]
+        return self._records, known
 
 
 def _matched(found: Iterable[str], patterns: Sequence[str]) -> list[ObjectRef]:

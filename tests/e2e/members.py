@@ -24,21 +24,20 @@ def hub_settings(directory: Path, port: int, joins: str) -> tuple[dict[str, Any]
     authority.issue(HUB_NAME, hosts=(HUB_NAME, "127.0.0.1")).write(directory, "hub")
     (directory / "ca.crt").write_bytes(authority.pem)
     members = {
-        "joins": joins,
         "bind": "127.0.0.1",
         "certificate": "./hub.crt",
         "key": "./hub.key",
         "authority": "./ca.crt",
         "server_name": HUB_NAME,
     }
-    return {"nats": {"port": port}, "members": members}, authority.pem.decode()
+    return {"nats": {"port": port}, "members": members, "registry": {"joins": joins}}, authority.pem.decode()
 
 
 def new_token() -> str:
     return secrets.token_hex(32)
 
 
-def cluster_join(name: str, token: str, *, seconds: float = 600.0) -> str:
+def cluster_join(name: str, token: str, *, mode: str = "Pull", seconds: float = 600.0) -> str:
     """Return the hub's YAML."""
     expires = datetime.now(UTC) + timedelta(seconds=seconds)
     return yaml.safe_dump(
@@ -46,7 +45,7 @@ def cluster_join(name: str, token: str, *, seconds: float = 600.0) -> str:
             "apiVersion": "crosscurrent.dev/v1alpha1",
             "kind": "ClusterJoin",
             "metadata": {"name": name},
-            "spec": {"tokenHash": token_hash(token), "expires": expires.strftime("%Y-%m-%dT%H:%M:%SZ")},
+            "spec": {"tokenHash": token_hash(token), "expires": expires.strftime("%Y-%m-%dT%H:%M:%SZ"), "mode": mode},
         }
     )
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,7 +44,7 @@ class System:
         kubeconfigs: dict[str, Any] | None = None,
         labels: dict[str, dict[str, str]] | None = None,
         environment: dict[str, str] | None = None,
-        joining: dict[str, str] | None = None,
+        joining: Collection[str] = (),
         **config: Any,
     ) -> None:
         """Write the configuration.
@@ -55,7 +55,7 @@ class System:
             kubeconfigs: other credentials than the administrator's, by cluster name.
             labels: of the clusters, by name.
             environment: further variables of its processes.
-            joining: clusters that join by themselves, `pull` or `push` by name; no credential of theirs is written.
+            joining: those of the clusters that join by themselves: the configuration does not know them.
             config: further keys of the configuration.
 
         """
@@ -65,14 +65,8 @@ class System:
         self.process: subprocess.Popen[bytes] | None = None
         self.probe_port = free_port()
         directory.mkdir(parents=True, exist_ok=True)
-        joining = joining or {}
-        declared = [
-            {"name": name, **({"join": joining[name]} if name in joining else {"kubeconfig": f"./{name}.kubeconfig"})}
-            for name in self.clusters
-        ]
-        for name, cluster in self.clusters.items():
-            if name in joining:
-                continue
+        declared = {name: cluster for name, cluster in self.clusters.items() if name not in joining}
+        for name, cluster in declared.items():
             content = (kubeconfigs or {}).get(name, cluster.kubeconfig)
             path = directory / f"{name}.kubeconfig"
             path.touch(mode=0o600)
@@ -80,7 +74,10 @@ class System:
         document = {
             "apiVersion": "crosscurrent.dev/v1alpha1",
             "kind": "Config",
-            "clusters": [{**one, "labels": (labels or {}).get(one["name"], {})} for one in declared],
+            "clusters": [
+                {"name": name, "kubeconfig": f"./{name}.kubeconfig", "labels": (labels or {}).get(name, {})}
+                for name in declared
+            ],
             "reconcilers": ["foo"],
             "workers": 2,
             "probe_port": self.probe_port,

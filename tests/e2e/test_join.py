@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -15,7 +13,7 @@ from engine.sandbox.local_pod import LocalPod
 from engine.sandbox.processes import free_port
 from tests.clients.kubectl import Kubectl
 from tests.e2e.members import AGENT, NAMESPACE, agent_yaml, cluster_join, hub_settings, new_token
-from tests.e2e.system import System, create_foo, deployment, follow, get, namespace, settled, until
+from tests.e2e.system import System, create_foo, settled, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -35,12 +33,15 @@ def joined(foo_clusters: Sequence[ApiServer], tmp_path_factory: pytest.TempPathF
     port = free_port()
     config, authority = hub_settings(directory, port, hub.name)
     tokens = {cluster.name: new_token() for cluster in (pulled, pushed)}
-    system = System(directory, foo_clusters, joining={pulled.name: "pull", pushed.name: "push"}, **config)
-    pods = {name: LocalPod(system.clusters[name], NAMESPACE, AGENT, directory.parent / f"{name}-pod") for name in tokens}
+    system = System(directory, foo_clusters, joining=tokens, **config)
+    pods = {
+        name: LocalPod(system.clusters[name], NAMESPACE, AGENT, directory.parent / f"{name}-pod") for name in tokens
+    }
     try:
         system.start(wait=False)
         for name, token in tokens.items():
-            apply(hub, directory.parent, cluster_join(name, token))
+            mode = "Push" if name == pushed.name else "Pull"
+            apply(hub, directory.parent, cluster_join(name, token, mode=mode))
             server = system.clusters[name].url if name == pushed.name else ""
             apply(
                 system.clusters[name],
