@@ -249,7 +249,7 @@ class Connection:
         if connecting.cancelled() or problem:
             await self.close()
             why = str(self._refusal or problem or "no answer")
-            if "reset by peer" in why:
+            if "reset by peer" in why or "Broken pipe" in why:
                 # A refusal that the broker's hanging up has overtaken looks like this.
                 why += "; it hung up while we introduced ourselves: wrong authorization, or no NATS server?"
             raise EventLogError(f"no broker at {self.servers}: {why}") from problem
@@ -414,7 +414,10 @@ class Connection:
             _log.debug("closed by force", reason=str(problem))
         finally:
             self._client.hang_up()
-            await asyncio.sleep(0)  # the loop closes an aborted socket in its next turn
+            for _ in range(
+                2
+            ):  # the loop closes an aborted socket in its next turn, and one under TLS in the one after that
+                await asyncio.sleep(0)
         self._lose()
 
     # --- what the client tells us ---
