@@ -24,6 +24,7 @@ BENCHMARKS = (
     "cascade",
     "federation",
     "record",
+    "join",
     "simulator",
 )
 ROUNDS, QUICK_ROUNDS = 5, 2

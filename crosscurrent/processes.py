@@ -16,6 +16,7 @@ from crosscurrent.errors import BrokerUnreachable, SettingsError, UserError, did
 from crosscurrent.fleet import read_clusters
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import BrokerAddress, find_broker, redaction_key, signing_key
+from schemas.clusters import DISENGAGED
 from schemas.config import ClusterConfig
 from schemas.names import ClusterName, is_cluster_name
 
@@ -235,7 +236,7 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
         stack.push_async_callback(clusters.close)
         if not await clusters.start(REGISTRY_TIMEOUT_S):
             seen = await read_clusters(log)
-            clusters.expect(one.name for one in seen if one.status and one.status.reason != "Disengaged")
+            clusters.expect(one.name for one in seen if one.status and one.status.reason != DISENGAGED)
         collecting = GarbageSettings(
             config=config.garbage,
             second=clusters.second,

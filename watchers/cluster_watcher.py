@@ -15,7 +15,7 @@ from engine.core.backoff import Backoff, draw, failed
 from engine.core.epoch import Standing, recognised, restored
 from engine.runtime.ports import Clock, ClusterApi, EventLogError, FactLog, Message
 from schemas import subjects
-from schemas.clusters import CLUSTERS, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
+from schemas.clusters import CLUSTERS, DISENGAGED, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
 from schemas.facts import Cause, FactId, FactType, encode_fact
 from schemas.names import ResourceVersion, Uid
 from watchers.engagement import Engagement, EpochOver
@@ -90,7 +90,7 @@ class ClusterWatcher:
             self._status = msgspec.structs.replace(
                 self._status,
                 state=ClusterState.SUSPECT,
-                reason="Disengaged",
+                reason=DISENGAGED,
                 message=message,
                 since=rfc3339(self._clock.time()),
             )

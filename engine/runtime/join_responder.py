@@ -20,7 +20,7 @@ from engine.runtime.join_store import JoinStore, Stored, StoreFailed
 from engine.runtime.ports import Clock, EventLog, EventLogError
 from engine.runtime.rate_cap import RateCap
 from schemas import subjects
-from schemas.clusters import CLUSTERS, ClusterRecord
+from schemas.clusters import CLUSTERS, DISENGAGED, ClusterRecord
 from schemas.facts import decode_fact
 from schemas.members import JoinAnswer, JoinAsk, Orders, encode, join_asks
 from schemas.names import ClusterId, ClusterName
@@ -131,9 +131,11 @@ class JoinResponder:
         return status is None or await self._store.write(ask.cluster, stored, status)
 
     async def _identities(self) -> dict[ClusterId, ClusterName]:
+        """Return the clusters that are watched; one that has left may come back by another name."""
         pattern = subjects.facts_in("*", CLUSTERS.group, CLUSTERS.plural, "")
         found = {}
         for record in (await self._event_log.last("STATE", [pattern])).values():
             described = msgspec.json.decode(decode_fact(record.body).data, type=ClusterRecord)
-            found[described.status.identity] = described.metadata.name
+            if described.status.reason != DISENGAGED:
+                found[described.status.identity] = described.metadata.name
         return found
