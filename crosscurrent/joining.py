@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from engine.runtime.live_clusters import Opener, RegisteredApi
     from engine.runtime.member_calls import MemberCalls
     from engine.runtime.membership import Membership
-    from engine.runtime.ports import Clock, ClusterApi, EventLog, FactLog
+    from engine.runtime.ports import Clock, ClusterApi, FactLog
     from engine.runtime.registry import Member as RegistryMember
     from engine.runtime.registry import Registry
     from schemas.names import ClusterId, ClusterName
@@ -88,6 +88,7 @@ async def serve_members(settings: Settings, *, ready: Callable[[], None]) -> Non
     from engine.runtime.join_responder import JoinResponder  # noqa: PLC0415
     from engine.runtime.join_store import JoinStore  # noqa: PLC0415
     from engine.runtime.member_gateway import MemberGateway  # noqa: PLC0415
+    from watchers.member_presence import MemberPresence  # noqa: PLC0415
 
     hub = processes.find_cluster(settings, settings.config.registry.joins)
     clock = SystemClock()
@@ -107,8 +108,10 @@ async def serve_members(settings: Settings, *, ready: Callable[[], None]) -> Non
         )
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(responder.run(), name="joins")
-        group.create_task(MemberGateway(connection, log, clock, store.member).run(), name="members' log")
-        group.create_task(_say_goodbye(registry, connection, log, clock), name="members that leave")
+        gateway = MemberGateway(connection, log, clock, store.member)
+        presence = MemberPresence(log, clock, partial(_who_watch_themselves, registry), gateway.heard)
+        group.create_task(gateway.run(), name="members' log")
+        group.create_task(presence.run(), name="members that are away")
         ready()
 
 
@@ -129,30 +132,10 @@ def taken(registry: Registry, name: ClusterName) -> str:
     return member.source if member is not None and member.joined is None else ""
 
 
-async def _say_goodbye(registry: Registry, connection: Connection, log: EventLog, clock: Clock) -> None:
-    """Publish of every member that watched itself, and is none any more, that nobody watches it."""
+def _who_watch_themselves(registry: Registry) -> list[ClusterName]:
     from engine.core.joining import Mode  # noqa: PLC0415
-    from engine.runtime.member_api import MemberApi  # noqa: PLC0415
-    from engine.runtime.ports import EventLogError  # noqa: PLC0415
-    from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
 
-    known: dict[ClusterName, dict[str, str]] = {}
-    seen = 0
-    while True:
-        now = {name: one.labels for name, one in registry.members.items() if one.joined is Mode.PULL}
-        for name in known.keys() - now.keys():
-            settings = _watch_settings(Orders(labels=known[name]))
-            try:
-                await ClusterWatcher(MemberApi(name, connection, clock), log, clock, settings).depart()
-            except EventLogError as problem:
-                _log.warning("not told yet", cluster=name, problem=str(problem))
-                now[name] = known[name]
-                await clock.sleep(RETRY_S)
-            else:
-                _log.info("member has left", cluster=name)
-        known = now
-        if known.keys() <= registry.members.keys():
-            seen = await registry.changed(seen)
+    return [name for name, member in registry.members.items() if member.joined is Mode.PULL]
 
 
 class AgentPlace(NamedTuple):

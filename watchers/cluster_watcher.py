@@ -14,10 +14,8 @@ import structlog
 from engine.core.backoff import Backoff, draw, failed
 from engine.core.epoch import Standing, recognised, restored
 from engine.runtime.ports import Clock, ClusterApi, EventLogError, FactLog, Message
-from schemas import subjects
-from schemas.clusters import CLUSTERS, DISENGAGED, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
-from schemas.facts import Cause, FactId, FactType, encode_fact
-from schemas.names import ResourceVersion, Uid
+from schemas.clusters import CLUSTERS, DISENGAGED, ClusterState, ClusterStatus
+from watchers.cluster_record import record_message
 from watchers.engagement import Engagement, EpochOver
 from watchers.fact_messages import FactMessages, rfc3339
 from watchers.probe import NoAnswer, ask_identity, ask_version
@@ -95,16 +93,6 @@ class ClusterWatcher:
                 since=rfc3339(self._clock.time()),
             )
             await self._event_log.publish([self._record()])
-
-    async def depart(self) -> None:
-        """Publish that nobody watches a cluster any more that another process has watched; instead of `run`.
-
-        Raises:
-            EventLogError: when it cannot be published.
-
-        """
-        await self._remember()
-        await self.disengage()
 
     def statistics(self) -> ClusterStatistics:
         """Return what the watcher knows and has done so far."""
@@ -237,30 +225,8 @@ class ClusterWatcher:
             self._publisher.offer(self._lane, [self._record()])
 
     def _record(self) -> Message:
-        name, status = self._api.name, self._status
         self._record_version = max(self._record_version + 1, int(self._clock.time() * 1000))
-        record = ClusterRecord(
-            metadata=ClusterMeta(name=name, uid=status.identity, labels=self._settings.labels), status=status
-        )
-        ref = cluster_ref(name)
-        fact_id = FactId(
-            status.identity,
-            status.epoch,
-            ref.group,
-            ref.resource,
-            Uid(status.identity),
-            ResourceVersion(str(self._record_version)),
-        )
-        body = encode_fact(
-            fact_id,
-            FactType.UPDATED,
-            ref,
-            CLUSTERS,
-            cause=Cause.OBSERVED,
-            time=rfc3339(self._clock.time()),
-            data=msgspec.json.encode(record),
-        )
-        return Message(subject=subjects.fact(ref), body=body, id=str(fact_id))
+        return record_message(self._api.name, self._status, self._settings.labels, self._record_version)
 
     def _record_lane(self) -> Lane:
         messages = FactMessages(

@@ -71,6 +71,8 @@ class MemberGateway:
 
     def __init__(self, connection: Connection, log: EventLog, clock: Clock, members: Members) -> None:
         self._connection, self._event_log, self._clock, self._members = connection, log, clock, members
+        self.heard: dict[ClusterName, float] = {}
+        """When each member last asked something, by the clock's monotonic time."""
         self._run, self._healed = secrets.token_hex(4), 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy: dict[str, int] = {}
@@ -111,6 +113,7 @@ class MemberGateway:
             # Answered as asked, we would say with our rights whatever a member likes wherever it likes.
             _log.error("member asks for an answer to somebody else", cluster=cluster, reply=reply.decode("latin-1"))
             return
+        self.heard[cluster] = self._clock.monotonic()
         if self._busy.get(text, 0) >= QUESTIONS:
             self._answer(reply, LogFailed("too many questions at once"))
             return

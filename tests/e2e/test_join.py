@@ -144,7 +144,7 @@ def test_an_agent_that_comes_back_needs_no_token_and_goes_on_when_the_hub_is_bac
         }
     )
     pod.start()
-    follow(system, ns, 4)
+    follow(system, ns, 4, seconds=45)
 
     system.stop()
     patch(system.clusters["cluster2"], deployment_path(ns), {"spec": {"replicas": 9}})
@@ -161,4 +161,5 @@ def test_a_member_whose_join_is_deleted_is_out(joined: Joined) -> None:
     until(system.ready, seconds=60, what=lambda: told(joined))
     hub.client.request("DELETE", "/apis/crosscurrent.dev/v1alpha1/clusterjoins/cluster2")
     until(lambda: listed(system)["cluster2"]["reason"] == "Disengaged", what=lambda: told(joined))
+    create_foo(system.clusters["cluster2"], "default", "unheard")
     until(lambda: "is no member" in joined.pods["cluster2"].log.read_text(), seconds=30, what=lambda: told(joined))
