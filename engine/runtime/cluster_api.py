@@ -158,7 +158,8 @@ class KubernetesApi:
             total=None, sock_connect=min(self._connect_timeout, idle_timeout), sock_read=idle_timeout
         )
         try:
-            secured = await asyncio.wait_for(self._secured(), idle_timeout)
+            async with asyncio.timeout(idle_timeout):  # not `wait_for`, which may lose a cancellation before 3.12
+                secured = await self._secured()
             response = await self._send(secured, "GET", target, {"Accept": "application/json"}, None, timeout)
             if response.status == 401 and (renewed := await self._renewed(secured)):
                 response.close()

@@ -49,7 +49,7 @@ class LiveClusters:
         apis: a connection to each; None for one that is not told yet.
         second: others to the same clusters, for proofs that take two looks; empty unless asked for.
         contexts: how each is reached just now.
-        engaged: clusters that have come since, for whoever must look at them.
+        engaged: clusters that have come since the start, for whoever must look at them.
 
     """
 
@@ -57,6 +57,7 @@ class LiveClusters:
         """Follow `registry`; open two connections to each cluster if `twice`, with `opener` where there is a special one."""
         self._registry, self._twice, self._opener = registry, twice, opener or open_member
         self._open: dict[ClusterName, _Open] = {}
+        self._started = False
         self.apis: dict[ClusterName, ClusterApi | None] = {}
         self.second: dict[ClusterName, ClusterApi | None] = {}
         self.contexts: dict[ClusterName, Callable[[], Context]] = {}
@@ -70,6 +71,7 @@ class LiveClusters:
                 while not self._registry.complete:
                     seen = await self._registry.changed(seen)
         await self._follow()
+        self._started = True
         return self._registry.complete
 
     def expect(self, names: Iterable[ClusterName]) -> None:
@@ -116,7 +118,8 @@ class LiveClusters:
         self.contexts[name] = partial(self._registry.context, name)
         self.apis[name] = opened.connections[0]
         self.second[name] = opened.connections[-1]
-        self.engaged.put_nowait(name)
+        if self._started:  # before, whoever works on them has yet to look at anything
+            self.engaged.put_nowait(name)
         _log.info("cluster engaged", cluster=name, source=member.source)
 
     async def _close(self, name: ClusterName) -> None:

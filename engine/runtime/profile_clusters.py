@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core.roles import PROFILES
 from engine.runtime.addresses import Addresses
 from engine.runtime.collection_watch import CollectionWatch
 from engine.runtime.kubeconfig import Context, KubeconfigError, parse, resolve
@@ -19,9 +20,8 @@ from engine.runtime.ports import Clock, ClusterApi
 from engine.runtime.registry import Member
 from schemas.actions import Json
 from schemas.config import AccessPlugin
-from schemas.names import ClusterName, Resource, is_cluster_name
+from schemas.names import ClusterName, is_cluster_name
 
-PROFILES = Resource("multicluster.x-k8s.io", "v1alpha1", "clusterprofiles")
 _CLUSTER_KEYS = (
     "server",
     "certificate-authority",

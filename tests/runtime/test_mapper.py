@@ -215,3 +215,22 @@ async def test_what_one_key_has_foreseen_wakes_another_that_owns_it_too(woken: t
 def test_new_code_reads_everything_again() -> None:
     changed = msgspec.structs.replace(foo, code="other")
     assert Mapper(MemoryLog(), foo, ()).durable != Mapper(MemoryLog(), changed, ()).durable
+
+
+async def test_a_cluster_that_becomes_one_of_ours_is_looked_at_again_and_its_facts_wake_from_then_on() -> None:
+    log = MemoryLog()
+    world = World(log, [C1, C2])
+    await world.start()
+    ours = {C2: None}
+    mapper = Mapper(log, foo, ours.keys())
+    task = asyncio.create_task(mapper.run(1.0))
+    await world.put(foo_ref(), foo_body())
+    await asyncio.sleep(0.1)
+    assert not log.records("REQUESTS")
+    ours[C1] = None
+    await mapper.engaged(C1)
+    assert requested(log) == {foo_ref()}
+    await world.put(foo_ref("second"), foo_body("second"))
+    await eventually(lambda: requested(log) == {foo_ref(), foo_ref("second")})
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
