@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from engine.runtime.registry import Member as RegistryMember
     from engine.runtime.registry import Registry
     from schemas.names import ClusterId, ClusterName
+    from watchers.member_presence import MemberPresence
     from watchers.settings import WatchSettings
 
 RETRY_S = 2.0
@@ -112,6 +113,7 @@ async def serve_members(settings: Settings, *, ready: Callable[[], None]) -> Non
         presence = MemberPresence(log, clock, partial(_who_watch_themselves, registry), gateway.heard)
         group.create_task(gateway.run(), name="members' log")
         group.create_task(presence.run(), name="members that are away")
+        group.create_task(_note_all(registry, presence), name="members that come")
         ready()
 
 
@@ -130,6 +132,13 @@ def taken(registry: Registry, name: ClusterName) -> str:
     """Return where else a cluster of this name comes from, empty if it does not."""
     member = registry.members.get(name)
     return member.source if member is not None and member.joined is None else ""
+
+
+async def _note_all(registry: Registry, presence: MemberPresence) -> None:
+    seen = 0
+    while True:
+        seen = await registry.changed(seen)
+        presence.note()
 
 
 def _who_watch_themselves(registry: Registry) -> list[ClusterName]:

@@ -57,6 +57,11 @@ class MemberPresence:
                 _log.warning("not told yet", problem=str(problem))
             await self._clock.sleep(LOOK_SECONDS)
 
+    def note(self) -> None:
+        """Note who is joined; called at each change of that, so that nobody comes and goes between two looks."""
+        for name in self._joined():
+            self._since.setdefault(name, self._clock.monotonic())
+
     async def look(self) -> None:
         """Publish what has changed.
 
@@ -64,6 +69,7 @@ class MemberPresence:
             EventLogError: when it could not be published; look again.
 
         """
+        self.note()
         now, joined = self._clock.monotonic(), set(self._joined())
         for name in self._since.keys() - joined:
             await restate(
@@ -73,7 +79,7 @@ class MemberPresence:
             self._away.pop(name, None)
             _log.info("member has left", cluster=name)
         for name in joined:
-            since = self._since.setdefault(name, now)
+            since = self._since[name]
             silent = now - max(since, self._heard.get(name, since)) > AWAY_SECONDS
             if silent and name not in self._away:
                 message = f"nothing heard of its agent for {AWAY_SECONDS:g} s"

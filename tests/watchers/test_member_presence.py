@@ -61,6 +61,18 @@ async def test_what_an_agent_says_itself_when_it_is_back_stands() -> None:
     assert await scene.after(1) == (ClusterState.REJOINING, "")
 
 
+async def test_a_member_that_came_and_went_between_two_looks_is_disengaged() -> None:
+    scene = Scene()
+    await scene.log.prepare()
+    scene.joined.clear()
+    await scene.presence.look()
+    scene.joined.add(NAME)
+    scene.presence.note()
+    await scene.says(LIVE)
+    scene.joined.clear()
+    assert await scene.after(0.5) == (ClusterState.SUSPECT, DISENGAGED)
+
+
 async def test_a_member_that_is_out_is_disengaged() -> None:
     scene = Scene()
     await scene.log.prepare()
