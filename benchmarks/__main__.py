@@ -24,6 +24,7 @@ BENCHMARKS = (
     "cascade",
     "federation",
     "record",
+    "imports",
     "simulator",
 )
 ROUNDS, QUICK_ROUNDS = 5, 2
