@@ -89,15 +89,18 @@ async def running_fleet(
 
 
 def child_specs(settings: Settings) -> list[ChildSpec]:
-    """Return a watcher for each cluster, and the workers; none where there is nothing to reconcile."""
+    """Return a watcher for each cluster, and the workers; none where there is nothing to reconcile.
+
+    In the order in which they are to start: with the first two of them something is reconciled already.
+    """
     file = ("-f", str(settings.path)) if settings.path else ()
     specs = [watcher_spec(settings, item.name) for item in settings.config.clusters]
     workers = settings.config.workers if settings.config.reconcilers else 0
-    specs += [
+    working = [
         ChildSpec(name=f"reconcile {number}", kind=RECONCILE, arguments=(RECONCILE, *file))
         for number in range(1, workers + 1)
     ]
-    return specs
+    return working[:1] + specs + working[1:]
 
 
 def watcher_spec(settings: Settings, cluster: ClusterName) -> ChildSpec:
