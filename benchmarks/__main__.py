@@ -25,6 +25,7 @@ BENCHMARKS = (
     "federation",
     "record",
     "join",
+    "imports",
     "simulator",
 )
 ROUNDS, QUICK_ROUNDS = 5, 2

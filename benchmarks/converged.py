@@ -16,7 +16,7 @@ from engine.core.known import Change
 from engine.core.objects import fields_hashes
 from engine.core.plan import slot_of
 from engine.core.watch_states import Sync
-from engine.runtime.ports import EventLog, Message, Performed
+from engine.runtime.ports import EventLog, Message, Performed, Seen
 from schemas import subjects
 from schemas.actions import Action, AddFinalizer, Apply, Outcome, PatchStatus, Result
 from schemas.clusters import CLUSTERS, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
@@ -89,7 +89,7 @@ class PaperFleet:
         manager: str,
         deadline: float,  # noqa: ARG002 - nothing takes time on paper
         first_apply: Collection[ObjectRef],  # noqa: ARG002 - and nothing is anybody else's
-        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],  # noqa: ARG002
+        expect: Mapping[ObjectRef, Seen],  # noqa: ARG002
     ) -> Performed:
         """Accept everything."""
         messages, outcomes = [], []

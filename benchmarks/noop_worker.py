@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from benchmarks import roles
 from benchmarks.engine_parts import open_log
 from crosscurrent import logs
+from crosscurrent.host import settle
 from engine.runtime.clock import SystemClock
 from engine.runtime.ports import ClusterUnreachable, Reply
 from engine.runtime.worker_metrics import Measured, WorkerMetrics
@@ -69,6 +70,7 @@ async def main() -> None:
         run_reconcilers([find("foo")], log=log, apis=apis, clock=SystemClock(), name="bench", metrics=metrics)
     )
     await asyncio.sleep(2.0)  # its consumers are there, and what they had to deliver is done
+    settle()
     roles.say(ready=1)
     while True:
         command = await roles.next_command()

@@ -75,9 +75,7 @@ async def host(work: Work, registry: CollectorRegistry, ports: Ports) -> int:
     metrics_port = metrics_socket.getsockname()[1] if metrics_socket else 0
 
     def ready() -> None:
-        # What has been imported stays: not looked through again, a full collection takes microseconds instead of 40 ms.
-        gc.collect()
-        gc.freeze()
+        settle()
         is_ready.set()
         if supervised:
             os.write(int(os.environ[NOTIFY_VARIABLE]), msgspec.json.encode(Notice(metrics_port)) + b"\n")
@@ -98,6 +96,15 @@ async def host(work: Work, registry: CollectorRegistry, ports: Ports) -> int:
             structlog.get_logger(__name__).error("process failed", exc_info=problem)
             return 1
     return 0
+
+
+def settle() -> None:
+    """Take what has been imported and set up out of the garbage collector's sight, once a process is ready.
+
+    It stays until the end. Not looked through again, a full collection takes microseconds instead of 40 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:

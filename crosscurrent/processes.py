@@ -197,6 +197,7 @@ async def watch(
     """Watch one cluster until cancelled, for as long as the cluster registry knows it."""
     from crosscurrent.joining import opener  # noqa: PLC0415
     from crosscurrent.watch_metrics import WatchCollector  # noqa: PLC0415
+    from engine.runtime.checkpoints import DEFERENCE  # noqa: PLC0415
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
     from watchers.registered_watcher import RegisteredWatcher  # noqa: PLC0415
 
@@ -212,7 +213,7 @@ async def watch(
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watcher.run(), name=f"watcher {cluster}")
         group.create_task(mind(log, clock, watcher.heal), name="health of the streams")
-        group.create_task(_keep_record(log, clock, settings), name="checkpoints")
+        group.create_task(_keep_record(log, clock, settings, DEFERENCE), name="checkpoints")
         ready()
 
 
@@ -351,11 +352,11 @@ async def open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitS
     return api
 
 
-async def _keep_record(log: EventLog, clock: Clock, settings: Settings) -> None:
+async def _keep_record(log: EventLog, clock: Clock, settings: Settings, patience: float = 1.0) -> None:
     """Make checkpoints when they are due; every process offers to, so that they are made as long as any runs."""
     from engine.runtime.checkpoints import Checkpointer  # noqa: PLC0415
 
-    await Checkpointer(log, clock, fact_days=settings.config.nats.fact_days).run()
+    await Checkpointer(log, clock, fact_days=settings.config.nats.fact_days, patience=patience).run()
 
 
 async def mind(log: FactLog, clock: Clock, heal: Callable[[str], None]) -> None:

@@ -93,18 +93,19 @@ async def running_fleet(
 def child_specs(settings: Settings) -> list[ChildSpec]:
     """Return a watcher for each declared cluster, the door for those that join, and the workers.
 
-    There are no workers where there is nothing to reconcile.
+    There are no workers where there is nothing to reconcile. In the order in which they are to start: with the first two of
+    the watchers and workers something is reconciled already.
     """
     file = ("-f", str(settings.path)) if settings.path else ()
     specs = [watcher_spec(settings, item.name) for item in settings.config.clusters]
     if settings.config.registry.joins:
         specs.append(ChildSpec(name=MEMBERS, kind=MEMBERS, arguments=(MEMBERS, *file)))
     workers = settings.config.workers if settings.config.reconcilers else 0
-    specs += [
+    working = [
         ChildSpec(name=f"reconcile {number}", kind=RECONCILE, arguments=(RECONCILE, *file))
         for number in range(1, workers + 1)
     ]
-    return specs
+    return working[:1] + specs + working[1:]
 
 
 def watcher_spec(settings: Settings, cluster: ClusterName) -> ChildSpec:

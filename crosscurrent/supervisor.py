@@ -31,6 +31,8 @@ HEALTHY_S = 30.0
 """A child that ran for this long had started well: its next restart is not a repetition of the last."""
 GRACE_S = 4.0
 """For a child's SIGTERM; two phases of children and the broker must end within 10 s together."""
+START_S = 2.0
+"""For so long a child that is not ready counts as one that starts: most of it is half a second of importing modules."""
 _LINE_LIMIT_BYTES = 1 << 20
 """Longest log line that is passed on whole; a trace with locals in JSON is some 100 KB."""
 
@@ -201,19 +203,19 @@ class Supervisor:
         self._environment, self._write, self._phases = environment, write or _to_stderr, phases
         self.children = [self._child(spec) for spec in specs]
         self._tasks: dict[Child, asyncio.Task[None]] = {}
-        self._failed: asyncio.Future[None] | None = None
-        """Set when keeping a child fails, which is a mistake of ours; None: not running."""
+        self._to_start: asyncio.Queue[Child] = asyncio.Queue()
+        for child in self.children:
+            self._to_start.put_nowait(child)
 
     async def wait_ready(self) -> None:
         """Wait until every child has been ready once."""
         await asyncio.gather(*(child.became_ready.wait() for child in self.children))
 
     def add(self, spec: ChildSpec) -> None:
-        """Keep one more child running, from now on or once we run."""
+        """Keep one more child running."""
         child = self._child(spec)
         self.children.append(child)
-        if self._failed is not None:
-            self._start(child, self._failed)
+        self._to_start.put_nowait(child)
 
     async def remove(self, child: Child) -> None:
         """End a child for good."""
@@ -225,13 +227,12 @@ class Supervisor:
 
     async def run(self) -> None:
         """Keep all children running until cancelled, then end them: all of one kind at a time."""
-        self._failed = asyncio.get_running_loop().create_future()
+        failed = asyncio.get_running_loop().create_future()
+        starting = asyncio.create_task(self._start(failed), name="start of the children")
         try:
-            for child in self.children:
-                self._start(child, self._failed)
-            await self._failed
+            await failed
         finally:
-            self._failed = None
+            starting.cancel()
             for phase in self._phases:
                 # Not `gather` of all: it would hand our cancellation to all of them at once.
                 ending = [task for child, task in self._tasks.items() if child.spec.kind == phase]
@@ -242,18 +243,45 @@ class Supervisor:
     def _child(self, spec: ChildSpec) -> Child:
         return Child(spec, self._environment, self._write)
 
-    def _start(self, child: Child, failed: asyncio.Future[None]) -> None:
+    async def _start(self, failed: asyncio.Future[None]) -> None:
+        """Start as many at a time as there are cores: all at once, each would be ready only when the last one is."""
+        at_once, loop = os.cpu_count() or 1, asyncio.get_running_loop()
+
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
-                failed.set_exception(error)
+                failed.set_exception(error)  # a mistake of ours: a child's failures are its own
 
-        task = self._tasks[child] = asyncio.create_task(child.keep(), name=child.spec.name)
-        task.add_done_callback(ended)
+        counts_until: dict[Child, float] = {}
+        while True:
+            child = await self._to_start.get()
+            while len(under_way := [one for one, end in counts_until.items() if _is_starting(one, end)]) >= at_once:
+                seconds = min(counts_until[one] for one in under_way) - loop.time()
+                await _first_ready(under_way, seconds)
+            counts_until = {one: counts_until[one] for one in under_way}
+            if child not in self.children:
+                continue  # removed meanwhile
+            task = self._tasks[child] = asyncio.create_task(child.keep(), name=child.spec.name)
+            task.add_done_callback(ended)
+            counts_until[child] = loop.time() + START_S
 
     def hurry(self) -> None:
         """End without grace whatever has not ended yet."""
         for child in self.children:
             child.hurry.set()
+
+
+def _is_starting(child: Child, counts_until: float) -> bool:
+    return not child.became_ready.is_set() and asyncio.get_running_loop().time() < counts_until
+
+
+async def _first_ready(children: Sequence[Child], seconds: float) -> None:
+    """Wait until one of these is ready, or for some seconds."""
+    waits = [asyncio.create_task(child.became_ready.wait()) for child in children]
+    try:
+        await asyncio.wait(waits, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def _to_stderr(line: str) -> None:

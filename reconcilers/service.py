@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from engine.core.authoring import Reconciler
-from engine.core.brake import Limits
+from engine.core.brake import limits_of
 from engine.runtime.brakes import Brakes
 from engine.runtime.collector import Collector
 from engine.runtime.fleet_directory import FleetDirectory
@@ -26,6 +26,7 @@ from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError
 from engine.runtime.prover import Prover
 from engine.runtime.references import References
 from engine.runtime.release import Barrier
+from engine.runtime.remaining import Remaining
 from engine.runtime.signing_performer import SigningPerformer
 from engine.runtime.token_issuer import TokenIssuer
 from engine.runtime.worker import Worker
@@ -170,25 +171,20 @@ def _collecting(
 ) -> Worker:
     """Return the collector's worker: its own mapper, loader and performer around the usual one."""
     config, brake = settings.config, settings.config.brake
-    limits = Limits(
-        absolute=brake.absolute,
-        percent=brake.percent,
-        window_seconds=brake.window_seconds,
-        per_minute=brake.per_minute,
-    )
     references = References(apis, directory, prover, clock, engine=config.engine, key=settings.key)
     collector = Collector(
         log,
         directory,
         references,
-        Brakes(log, apis, clock, limits, brake.settle_seconds),
+        Brakes(log, apis, clock, limits_of(brake), brake.settle_seconds),
         LiveReads(apis, clock, timeout=REQUEST_SECONDS),
         clock,
         engine=config.engine,
         deletes_per_second=config.deletes_per_second / max(1, settings.workers),
         timeout=REQUEST_SECONDS,
     )
-    barrier = Barrier(directory, references, clock, timeout=REQUEST_SECONDS, give_up_after=config.give_up_after_seconds)
+    remaining = Remaining(directory, references, clock, timeout=REQUEST_SECONDS)
+    barrier = Barrier(directory, remaining, clock, timeout=REQUEST_SECONDS, give_up_after=config.give_up_after_seconds)
     return Worker(
         garbage,
         log=log,

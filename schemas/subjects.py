@@ -172,6 +172,11 @@ def parse_owner(subject: str) -> tuple[ClusterId, Uid, ObjectRef]:
     return ClusterId(unescape(identity)), Uid(unescape(uid)), parse_object_tokens(tokens)
 
 
+def fact_of_owned(subject: str) -> str:
+    """Subject of the facts of the dependent that an owner entry is about, without parsing it."""
+    return f"{FACTS}.{subject.split('.', 3)[3]}"
+
+
 def dependent(identity: ClusterId, owner: ObjectRef, dependent: ObjectRef) -> str:
     """INDEX subject of one dependent of the object at `owner`, in the cluster with this identity; its alias is left out."""
     return f"{DEPENDENTS}.{_place(identity, owner)}.{object_tokens(dependent)}"

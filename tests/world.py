@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from engine.core.drift import digest
-from engine.runtime.ports import EventLog, Message, Performed
+from engine.runtime.ports import EventLog, Message, Performed, Seen
 from schemas import subjects
 from schemas.actions import (
     Action,
@@ -115,7 +115,7 @@ class World:
         manager: str,
         deadline: float,
         first_apply: Collection[ObjectRef],
-        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
+        expect: Mapping[ObjectRef, Seen],
     ) -> Performed:
         outcomes, answers = [], {}
         for action in actions:

@@ -11,6 +11,7 @@ from contextlib import suppress
 import msgspec
 import structlog
 
+from engine.core.joining import Mode
 from engine.runtime.live_clusters import Opener, RegisteredApi, open_member
 from engine.runtime.ports import Clock, EventLog, EventLogError
 from engine.runtime.registry import Member, Registry
@@ -64,8 +65,9 @@ class RegisteredWatcher:
         return self._watcher.statistics() if self._watcher is not None else None
 
     async def _engaged(self) -> Member:
+        """Return the cluster once there is one that does not watch itself."""
         seen = 0
-        while (member := self._registry.members.get(self._name)) is None:
+        while (member := self._registry.members.get(self._name)) is None or member.joined is Mode.PULL:
             seen = await self._registry.changed(seen)
         return member
 

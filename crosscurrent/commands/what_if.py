@@ -24,7 +24,9 @@ from crosscurrent.output import Format, dump, printable, say
 from crosscurrent.place import place_of
 from crosscurrent.settings import Settings
 from engine.core.authoring import Reconciler
+from engine.core.brake import limits_of
 from engine.core.fork import Forecast, Fork, Step, foresee_all
+from engine.core.fork_garbage import Collecting
 from engine.core.history import Cut, Past, Stored, seconds
 from engine.core.plan import intent
 from engine.runtime.past import EVERYTHING, Horizon, read_horizon, read_past
@@ -32,7 +34,7 @@ from engine.runtime.ports import EventLog
 from reconcilers.garbage import garbage
 from reconcilers.registry import UnknownReconciler, find, find_all
 from schemas import subjects
-from schemas.actions import Request
+from schemas.actions import Delete, Request
 from schemas.clusters import cluster_ref
 from schemas.decisions import Target, decode_entry
 from schemas.names import ClusterName, ObjectRef
@@ -45,6 +47,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str = ""
     """Where the objects of `files` would be applied."""
     deletes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     reconciler: str = ""
 
@@ -61,6 +64,13 @@ async def what_if(
     delete: Annotated[
         tuple[str, ...], Parameter(negative=(), help="CLUSTER/TYPE/NAMESPACE/NAME that would be deleted.")
     ] = (),
+    missing: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative=(),
+            help="CLUSTER/TYPE[/NAMESPACE[/NAME]] that would be gone though nobody saw it go, as after a restored backup.",
+        ),
+    ] = (),
     lose_cluster: Annotated[
         tuple[str, ...], Parameter(negative=(), help="A cluster that would not answer.", completer=completers.clusters)
     ] = (),
@@ -75,9 +85,11 @@ async def what_if(
     ] = None,
 ) -> int:
     """Say what the engine would do after a change that is never made."""
-    change = Change(files=file, cluster=cluster, deletes=delete, lost=lose_cluster, reconciler=reconciler)
-    if not (file or delete or lose_cluster or reconciler):
-        raise UsageError("nothing is supposed", "give -f, --delete, --lose-cluster or --reconciler")
+    change = Change(
+        files=file, cluster=cluster, deletes=delete, missing=missing, lost=lose_cluster, reconciler=reconciler
+    )
+    if not (file or delete or missing or lose_cluster or reconciler):
+        raise UsageError("nothing is supposed", "give -f, --delete, --missing, --lose-cluster or --reconciler")
     if bool(file) != bool(cluster):
         raise UsageError("-f and --cluster go together", "for example `-f foo.yaml --cluster cluster1`")
     if output in (Format.NAME, Format.WIDE):
@@ -89,7 +101,7 @@ async def what_if(
         base, forecast, past = await foresee(log, settings, change, cut, horizon)
     steps = _new(base, forecast)
     if output is Format.TABLE:
-        for line in lines(steps, forecast, past):
+        for line in lines(steps, forecast, past, settings.config.garbage.deletes_per_second):
             say(printable(line))
         say_standings(cut, past.standings([]))
     else:
@@ -115,7 +127,12 @@ async def foresee(
     after = _replaced(reconcilers, change, settings)
     changed = _suppose(forks[1], change, await read_types(log), sorted(past.clusters()))
     looked = None if change.reconciler else changed
-    return foresee_all(forks[0], reconcilers, looked), foresee_all(forks[1], after, looked), past
+    collector = _collector(settings)
+    return (
+        foresee_all(forks[0], reconcilers, looked, collector),
+        foresee_all(forks[1], after, looked, collector),
+        past,
+    )
 
 
 async def _state(log: EventLog, cut: Cut, horizon: Horizon) -> Past:
@@ -128,8 +145,8 @@ async def _state(log: EventLog, cut: Cut, horizon: Horizon) -> Past:
     return past
 
 
-def lines(steps: Sequence[Step], forecast: Forecast, past: Past) -> Iterator[str]:
-    """Iterate over the lines of a plan."""
+def lines(steps: Sequence[Step], forecast: Forecast, past: Past, deletes_per_second: float) -> Iterator[str]:
+    """Iterate over the lines of a plan; the collector's deletes are capped at so many a second in each cluster."""
     by_cluster: dict[str, list[Step]] = {}
     for step in steps:
         by_cluster.setdefault(step.action.ref.cluster, []).append(step)
@@ -146,9 +163,7 @@ def lines(steps: Sequence[Step], forecast: Forecast, past: Past) -> Iterator[str
         yield f"raises: {request}: {error}"
     for request in forecast.restless:
         yield f"never rests: {request}"
-    deletes = sum(type(step.action).__name__ == "Delete" for step in steps)
-    if deletes:
-        yield f"brakes: none would hold the {deletes} deletes: a deletion that is asked for is intent, and trips no breaker"
+    yield from _brakes(steps, forecast, deletes_per_second)
 
 
 def document(steps: Sequence[Step], forecast: Forecast) -> dict[str, Any]:
@@ -166,6 +181,26 @@ def document(steps: Sequence[Step], forecast: Forecast) -> dict[str, Any]:
         "errors": [{"object": str(request), "error": error} for request, error in forecast.errors],
         "restless": [str(request) for request in forecast.restless],
     }
+
+
+def _brakes(steps: Sequence[Step], forecast: Forecast, deletes_per_second: float) -> Iterator[str]:
+    """Say which brakes would hold deletes, and for how long the rate cap would stretch them."""
+    deletes = [step for step in steps if isinstance(step.action, Delete)]
+    held = sum(isinstance(one.action, Delete) for one in forecast.held)
+    if deletes:
+        yield (
+            f"brakes: none would hold the {len(deletes)} deletes above: a deletion that is asked for, or that somebody saw, "
+            "is intent, and trips no breaker"
+        )
+    if held:
+        yield f"brakes: {held} deletes would be held, as said above"
+    collected = Counter(step.action.ref.cluster for step in deletes if step.request.reconciler == garbage.name)
+    for cluster, count in sorted(collected.items()):
+        if count > deletes_per_second:
+            yield (
+                f"rate cap: {count} deletes in {cluster}, at most {deletes_per_second:g} a second, would take "
+                f"{count / deletes_per_second:.0f} s"
+            )
 
 
 def _blast(steps: Sequence[Step], past: Past) -> Iterator[str]:
@@ -225,12 +260,38 @@ def _suppose(fork: Fork, change: Change, types: Any, clusters: Sequence[ClusterN
             raise UserError(f"--delete {text}: there is no {ref}", "`crosscurrent get` lists what there is")
         fork.delete(ref)
         changed.append(ref)
+    for text in change.missing:
+        lacking = _found(fork, text, types)
+        for ref in lacking:
+            fork.lack(ref)
+        changed += lacking
     for name in change.lost:
         if name not in clusters:
             raise UserError(f"no cluster {name!r}", did_you_mean(name, clusters) or f"there are {', '.join(clusters)}")
         fork.lose(ClusterName(name))
         changed.append(cluster_ref(ClusterName(name)))
     return changed
+
+
+def _found(fork: Fork, text: str, types: Any) -> list[ObjectRef]:
+    """Return the objects that CLUSTER/TYPE[/NAMESPACE[/NAME]] means."""
+    cluster, _, rest = text.partition("/")
+    resource, _, place = rest.partition("/")
+    if not resource:
+        raise UsageError(
+            f"--missing {text!r} is not CLUSTER/TYPE, CLUSTER/TYPE/NAMESPACE or CLUSTER/TYPE/NAMESPACE/NAME"
+        )
+    one = place_of(cluster, resource, place if "/" in place else f"{place or '_'}/_", None, types)
+    pattern = subjects.facts_in(cluster, one.group, one.resource, one.namespace)
+    if not place:
+        pattern = subjects.facts_of(cluster, one.group, one.resource)
+    if "/" in place:
+        pattern = subjects.fact(one)
+    found = [subjects.parse_fact(subject) for subject in fork.rows if subjects.matches(pattern, subject)]
+    there = [ref for ref in found if fork.body(ref) is not None]
+    if not there:
+        raise UserError(f"--missing {text}: there is nothing of that", "`crosscurrent get` lists what there is")
+    return there
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:
@@ -254,7 +315,15 @@ def _reconcilers(settings: Settings) -> list[Reconciler]:
         found = find_all(settings.config.reconcilers, search=settings.directory)
     except UnknownReconciler as error:
         raise UserError(str(error)) from error
-    return [one for one in found if one is not garbage]  # it goes by live evidence
+    return [one for one in found if one is not garbage]  # it goes by live evidence, see `_collector`
+
+
+def _collector(settings: Settings) -> Collecting | None:
+    """Return the model of the collector, if it is configured."""
+    if garbage.name not in settings.config.reconcilers:
+        return None
+    config = settings.config.garbage
+    return Collecting(limits_of(config.brake), name=garbage.name, engine=config.engine)
 
 
 def _replaced(reconcilers: Sequence[Reconciler], change: Change, settings: Settings) -> list[Reconciler]:

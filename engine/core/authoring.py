@@ -78,9 +78,9 @@ class Reconciler(msgspec.Struct, frozen=True):
         """Return the types of the dependents of objects of a watched type."""
         return self.owned_by.get(watched, self.owns)
 
-    def types_for(self, ref: ObjectRef) -> tuple[Resource, ...]:
-        """Return the types that it looks at for one object: what of them is known is read for each request."""
-        own = [one for one in self.watches if (one.group, one.plural) == (ref.group, ref.resource)]
+    def types_for(self, group: str, plural: str) -> tuple[Resource, ...]:
+        """Return the types that it looks at for objects of one: what of them is known is read for each request."""
+        own = [one for one in self.watches if (one.group, one.plural) == (group, plural)]
         owned = [kind for one in own for kind in self.owns_for(one)] if own else self.owns
         return tuple(dict.fromkeys((*own, *owned, *(one.resource for one in self.reads))))
 

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
+from schemas.config import BrakeConfig
 from schemas.names import ClusterName
 
 
@@ -49,6 +50,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     window_seconds: float = 300.0
     per_minute: int = 100
     """Suspects within any minute that are too many whatever the percentage: nothing but a loss makes them that fast."""
+
+
+def limits_of(config: BrakeConfig) -> Limits:
+    """Return the limits that are configured."""
+    return Limits(
+        absolute=config.absolute,
+        percent=config.percent,
+        window_seconds=config.window_seconds,
+        per_minute=config.per_minute,
+    )
 
 
 class Suspect(msgspec.Struct, frozen=True):

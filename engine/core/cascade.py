@@ -44,8 +44,10 @@ from schemas.clusters import ClusterState
 from schemas.facts import Cause, Fact
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
 
-OWNER_TOMBSTONES = Resource("crosscurrent.dev", "v1alpha1", "ownertombstones")
-UNREGISTRATIONS = Resource("crosscurrent.dev", "v1alpha1", "unregistrations")
+OURS = "crosscurrent.dev"
+"""Group of the engine's own records, which own nothing and are owned by nothing."""
+OWNER_TOMBSTONES = Resource(OURS, "v1alpha1", "ownertombstones")
+UNREGISTRATIONS = Resource(OURS, "v1alpha1", "unregistrations")
 MOST_AT_ONCE = 1000
 """Dependents looked at in one decision: two or three seconds' work for a fast API server, within the lease."""
 FIRST_AT_ONCE, LEAST_AT_ONCE = 300, 50
@@ -82,6 +84,8 @@ class Hint(StrEnum):
     REPLACED = "replaced"
     UNWATCHED = "unwatched"
     UNREGISTERED = "unregistered"
+    CONTESTED = "contested"
+    """Two clusters claim the identity of its own. Nobody tells when that ends: it is asked again, ever more seldom."""
     WAIT = "wait"
     """It cannot be judged just now."""
 
@@ -136,7 +140,8 @@ def hint(view: GarbageView, reference: OwnerReference) -> Hint:
         return Hint.SOLID
     home = view.home(reference.cluster_id)
     if home is None:
-        return Hint.UNREGISTERED
+        claimed = any(cluster.identity == reference.cluster_id for cluster in view.clusters.values())
+        return Hint.CONTESTED if claimed and reference.cluster_id else Hint.UNREGISTERED
     place = place_of(reference, home.name)
     watched = view.watched is None or (place.group, place.resource) in view.watched
     synced = (place.cluster, place.group, place.resource) in view.synced
@@ -152,6 +157,14 @@ def hint(view: GarbageView, reference: OwnerReference) -> Hint:
         return Hint.WAIT if view.known(place) is Known.PRESENT else Hint.ABSENT
     if owner.uid != reference.uid:
         return Hint.REPLACED
+    return _going(owner)
+
+
+def _going(owner: KubeObject) -> Hint:
+    """Return what an owner that is there counts for: solid, too, until it is noted how it is to be deleted.
+
+    Before that a dependent is judged to be kept, and what is asked for when it is noted must not be the same question.
+    """
     return Hint.GOING if owner.deleting and PROPAGATION_ANNOTATION in notes_of(owner) else Hint.SOLID
 
 
@@ -188,7 +201,7 @@ def collect_held(view: GarbageView, place: ObjectRef) -> list[Action]:
     """Return what an object's place needs as an owner: dependents of what is not there any more are looked at."""
     home = view.clusters[place.cluster]
     synced = (place.cluster, place.group, place.resource) in view.synced
-    if not view.held or home.state is not ClusterState.LIVE or view.home(home.identity) is None:
+    if not view.held or home.state is not ClusterState.LIVE:
         return []
     if not synced:
         # As in `hint`: what was seen to go does not come back by its type's being unknown.
@@ -352,12 +365,14 @@ def _collect(
 def _collect_held(
     view: GarbageView, place: ObjectRef, held: Held, home: Cluster, present: KubeObject | None
 ) -> Collect:
-    if present is None:
+    if view.home(home.identity) is None:
+        told = Hint.CONTESTED
+    elif present is None:
         told = Hint.ABSENT
     elif present.uid not in held.owners:
         told = Hint.REPLACED
     else:
-        told = Hint.GOING if present.deleting else Hint.SOLID
+        told = _going(present)
     seen = tuple(uid for uid in held.owners if _was_seen_to_go(view, place, uid))
     return Collect(
         ref=held.ref,

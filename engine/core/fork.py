@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from engine.core.assembly import cluster_of, synced_types
 from engine.core.authoring import Reconciler
 from engine.core.drift import merged
 from engine.core.history import Stored
-from engine.core.ownership import owner_references
+from engine.core.ownership import controller_reference, owner_references
 from engine.core.plan import intent, remember, slot_of
 from engine.core.replay import Kept, Scene, planned, show
-from engine.core.view import View
+from engine.core.view import Cluster, KubeObject, View
 from schemas import subjects
 from schemas.actions import (
     Action,
@@ -93,6 +94,12 @@ class Fork:
         self.rows: dict[str, Kept] = {subject: Kept(stored.seq, stored.body) for subject, stored in rows.items()}
         self.clusters = tuple(clusters)
         self.now = now
+        self.going: list[ObjectRef] = []
+        """Objects whose deletion has been asked for in the fork, and that wait for finalizers."""
+        self.gone: dict[Uid, ObjectRef] = {}
+        """Objects that have gone in the fork."""
+        self.unseen: set[Uid] = set()
+        """Those of them that nobody saw go."""
         self._memory = dict(memory)
         self._owners: dict[str, set[str]] = {}
         """Subjects of dependents, by their owner's uid."""
@@ -109,8 +116,13 @@ class Fork:
         fact = decode_fact(kept.body)
         return None if fact.deleted else msgspec.json.decode(fact.data, type=Json | None)
 
-    def put(self, ref: ObjectRef, body: Json | None) -> None:
-        """Let an object be so, or be gone."""
+    def get(self, ref: ObjectRef) -> KubeObject | None:
+        """Return an object as reconcilers see it, None if it is not there."""
+        body, kept = self.body(ref), self.rows.get(subjects.fact(ref))
+        return None if body is None or kept is None else KubeObject(ref, body, kept.seq, decode_fact(kept.body))
+
+    def put(self, ref: ObjectRef, body: Json | None, cause: Cause = Cause.OBSERVED) -> None:
+        """Let an object be so, or be gone; `cause` is how a watcher would have come to know."""
         subject, before = subjects.fact(ref), self.body(ref)
         metadata = dict((body or before or {}).get("metadata") or {})
         self._serial += 1
@@ -125,13 +137,24 @@ class Fork:
             FactType.DELETED if body is None else FactType.UPDATED,
             ref,
             Resource(group or ref.group, plain, kind),
-            cause=Cause.OBSERVED,
+            cause=cause,
             time="",
             managers=decode_fact(kept.body).managers if (kept := self.rows.get(subject)) else "",
             data=msgspec.json.encode(document),
         )
         self.rows[subject] = Kept(self._serial, encoded)
         self._index(subject)
+        if body is None and before is not None:
+            self.gone[Uid(metadata["uid"])] = ref
+        elif "deletionTimestamp" in metadata:
+            self.going.append(ref)
+
+    def lack(self, ref: ObjectRef) -> None:
+        """Let an object be gone without anybody's having seen it go, as after a restored backup."""
+        body = self.body(ref)
+        if body is not None:
+            self.unseen.add(Uid((body.get("metadata") or {}).get("uid", "")))
+            self.put(ref, None, Cause.INFERRED)
 
     def delete(self, ref: ObjectRef) -> None:
         """Ask for an object's deletion: it goes, or waits for its finalizers."""
@@ -188,7 +211,9 @@ class Fork:
 
     def view(self, request: Request, reconciler: Reconciler) -> View:
         """Return what a reconciler would see."""
-        kinds = {(kind.group, kind.plural) for kind in reconciler.types_for(request.object)}
+        kinds = {
+            (kind.group, kind.plural) for kind in reconciler.types_for(request.object.group, request.object.resource)
+        }
         fleet = [subjects.fact(cluster_ref(name)) for name in self.clusters]
         fleet += [subjects.sync(name, group, plural) for name in self.clusters for group, plural in sorted(kinds)]
         targets = self._memory.get(request, ())
@@ -249,6 +274,27 @@ class Fork:
         ]
         return [Request(reconciler.name, ref) for ref in sorted(found)]
 
+    def owned_by(self, uid: Uid) -> list[ObjectRef]:
+        """Return the objects that name an owner, in any cluster."""
+        return [subjects.parse_fact(subject) for subject in sorted(self._owners.get(uid, ()))]
+
+    def owners(self) -> set[ObjectRef]:
+        """Return the places of all objects that are there and are named as owners."""
+        there = set()
+        for subject in self.rows:
+            if subject.startswith(f"{subjects.FACTS}.") and self._owners.get(decode_fact(self.rows[subject].body).uid):
+                there.add(subjects.parse_fact(subject))
+        return there
+
+    def standing(self) -> list[Cluster]:
+        """Return the clusters as they stand."""
+        return [cluster_of(name, self.rows.get(subjects.fact(cluster_ref(name)))) for name in self.clusters]
+
+    def is_synced(self, ref: ObjectRef) -> bool:
+        """Return whether the contents of an object's type are known in its cluster."""
+        wanted = subjects.sync(ref.cluster, ref.group, ref.resource)
+        return bool(synced_types(self.rows, [wanted], self.standing()))
+
     def owners_of(self, ref: ObjectRef) -> tuple[str, ...]:
         """Return the uids of the owners that an object names."""
         return self._owned.get(subjects.fact(ref), ())
@@ -273,20 +319,31 @@ class Fork:
         body = None if fact.deleted else _metadata.decode(fact.data)
         if body is None:
             return
-        uids = tuple(str(one.uid) for one in owner_references(body.metadata))
+        controller = controller_reference(body.metadata)
+        uids = tuple(str(one.uid) for one in (*owner_references(body.metadata), *((controller,) if controller else ())))
         if uids:
             self._owned[subject] = uids
             for uid in uids:
                 self._owners.setdefault(uid, set()).add(subject)
 
 
-def foresee_all(fork: Fork, reconcilers: Iterable[Reconciler], changed: Sequence[ObjectRef] | None) -> Forecast:
+class Sweeps(Protocol):
+    """The collector; see `engine.core.fork_garbage`."""
+
+    def sweep(self, fork: Fork, forecast: Forecast) -> list[ObjectRef]:
+        """Do what follows from the owners that have gone; return what was written."""
+
+
+def foresee_all(
+    fork: Fork, reconcilers: Iterable[Reconciler], changed: Sequence[ObjectRef] | None, collector: Sweeps | None = None
+) -> Forecast:
     """Let reconcilers act on a fork until they rest; the fork is changed.
 
     Args:
         fork: where.
         reconcilers: who acts.
         changed: what was changed in the fork; None: everything is looked at.
+        collector: if it is one of them.
 
     """
     named = {one.name: one for one in reconcilers}
@@ -296,7 +353,10 @@ def foresee_all(fork: Fork, reconcilers: Iterable[Reconciler], changed: Sequence
         queue.extend(dict.fromkeys(keys))
     forecast = Forecast(steps=[], held=[], errors=[], restless=[])
     rounds: dict[Request, int] = {}
-    while queue:
+    while queue or (collector is not None and (written := collector.sweep(fork, forecast))):
+        if not queue:  # what the collector does wakes the others, and whoever it leaves without an owner
+            queue.extend(key for one in named.values() for ref in written for key in fork.concerned(ref, one))
+            continue
         request = queue.popleft()
         rounds[request] = rounds.get(request, 0) + 1
         if rounds[request] > ROUNDS:

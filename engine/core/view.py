@@ -256,13 +256,10 @@ class View:
 
     def dependents(self, owner: KubeObject) -> list[KubeObject]:
         """Return the objects, in any cluster, that name `owner` as an owner."""
-        identity = self.clusters[owner.cluster].identity
-        found = []
-        for ref in sorted(self.rows):
-            child = self.get(ref)
-            if child is not None and any(o.uid == owner.uid and o.cluster_id == identity for o in child.owners):
-                found.append(child)
-        return found
+        identity, uid = self.clusters[owner.cluster].identity, owner.uid
+        children = (child for ref in self.rows if (child := self.get(ref)) is not None)
+        found = [child for child in children if any(o.uid == uid and o.cluster_id == identity for o in child.owners)]
+        return sorted(found, key=lambda child: child.ref)
 
     def status(self, parent: KubeObject) -> Json:
         """Return an object's status, or our own last write of it where the watch has not shown that yet."""

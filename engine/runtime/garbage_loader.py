@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 
 from engine.core.assembly import cluster_of
-from engine.core.cascade import GarbageView, Held, batch_after, place_of, tombstone
+from engine.core.cascade import OURS, GarbageView, Held, batch_after, place_of, tombstone
 from engine.core.ownership import all_references
 from engine.core.related import Related
 from engine.core.view import Cluster, KubeObject, Row
@@ -160,8 +160,8 @@ class GarbageLoader(ViewLoader):
     def _types(self, seen: Iterable[tuple[str, str]]) -> tuple[str, ...]:
         """Return every type in which dependents may be; the barrier finds out in which version it is served."""
         declared = {(one.group, one.plural): str(one) for one in self._declared or ()}
-        others = {place: str(Resource(place[0], "v1", place[1])) for place in seen if place[0] != "crosscurrent.dev"}
-        return tuple(sorted((others | declared).values()))
+        others = {place: str(Resource(place[0], "v1", place[1])) for place in seen}
+        return tuple(sorted(text for (group, _), text in (others | declared).items() if group != OURS))
 
 
 def _is_place(ref: ObjectRef) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from engine.core.authoring import Reconciler
-from engine.core.cascade import UNREGISTRATIONS, Held, is_labelled, place_of
+from engine.core.cascade import OURS, UNREGISTRATIONS, Held, is_labelled, place_of
 from engine.core.ownership import ADMIRALTY_ENGINE, HOLDING_FINALIZERS, OwnerReference, all_references
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.fleet_directory import FleetDirectory
@@ -29,8 +29,6 @@ from schemas.facts import Fact, SyncType, decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 KINDS_LEARNT = 10_000
-OURS = "crosscurrent.dev"
-"""Group of the engine's own records, which own nothing and are owned by nothing."""
 
 
 class _Object(msgspec.Struct):

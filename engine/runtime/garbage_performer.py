@@ -9,10 +9,10 @@ from engine.core.outcomes import outcome_of, skipped
 from engine.runtime.collector import Collector
 from engine.runtime.leased_api import LeaseOver
 from engine.runtime.performer import Performer
-from engine.runtime.ports import EventLogError, Performed
+from engine.runtime.ports import EventLogError, Performed, Seen
 from engine.runtime.release import Barrier
 from schemas.actions import Action, Collect, Outcome, RecordEvent, RemoveFinalizer, Result
-from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid
+from schemas.names import ClusterName, ObjectRef
 
 SETTLING = 32
 """Dependents under way at once in one cluster: half of what a process may ask it at a time, over a thousand a second at
@@ -33,7 +33,7 @@ class GarbagePerformer:
         manager: str,
         deadline: float,
         first_apply: Collection[ObjectRef],
-        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
+        expect: Mapping[ObjectRef, Seen],
     ) -> Performed:
         """Carry actions out; see `Performer.perform`.
 
@@ -88,9 +88,11 @@ class GarbagePerformer:
         if not action.dependents:
             return None
         try:
-            closed = await self._barrier.closed(action, self._performer.leased(deadline))
+            closed = await self._barrier.closed(action, self._performer.leased, deadline)
         except LeaseOver as over:
             return skipped(action, str(over))
+        except TimeoutError:
+            return skipped(action, "the lease ran out before every cluster had been asked for its dependents")
         except EventLogError as error:
             return outcome_of(action, Result.FAILED, reason="LogUnreadable", message=str(error))
         if closed is not None and closed.reason == "WaitingForCluster":

@@ -7,11 +7,11 @@ Rules:
       this key: a worker that stalls between its last check and the send finds its successor's write in the way. That is
       why server-side apply carries one too, although it is declarative: without, a late worker would put an older intent
       over a newer one. Others who write the object all the time only make us read again; they cannot starve us.
-    * There is no such condition for an object that is to be created: Kubernetes has none for apply (a resourceVersion is
-      ignored where there is no object). So it is read first, and applied without force. Known flaw: someone who creates
-      the same object between the two, within milliseconds, is merged with instead of refused.
-    * What exists already and is not ours is adopted only if that is asked for, never from another owner of ours, and without
-      force: a first apply needs a reference to the same owner on the live object, or our field manager if the body names
+    * An object of which the decision saw nothing is applied with a resourceVersion that no object ever has: Kubernetes
+      ignores it where there is no object and refuses it where there is one. So one request creates it, and nobody's object
+      is merged with; what is refused is looked at.
+    * What exists already and is not ours is adopted only if that is asked for, and never from another owner of ours: a first
+      apply needs a reference to the same owner on the live object, or our field manager if the body names
       no owner.
     * A delete reads first; the object must still be the same and still refer to its owner (DESIGN §2.2, G12 to G14).
     * A request without an answer may have been carried out; all of this can be repeated (F-30).
@@ -19,7 +19,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import assert_never
 
 from engine.core.api_errors import Status
@@ -28,7 +28,7 @@ from engine.core.outcomes import absent, conflict, gone, outcome_of, place, refu
 from engine.core.write_bodies import EVENTS, complete, event_body, identity
 from engine.runtime import api_calls
 from engine.runtime.api_calls import Written, resource_of
-from engine.runtime.ports import Clock, ClusterApi
+from engine.runtime.ports import Clock, ClusterApi, Seen
 from schemas.actions import (
     Action,
     AddFinalizer,
@@ -45,15 +45,15 @@ from schemas.actions import (
     RemoveFinalizer,
     Result,
 )
-from schemas.names import Resource, ResourceVersion, Uid
+from schemas.names import ResourceVersion, Uid
 
 TRIES = 8
 """Reads and writes of an object that others keep writing. 3 to 5 ms lie between our read and write, so with 100 foreign
 updates a second less than every second try meets one, and eight in a row less than 1 in 250; then it is a conflict, to be
 retried later. Eight take some 50 ms of a lease of seconds."""
 
-Seen = tuple[Uid, ResourceVersion]
-"""uid and resourceVersion of an object."""
+NEVER = ResourceVersion(str(2**63 - 1))
+"""What no object's resourceVersion is: etcd would have to count up to it."""
 Send = Callable[[Seen], Awaitable[Written | Status]]
 
 
@@ -86,7 +86,7 @@ class ObjectWriter:
 
         Args:
             action: what to do.
-            seen: uid and resourceVersion of the object as the decision saw it; None if it saw none.
+            seen: the object as the decision saw it; None if it saw none.
             first: nothing of ours is known to exist there.
 
         """
@@ -100,7 +100,7 @@ class ObjectWriter:
             case Delete():
                 return await self._delete(action)
             case AddFinalizer() | RemoveFinalizer():
-                return await self._finalizer(action)
+                return await self._finalizer(action, seen)
             case PatchStatus():
                 return await self._status(action, seen)
             case RecordEvent():
@@ -117,12 +117,11 @@ class ObjectWriter:
         return await api_calls.get(self._api, resource, ref.namespace, ref.name, timeout=self._timeout)
 
     async def _apply(self, action: Apply, seen: Seen | None, *, first: bool) -> Outcome:
-        body, resource = complete(action), resource_of(action.ref, action.api_version)
-        if seen is not None and not first:
-            answer = await self._send_apply(resource, body, seen, force=action.force)
+        if seen is None or not first:
+            answer = await self._send_apply(action, seen)
             if isinstance(answer, Written):
                 return self._done(action, answer, before=seen)
-            if not answer.stale:
+            if not _may_differ(answer, seen):
                 return refusal(action, answer)
         for _ in range(TRIES):
             live = await self._look(action)
@@ -131,22 +130,25 @@ class ObjectWriter:
                     return refusal(action, live)
                 if seen is not None and not first:
                     return conflict(action, "Gone", "it was deleted since the decision was made")
-                now, force = None, False
+                now = None
             else:
                 if (obstacle := self._obstacle(action, live, seen, first=first)) is not None:
                     return obstacle
-                now, force = (live.uid, live.resource_version), action.force
-            answer = await self._send_apply(resource, body, now, force=force)
+                now = Seen(live.uid, live.resource_version)
+            answer = await self._send_apply(action, now)
             if isinstance(answer, Written):
                 return self._done(action, answer, before=now)
             refused = answer
-            if not refused.stale:
+            if not _may_differ(refused, now):
                 break
         return refusal(action, refused)
 
-    async def _send_apply(self, resource: Resource, body: Json, seen: Seen | None, *, force: bool) -> Written | Status:
-        if seen is not None:
-            body = {**body, "metadata": {**body["metadata"], "uid": seen[0], "resourceVersion": seen[1]}}
+    async def _send_apply(self, action: Apply, seen: Seen | None) -> Written | Status:
+        """Apply to an object as it was seen, or create it: only if there is none."""
+        resource, body = resource_of(action.ref, action.api_version), complete(action)
+        condition = {"resourceVersion": NEVER} if seen is None else {"uid": seen.uid, "resourceVersion": seen.version}
+        body["metadata"] |= condition
+        force = action.force and seen is not None
         return await api_calls.apply(
             self._api, resource, body, manager=self._manager, force=force, timeout=self._timeout
         )
@@ -159,7 +161,7 @@ class ObjectWriter:
                     action, "NotOurs", f"{action.kind} {place(action)} exists already and is not ours", live
                 )
             return None
-        if seen is not None and not first and live.uid != seen[0]:
+        if seen is not None and not first and live.uid != seen.uid:
             return conflict(action, "Replaced", "it was deleted and created anew since the decision was made", live)
         if live.deleting:
             # It cannot be kept. Its tombstone wakes the key, which then creates it anew.
@@ -177,14 +179,14 @@ class ObjectWriter:
         if isinstance(live, Status):
             return refusal(action, live) if not absent(live, action) else refusal(action, answer)
         if is_ours(live, action.body, self._manager):
-            return self._done(action, Written(live), before=(live.uid, live.resource_version))
+            return self._done(action, Written(live), before=Seen(live.uid, live.resource_version))
         return conflict(action, "NotOurs", f"{action.kind} {place(action)} exists already and is not ours", live)
 
     async def _patch(self, action: Patch, seen: Seen | None) -> Outcome:
         resource, ref = resource_of(action.ref, action.api_version), action.ref
 
         async def send(now: Seen) -> Written | Status:
-            metadata = {**(action.patch.get("metadata") or {}), "uid": now[0], "resourceVersion": now[1]}
+            metadata = {**(action.patch.get("metadata") or {}), "uid": now.uid, "resourceVersion": now.version}
             body = {**action.patch, "metadata": metadata}
             return await api_calls.patch(
                 self._api, resource, ref.namespace, ref.name, body, manager=self._manager, timeout=self._timeout
@@ -197,7 +199,7 @@ class ObjectWriter:
 
         async def send(now: Seen) -> Written | Status:
             body = {**identity(action), "status": action.status}
-            body["metadata"] = {**body["metadata"], "uid": now[0], "resourceVersion": now[1]}
+            body["metadata"] = {**body["metadata"], "uid": now.uid, "resourceVersion": now.version}
             return await api_calls.apply(
                 self._api,
                 resource,
@@ -218,7 +220,7 @@ class ObjectWriter:
         self, action: Action, uid: Uid, seen: Seen | None, send: Send, *, subresource: str = ""
     ) -> Outcome:
         """Update an object that must be `uid`; if it is gone there is nothing left to do."""
-        if seen is not None and seen[0] == uid:
+        if seen is not None and seen.uid == uid:
             answer = await send(seen)
             if isinstance(answer, Written):
                 return self._done(action, answer, before=seen, subresource=subresource)
@@ -230,7 +232,7 @@ class ObjectWriter:
                 return gone(action) if absent(live, action) else refusal(action, live)
             if live.uid != uid:
                 return gone(action)
-            now = (live.uid, live.resource_version)
+            now = Seen(live.uid, live.resource_version)
             answer = await send(now)
             if isinstance(answer, Written):
                 return self._done(action, answer, before=now, subresource=subresource)
@@ -239,9 +241,14 @@ class ObjectWriter:
                 break
         return gone(action) if absent(refused, action) else refusal(action, refused)
 
-    async def _finalizer(self, action: AddFinalizer | RemoveFinalizer) -> Outcome:
+    async def _finalizer(self, action: AddFinalizer | RemoveFinalizer, seen: Seen | None) -> Outcome:
         adding = isinstance(action, AddFinalizer)
-        resource, ref = resource_of(action.ref, action.api_version), action.ref
+        if adding and seen is not None and seen.uid == action.uid and seen.finalizers is not None:
+            answer = await self._send_finalizers(action, seen, seen.finalizers)
+            if isinstance(answer, Written):
+                return self._done(action, answer, before=None)
+            if not answer.stale:
+                return gone(action, needed=True) if absent(answer, action) else refusal(action, answer)
         for _ in range(TRIES):
             live = await self._look(action)
             if isinstance(live, Status):
@@ -254,22 +261,25 @@ class ObjectWriter:
             if adding and live.deleting:
                 # Kubernetes forbids it (G18). Nothing may be created for an owner that will not wait.
                 return conflict(action, "Deleting", "it is being deleted: no finalizer can be added", live)
-            kept = [one for one in present if one != action.finalizer]
-            metadata = {
-                "uid": live.uid,
-                "resourceVersion": live.resource_version,
-                "finalizers": [*kept, action.finalizer] if adding else kept,
-            }
-            body = {"metadata": metadata}
-            answer = await api_calls.patch(
-                self._api, resource, ref.namespace, ref.name, body, manager=self._manager, timeout=self._timeout
-            )
+            answer = await self._send_finalizers(action, Seen(live.uid, live.resource_version), present)
             if isinstance(answer, Written):
                 return self._done(action, answer, before=None)
             refused = answer
             if not refused.stale:
                 break
         return gone(action, needed=adding) if absent(refused, action) else refusal(action, refused)
+
+    async def _send_finalizers(
+        self, action: AddFinalizer | RemoveFinalizer, seen: Seen, present: Sequence[str]
+    ) -> Written | Status:
+        kept = [one for one in present if one != action.finalizer]
+        finalizers = [*kept, action.finalizer] if isinstance(action, AddFinalizer) else kept
+        metadata = {"uid": seen.uid, "resourceVersion": seen.version, "finalizers": finalizers}
+        resource, ref = resource_of(action.ref, action.api_version), action.ref
+        body = {"metadata": metadata}
+        return await api_calls.patch(
+            self._api, resource, ref.namespace, ref.name, body, manager=self._manager, timeout=self._timeout
+        )
 
     async def _delete(self, action: Delete) -> Outcome:
         live = await self._look(action)
@@ -323,7 +333,7 @@ class ObjectWriter:
     def _done(self, action: Action, written: Written, *, before: Seen | None, subresource: str = "") -> Outcome:
         self.answer = written.body
         metadata = written.metadata
-        unchanged = before == (metadata.uid, metadata.resource_version)
+        unchanged = before is not None and before[:2] == (metadata.uid, metadata.resource_version)
         return outcome_of(
             action,
             Result.UNCHANGED if unchanged else Result.DONE,
@@ -331,3 +341,8 @@ class ObjectWriter:
             code=200,
             fields=metadata.fields_hash(self._manager, subresource),
         )
+
+
+def _may_differ(refused: Status, seen: Seen | None) -> bool:
+    """Return whether an apply was refused because the object is not as it was seen, or not absent as it was thought to be."""
+    return refused.stale or (seen is None and refused.field_conflict)

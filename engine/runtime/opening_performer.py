@@ -14,10 +14,10 @@ import msgspec
 from engine.core.outcomes import conflict
 from engine.core.sealing import NotSealed, Sealer
 from engine.runtime.fleet_directory import FleetDirectory
-from engine.runtime.ports import EventLogError, Performed
+from engine.runtime.ports import EventLogError, Performed, Seen
 from engine.runtime.signing_performer import SigningPerformer
 from schemas.actions import Action, Apply, Outcome
-from schemas.names import ClusterId, ClusterName, ObjectRef, ResourceVersion, Uid
+from schemas.names import ClusterId, ClusterName, ObjectRef
 
 
 class OpeningPerformer:
@@ -35,7 +35,7 @@ class OpeningPerformer:
         manager: str,
         deadline: float,
         first_apply: Collection[ObjectRef],
-        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
+        expect: Mapping[ObjectRef, Seen],
     ) -> Performed:
         """Carry actions out; see `Performer.perform`. What cannot be opened is not sent, and the rest is."""
         identities: dict[ClusterName, ClusterId] = {}

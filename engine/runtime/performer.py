@@ -23,8 +23,8 @@ from engine.core.outcomes import skipped
 from engine.runtime.barrier import find_dependents
 from engine.runtime.budget import Budget
 from engine.runtime.leased_api import LeasedApi, LeaseOver
-from engine.runtime.object_writer import ObjectWriter, Seen
-from engine.runtime.ports import Clock, ClusterApi, Performed
+from engine.runtime.object_writer import ObjectWriter
+from engine.runtime.ports import Clock, ClusterApi, Performed, Seen
 from engine.runtime.token_issuer import TokenIssuer
 from schemas.actions import (
     Action,
@@ -41,7 +41,7 @@ from schemas.actions import (
     RemoveFinalizer,
     Result,
 )
-from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid
+from schemas.names import ClusterName, ObjectRef
 
 REQUEST_SECONDS = 2.0
 """For a whole exchange. Writes take 5 to 20 ms; half a lease leaves room for two that hang."""
@@ -105,7 +105,7 @@ class Performer:
             manager: field manager, `crosscurrent/<reconciler>`.
             deadline: monotonic time at which the lease ends; every request is over by then.
             first_apply: places where nothing is known to be ours; what exists there must prove that it is.
-            expect: uid and resourceVersion of objects as the decision saw them.
+            expect: the existing objects as the decision saw them.
 
         Returns:
             What became of each action, in their order, and the written objects. Trouble is an outcome, never an exception.
@@ -138,7 +138,7 @@ class _Task:
         manager: str,
         timeout: float,
         first_apply: Collection[ObjectRef],
-        seen: dict[ObjectRef, tuple[Uid, ResourceVersion]],
+        seen: dict[ObjectRef, Seen],
         issuer: TokenIssuer | None,
     ) -> None:
         self._issuer = issuer
@@ -185,7 +185,7 @@ class _Task:
             except LeaseOver as over:
                 outcome = skipped(action, str(over))
             if outcome.ok and outcome.version:
-                self._seen[action.ref] = (outcome.uid, outcome.version)
+                self._seen[action.ref] = Seen(outcome.uid, outcome.version)
             self._outcomes[i] = outcome
             self._audit(action, outcome)
 

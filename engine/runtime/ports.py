@@ -6,12 +6,12 @@ Everything above talks to these; `tests/contracts/` holds the fakes and the real
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from schemas.actions import Outcome
-from schemas.names import ClusterName, ObjectRef
+from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid
 
 
 class EventLogError(Exception):
@@ -288,6 +288,15 @@ class ClusterApi(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
+
+
+class Seen(NamedTuple):
+    """An existing object as a decision saw it, or as we left it since."""
+
+    uid: Uid
+    version: ResourceVersion
+    finalizers: tuple[str, ...] | None = None
+    """At that very version; None: not known."""
 
 
 class Performed(msgspec.Struct, frozen=True):

@@ -164,11 +164,13 @@ class References:
 
     async def _unregistered(self, reference: OwnerReference, cluster: ClusterName) -> Ownership:
         """Return what a reference to an unknown cluster means: nothing, until an administrator of the dependent's says so."""
-        message = "its cluster is not one of the configured ones, or two of them claim its identity"
+        if reference.cluster_id in {status.identity for status in (await self._directory.clusters()).values()}:
+            message = "two of the configured clusters claim to be its cluster"
+            return Ownership(reference, Standing.UNKNOWN, Unknown("OwnerClusterContested", message), message)
+        message = "its cluster is not one of the configured ones"
         unknown = Ownership(reference, Standing.UNKNOWN, Unknown("OwnerClusterUnknown", message), message)
-        known = {status.identity for status in (await self._directory.clusters()).values()}
         api = self._apis.get(cluster)
-        if reference.cluster_id in known or api is None:
+        if api is None:
             return unknown
         path = api_calls.collection_path(UNREGISTRATIONS)
         answer = await api_calls.call(api, "GET", path, _unregistrations, timeout=TIMEOUT_SECONDS)

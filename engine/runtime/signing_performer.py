@@ -14,9 +14,9 @@ from engine.core.grants import SIGNATURE_ANNOTATION, sign
 from engine.core.ownership import OWNERS_ANNOTATION
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.performer import Performer
-from engine.runtime.ports import EventLogError, Performed
+from engine.runtime.ports import EventLogError, Performed, Seen
 from schemas.actions import Action, Apply, Create
-from schemas.names import ClusterId, ObjectRef, ResourceVersion, Uid
+from schemas.names import ClusterId, ObjectRef
 
 
 class SigningPerformer:
@@ -33,7 +33,7 @@ class SigningPerformer:
         manager: str,
         deadline: float,
         first_apply: Collection[ObjectRef],
-        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
+        expect: Mapping[ObjectRef, Seen],
     ) -> Performed:
         """Carry actions out; see `Performer.perform`."""
         try:

@@ -7,6 +7,7 @@ Rules:
     * Nothing is asked of the account's cluster before the Secret's own is known to answer: no token is issued for nothing.
     * A Secret that somebody else wrote is never touched.
     * What was issued is noted in the Secret (`crosscurrent.dev/issued-for`): a changed account, address or authority shows.
+      So does a value that somebody else wrote into it, which the API server says is theirs.
     * Messages name verb, resource and cluster.
 """
 
@@ -20,7 +21,15 @@ from pathlib import Path
 import msgspec
 
 from engine.core.api_errors import Status, result_of
-from engine.core.importing import ISSUED_FOR, SECRETS, SERVICE_ACCOUNTS, Endpoint, issued_for, secret_body
+from engine.core.importing import (
+    ISSUED_FOR,
+    SECRET_KEYS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Endpoint,
+    issued_for,
+    secret_body,
+)
 from engine.core.live_object import Metadata, is_ours
 from engine.core.outcomes import conflict, outcome_of, place
 from engine.runtime import api_calls
@@ -83,7 +92,11 @@ class TokenIssuer:
         if isinstance(account, Outcome):
             return account
         wanted = issued_for(action, account.uid, endpoint)
-        as_it_should = secret is not None and (secret.annotations or {}).get(ISSUED_FOR) == wanted
+        as_it_should = (
+            secret is not None
+            and (secret.annotations or {}).get(ISSUED_FOR) == wanted
+            and secret.applied(manager, "data") >= SECRET_KEYS  # nobody has written another value since
+        )
         if secret is not None and as_it_should and not action.renew:
             return outcome_of(action, Result.UNCHANGED, secret)
         answer = await self._token(remote, action)

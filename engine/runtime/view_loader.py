@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,7 +11,7 @@ from engine.core.assembly import add_rows, cluster_of, mentioned_types, synced_t
 from engine.core.cascade import seen_propagation
 from engine.core.ownership import DEPENDENTS_FINALIZER, PROPAGATION_ANNOTATION
 from engine.core.related import Related
-from engine.core.view import KubeObject, View
+from engine.core.view import Cluster, KubeObject, View
 from engine.runtime.history import Histories
 from engine.runtime.ports import Clock, EventLog, Record
 from schemas import subjects
@@ -57,7 +58,7 @@ class ViewLoader:
         """Subjects of the clusters' records."""
         self._polled: tuple[bytes, Entry | None] = (b"", None)
         """The last entry decoded: whoever waits for a key reads the same one, which may be long, again and again."""
-        self._fleets: dict[tuple[Resource, ...], tuple[str, ...]] = {}
+        self._fleets: dict[tuple[Resource, ...], _Fleet] = {}
         """Subjects of these records and of the sync records of some types, by types."""
 
     async def fence(self, subject: str) -> Fence:
@@ -98,21 +99,22 @@ class ViewLoader:
             inputs={},
             incarnation=incarnation,
         )
-        records, fleet = self._fleet(types)
+        fleet = self._fleet(types)
         targets = fence.entry.targets if fence.entry else ()
         places = {request.object, *(target.ref for target in targets)}
         patterns = [pattern for one in reads if (pattern := one.pattern(request.object))]
         for one in reads:
-            places.update(one.places(request.object, records))
-        found = await self._read(loaded, [*fleet, *map(subjects.fact, places)], patterns)
-        places.update(_matched(found, patterns))
-        clusters = [cluster_of(name, found.get(subject)) for name, subject in records.items()]
+            places.update(one.places(request.object, self._records))
+        found = await self._read(loaded, [*fleet.wanted, *map(subjects.fact, places)], patterns)
+        if patterns:
+            places.update(_matched(found, patterns))
+        standing = fleet.standing(found)
         loaded.view = View(
             now=self._clock.time(),
-            clusters=clusters,
+            clusters=standing.clusters,
             rows={},
-            synced=synced_types(found, fleet, clusters),
-            mentioned=mentioned_types(found, fleet),
+            synced=standing.synced,
+            mentioned=standing.mentioned,
             targets=targets,
             reconciler=request.reconciler,
         )
@@ -145,27 +147,60 @@ class ViewLoader:
         if row is None or home is None or not home.identity:
             return
         index = await self._log.last("INDEX", [subjects.owned_by(home.identity, row.fact.uid)])
-        dependents = (subjects.parse_owner(record.subject)[2] for record in index.values() if record.body != b"")
+        dependents = (
+            subjects.parse_owner(record.subject)[2]
+            for record in index.values()
+            if record.body and subjects.fact_of_owned(record.subject) not in loaded.inputs
+        )
         await self.add(loaded, [ref for ref in dependents if ref.cluster in loaded.view.clusters])
 
     async def _read(self, loaded: Loaded, wanted: Sequence[str], patterns: Sequence[str] = ()) -> dict[str, Record]:
         found = await self._log.last("STATE", [*wanted, *patterns])
-        for subject in dict.fromkeys([*wanted, *found]):
-            loaded.inputs[subject] = found[subject].seq if subject in found else 0
-            loaded.origins[subject] = found[subject].origin if subject in found else 0
+        missing = dict.fromkeys(wanted, 0)  # in the order in which they were asked for
+        loaded.inputs |= missing
+        loaded.origins |= missing
+        for subject, record in found.items():
+            loaded.inputs[subject] = record.seq
+            loaded.origins[subject] = record.origin
         return found
 
-    def _fleet(self, types: Sequence[Resource]) -> tuple[dict[ClusterName, str], tuple[str, ...]]:
-        """Return the subjects of the clusters' records by name, and with those of the types' sync records."""
+    def _fleet(self, types: Sequence[Resource]) -> _Fleet:
         if self._records.keys() != set(self._clusters):
             self._records, self._fleets = {name: subjects.fact(cluster_ref(name)) for name in self._clusters}, {}
         known = self._fleets.get(tuple(types))
         if known is None:
-            wanted = list(self._records.values())
-            for name in self._records:
-                wanted.extend(subjects.sync(name, kind.group, kind.plural) for kind in types)
-            known = self._fleets[tuple(types)] = tuple(wanted)
-        return self._records, known
+            known = self._fleets[tuple(types)] = _Fleet(self._records, types)
+        return known
+
+
+class _Standing(NamedTuple):
+    """What the records of clusters and types say."""
+
+    clusters: tuple[Cluster, ...]
+    synced: frozenset[tuple[ClusterName, str, str]]
+    mentioned: frozenset[tuple[ClusterName, str, str]]
+
+
+class _Fleet:
+    """The records of all clusters and of some types in them: read for every request, and seldom others than before."""
+
+    def __init__(self, records: Mapping[ClusterName, str], types: Iterable[Resource]) -> None:
+        """Take the clusters' subjects, and the types."""
+        self._clusters = records
+        syncs = [subjects.sync(name, kind.group, kind.plural) for name in records for kind in types]
+        self.wanted = (*records.values(), *syncs)
+        """Subjects to read."""
+        self._read: list[Record | None] = []
+        self._last = _Standing((), frozenset(), frozenset())
+
+    def standing(self, found: Mapping[str, Record]) -> _Standing:
+        """Return what was found says; worked out again only where it differs from the last time."""
+        read = [found.get(subject) for subject in self.wanted]
+        if read != self._read:
+            clusters = tuple(cluster_of(name, found.get(subject)) for name, subject in self._clusters.items())
+            synced, mentioned = synced_types(found, self.wanted, clusters), mentioned_types(found, self.wanted)
+            self._read, self._last = read, _Standing(clusters, synced, mentioned)
+        return self._last
 
 
 def _matched(found: Iterable[str], patterns: Sequence[str]) -> list[ObjectRef]:

@@ -10,6 +10,7 @@ import asyncio
 import math
 import random
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -28,7 +29,7 @@ from engine.core.foresight import foresee
 from engine.core.plan import Plan, failures_changed, make_plan, remember
 from engine.core.view import Known
 from engine.runtime.mapper import Mapper
-from engine.runtime.ports import Clock, Delivery, EventLog, Message, Performed, Record, WrongLastSequence
+from engine.runtime.ports import Clock, Delivery, EventLog, Message, Performed, Record, Seen, WrongLastSequence
 from engine.runtime.time_limit import cpu_limit
 from engine.runtime.turns import Turn, Turns
 from engine.runtime.view_loader import Fence, Loaded, ViewLoader
@@ -36,7 +37,7 @@ from engine.runtime.worker_metrics import WorkerMetrics
 from schemas import subjects
 from schemas.actions import Action, Outcome, Request, Result
 from schemas.decisions import Entry, EntryState, Target, encode_entry
-from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid, newer
+from schemas.names import ClusterName, ObjectRef, newer
 
 BUSY_NAK_SECONDS = 0.02
 """How soon a key that another worker holds is asked for again; most decisions take 10 to 50 ms."""
@@ -74,7 +75,7 @@ class Performer(Protocol):
         manager: str,
         deadline: float,
         first_apply: Collection[ObjectRef],
-        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
+        expect: Mapping[ObjectRef, Seen],
     ) -> Performed:
         """Return what became of each action, in order, and the objects that were written."""
 
@@ -146,6 +147,7 @@ class Worker:
         self._name = name
         self._concurrency = concurrency
         self._types = reconciler.types
+        self._types_for = cache(reconciler.types_for)
         self._held: dict[str, _Held] = {}
         """By subject in DECISIONS."""
         self._turns = Turns(LEASE_SECONDS)
@@ -217,9 +219,8 @@ class Worker:
         if is_held(fence.entry, waited=waited):
             await delivery.nak(self._held[subject].again_at - self._clock.monotonic())
             return
-        loaded = await self._loader.load(
-            request, self.reconciler.types_for(request.object), fence, self.reconciler.reads
-        )
+        types = self._types_for(request.object.group, request.object.resource)
+        loaded = await self._loader.load(request, types, fence, self.reconciler.reads)
         verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=waited)
         if verdict is not Verdict.GO:
             await delivery.nak(BUSY_NAK_SECONDS)
@@ -445,8 +446,8 @@ def _not_ours_yet(loaded: Loaded, actions: Sequence[Action]) -> frozenset[Object
     return frozenset(action.ref for action in actions if action.ref not in ours)
 
 
-def _expected(loaded: Loaded, actions: Sequence[Action]) -> dict[ObjectRef, tuple[Uid, ResourceVersion]]:
-    """Return uid and resourceVersion of the existing objects that will be written: as seen, or as we left them since."""
+def _expected(loaded: Loaded, actions: Sequence[Action]) -> dict[ObjectRef, Seen]:
+    """Return the existing objects that will be written: as seen, or as we left them since."""
     view = loaded.view
     expected = {}
     for action in actions:
@@ -460,7 +461,7 @@ def _expected(loaded: Loaded, actions: Sequence[Action]) -> dict[ObjectRef, tupl
         for one in ours:
             if one and newer(one, version):
                 version = one
-        expected[live.ref] = (live.uid, version)
+        expected[live.ref] = Seen(live.uid, version, live.finalizers if version == live.version else None)
     return expected
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -23,7 +24,8 @@ class WorkerMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         """Register with `registry`, by default with one of its own."""
         self.registry = registry or CollectorRegistry()
-        self._bound: dict[str, tuple[Gauge, Histogram]] = {}
+        self._of = cache(self._bind)
+        self._count = cache(self._counter)
         self._total = Counter(
             "controller_runtime_reconcile", "Reconciles by result.", ["controller", "result"], registry=self.registry
         )
@@ -52,13 +54,14 @@ class WorkerMetrics:
         finally:
             active.dec()
             seconds.observe(time.monotonic() - started)
-            self._total.labels(controller, measured.result).inc()
+            self._count(controller, measured.result).inc()
 
-    def _of(self, controller: str) -> tuple[Gauge, Histogram]:
-        """Return the metrics of one controller; looking labels up costs more than counting."""
-        if controller not in self._bound:
-            self._bound[controller] = (self._active.labels(controller), self._seconds.labels(controller))
-        return self._bound[controller]
+    def _bind(self, controller: str) -> tuple[Gauge, Histogram]:
+        """Return the metrics of one controller. Kept, as the counters are: looking labels up costs more than counting."""
+        return self._active.labels(controller), self._seconds.labels(controller)
+
+    def _counter(self, controller: str, result: str) -> Counter:
+        return self._total.labels(controller, result)
 
     def count_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Count what became of actions."""

@@ -157,12 +157,24 @@ def test_what_the_log_says_of_an_owner(found: GarbageView, wanted: Hint) -> None
     assert hint(found, REFERENCE) is wanted
 
 
-def test_an_owner_in_a_cluster_that_nobody_or_two_claim_is_unregistered() -> None:
-    nowhere = msgspec.structs.replace(REFERENCE, cluster_id=ClusterId("elsewhere"))
-    assert hint(view(LIVE), nowhere) is Hint.UNREGISTERED
-    twice = view(LIVE)
-    twice.clusters[B] = msgspec.structs.replace(twice.clusters[B], identity=ClusterId("id-a"))
-    assert hint(twice, REFERENCE) is Hint.UNREGISTERED
+def test_an_owner_in_a_cluster_that_nobody_claims_is_unregistered() -> None:
+    for identity in ("elsewhere", ""):
+        nowhere = msgspec.structs.replace(REFERENCE, cluster_id=ClusterId(identity))
+        assert hint(view(LIVE), nowhere) is Hint.UNREGISTERED
+
+
+def test_what_names_an_owner_in_a_cluster_that_two_claim_is_asked_for_and_anew_when_they_do_not() -> None:
+    """Nothing wakes it when that ends, so it must be something that can fail and be tried again."""
+    named = (DEP, fact(DEP, dependent(), uid="d1"))
+    found = [view(GONE, named), view(GONE, held=(HELD,))]
+
+    def hints() -> list[tuple[str, ...]]:
+        return [one.hints for one in (*asked(found[0]), *collect_held(found[1], OWNER)) if isinstance(one, Collect)]
+
+    assert hints() == [("absent",), ("absent",)]
+    for one in found:
+        one.clusters[B] = msgspec.structs.replace(one.clusters[B], identity=ClusterId("id-a"))
+    assert hints() == [("contested",), ("contested",)]
 
 
 def test_a_dependent_whose_owners_are_there_and_know_of_it_needs_nothing() -> None:
@@ -244,6 +256,14 @@ def test_a_dependent_that_waited_for_its_owners_cluster_is_looked_at_when_the_ow
     assert collect_held(view(LIVE, held=(HELD,)), OWNER) == []
 
 
+def test_a_dependent_that_was_kept_before_it_was_noted_how_its_owner_goes_is_looked_at_again_when_it_is() -> None:
+    waited = msgspec.structs.replace(HELD, findable=False)
+    (before,) = collect_held(view(deleting(), held=(waited,)), OWNER)
+    after = steps(view(deleting("Orphan"), held=(waited,), targets=(ENTOMBED,)))[0]
+    assert before.ref == after.ref == DEP
+    assert intent(before) != intent(after), "it would count as settled"
+
+
 def test_as_many_are_looked_at_as_the_lease_lets_be_finished() -> None:
     def outcomes(**counts: int) -> list[Outcome]:
         return [
@@ -272,6 +292,9 @@ def test_dependents_of_one_owner_say_so_and_those_of_several_at_its_place_do_not
 
 
 # --- letting go ---
+
+ENTOMBED = Target(ref=tombstone(OWNER, Uid("u1"), "v1", "ConfigMap").ref, slot="apply", desired="x")
+"""The owner's tombstone has been written."""
 
 
 def deleting(noted: str = "", finalizers: tuple[str, ...] = (CASCADE_FINALIZER,)) -> tuple[ObjectRef, Fact]:
@@ -344,8 +367,8 @@ def test_orphan_writes_the_tombstone_first_and_lets_go_only_when_nothing_refers_
     (stone,) = steps(view(deleting("Orphan"), held=(HELD,)))
     assert isinstance(stone, Apply)
     assert stone.body["spec"]["disposition"] == "Orphaned"
-    written = Target(ref=stone.ref, slot="apply", desired="x")
-    strip, last = steps(view(deleting("Orphan"), held=(HELD,), targets=(written,)))
+    assert stone.ref == ENTOMBED.ref
+    strip, last = steps(view(deleting("Orphan"), held=(HELD,), targets=(ENTOMBED,)))
     assert isinstance(strip, Collect)
     assert isinstance(last, RemoveFinalizer)
     assert not last.blocking_only

@@ -88,7 +88,7 @@ def several() -> Reconciler:
 
 
 def test_a_request_reads_of_the_types_of_its_own_kind_only() -> None:
-    assert [str(kind) for kind in several().types_for(request())] == [
+    assert [str(kind) for kind in several().types_for(request().group, request().resource)] == [
         "example.dev/v1/owners",
         "v1/configmaps",
         "example.dev/v1/things",

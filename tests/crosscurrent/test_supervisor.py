@@ -24,7 +24,8 @@ if name == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if name == "broken":
     sys.exit("no")
-os.write(int(os.environ["CROSSCURRENT_NOTIFY_FD"]), b'{"metrics_port":7}\\n')
+if name != "silent":
+    os.write(int(os.environ["CROSSCURRENT_NOTIFY_FD"]), b'{"metrics_port":7}\\n')
 print(f"{name} runs", flush=True)
 time.sleep(60)
 '''
@@ -83,6 +84,23 @@ async def test_children_become_ready_and_their_lines_are_passed_on() -> None:
         assert "a runs" in "".join(lines)
         pids = [child.pid for child in supervisor.children]
     assert not any(alive(pid) for pid in pids)
+
+
+async def test_only_as_many_start_at_once_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(module, "START_S", 60.0)
+    async with supervised(spec("a"), spec("silent"), spec("b")) as (supervisor, _):
+        first, second, third = supervisor.children
+        await until(lambda: second.standing is Standing.STARTING)
+        assert first.standing is Standing.READY
+        assert third.pid == 0
+
+
+async def test_one_that_does_not_become_ready_keeps_no_other_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(module, "START_S", 0.05)
+    async with supervised(spec("silent"), spec("broken"), spec("b")) as (supervisor, _):
+        await until(lambda: supervisor.children[2].standing is Standing.READY)
 
 
 async def test_a_killed_child_is_started_again_and_the_others_do_not_notice() -> None:

@@ -14,11 +14,11 @@ from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.fleet import Fleet
 from tests.e2e.system import ROOT, System
 from tests.garbage.audit import POLICY, AuditLog
-from tests.garbage.definitions import BRITTLES, GADGETS, RESOURCES, WIDGETS, grant_all
+from tests.garbage.definitions import BRITTLES, GADGETS, RESOURCES, SPROCKETS, WIDGETS, grant_all
 from tests.garbage.objects import collection
-from tests.garbage.proxy import Proxy
+from tests.garbage.proxy import Proxies, Proxy
 from tests.garbage.pulse import NAMESPACE as PULSE
-from tests.garbage.stage import Stage, group_of, is_case
+from tests.garbage.stage import STARTS, Stage, group_of, is_case
 from tests.garbage.table import number_of
 
 SETTINGS: dict[str, Any] = {
@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {
     "watch_retry_seconds": 1.0,
     "garbage": {"deletes_per_second": 500, "brake": {"settle_seconds": 2.0, "window_seconds": 20.0}},
 }
-GROUPS = ["quiet", "killed", "away", "outages", "watches", ""]
+GROUPS = [STARTS, "quiet", "killed", "away", "identity", ""]
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def gc_fleet(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         for cluster in fleet:
             for path in sorted((ROOT / "deploy/crds").glob("*.yaml")):
                 cluster.client.apply_yaml(path)
-            for definition in (GADGETS, WIDGETS, BRITTLES):
+            for definition in (GADGETS, SPROCKETS, WIDGETS, BRITTLES):
                 cluster.client.apply(definition)
             grant_all(cluster, "kube-system")
             _prepare_pulse(cluster)
@@ -66,29 +66,23 @@ def unresolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def proxies(gc_fleet: Fleet, unresolved: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Proxy]]:
-    directory = tmp_path_factory.mktemp("proxies")
-    made = {
-        cluster.name: Proxy(cluster, directory, unresolved, secured=number == 0)
-        for number, cluster in enumerate(gc_fleet)
-    }
-    for proxy in made.values():
-        proxy.start()
-    yield made
-    for proxy in made.values():
-        proxy.stop()
+    with Proxies(list(gc_fleet), tmp_path_factory.mktemp("proxies"), unresolved) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
 def gc_system(
     gc_fleet: Fleet, proxies: dict[str, Proxy], unresolved: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
-    """`crosscurrent up` with the collector, through the proxies."""
+    """`crosscurrent up` with the collector, through the proxies; the stage starts it."""
     kubeconfigs = {name: proxy.kubeconfig for name, proxy in proxies.items()}
     paths = [str(Path(__file__).parent / "resolver"), str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "CROSSCURRENT_XGC_UNRESOLVED": str(unresolved)}
     directory = tmp_path_factory.mktemp("system")
-    with System(directory, list(gc_fleet), kubeconfigs=kubeconfigs, environment=environment, **SETTINGS) as running:
-        yield running
+    system = System(directory, list(gc_fleet), kubeconfigs=kubeconfigs, environment=environment, **SETTINGS)
+    yield system
+    if system.process is not None:
+        system.stop()
 
 
 @pytest.fixture(scope="session")

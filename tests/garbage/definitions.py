@@ -10,6 +10,7 @@ from engine.sandbox.api_servers import ApiServer
 RESOURCES = [
     "v1/configmaps",
     "xgc.dev/v1/gadgets",
+    "xgc.dev/v1/sprockets",
     "xgc.dev/v1/widgets",
     "fleeting.dev/v1/fleetings",
     "brittle.dev/v2/brittles",
@@ -45,6 +46,10 @@ def definition(
 
 
 GADGETS = definition("Gadget", "gadgets")
+SPROCKETS = definition("Sprocket", "sprockets")
+"""For what is done to the watch of a whole type."""
+ALL_SPROCKETS = "/apis/xgc.dev/v1/sprockets"
+"""What that watch asks for."""
 WIDGETS = definition("Widget", "widgets", scope="Cluster")
 FLEETINGS = definition("Fleeting", "fleetings", group="fleeting.dev")
 BRITTLES = definition("Brittle", "brittles", group="brittle.dev", versions=["v1", "v2"])
@@ -66,6 +71,7 @@ def grant_all(
         {"kind": "ConfigMap"},
         {"kind": "Secret"},
         {"group": "xgc.dev", "kind": "Gadget"},
+        {"group": "xgc.dev", "kind": "Sprocket"},
         {"group": "xgc.dev", "kind": "Widget"},
         {"group": "fleeting.dev", "kind": "Fleeting"},
         {"group": "brittle.dev", "kind": "Brittle"},

@@ -17,6 +17,7 @@ KINDS = {
     "ConfigMap": ("v1", "configmaps", True),
     "Secret": ("v1", "secrets", True),
     "Gadget": ("xgc.dev/v1", "gadgets", True),
+    "Sprocket": ("xgc.dev/v1", "sprockets", True),
     "Widget": ("xgc.dev/v1", "widgets", False),
     "Fleeting": ("fleeting.dev/v1", "fleetings", True),
     "Foo": ("samplecontroller.k8s.io/v1alpha1", "foos", True),

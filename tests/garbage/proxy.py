@@ -1,73 +1,133 @@
-"""A fault proxy in front of one API server: the engine goes through it, the tests go around it.
+"""Fault proxies in front of the API servers: the engine goes through them, the tests go around them.
 
 On the loopback interface, with TLS and under a name of its own where it is to lose either; towards the API server it is the
 engine's user, with a client certificate, so that the audit log tells the engine's requests from everybody else's. Any number
 of faults may be in force, each of which concerns the requests that it has something to say about; nothing else is touched
-when one begins or ends.
+when one begins or ends. What is done to requests is decided here and done in a process of its own (`tests.garbage.relay`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import ssl
+import itertools
+import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from aiohttp import web
-
 from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.certificates import CertificateAuthority
+from tests.garbage.line import Line
 
 ENGINE = "crosscurrent-engine"
 """User name of the engine in every audit log."""
-Verdict = web.Response | str | float | Callable[[], None] | None
-Fault = Callable[[web.Request], Verdict]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request of the engine's."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What it may be told instead of what the API server says."""
+
+    code: int
+    text: str = ""
+    kind: str = "application/json"
+
+
+Verdict = Answer | str | float | Callable[[], None] | None
+Fault = Callable[[Asked], Verdict]
 """What to do with a request: answer it, `hang`, `stall` (say 200 and then nothing), `reset`, delay it for seconds, or pass
-it on (None), or pass it on, do something and lose the answer (a function). For another thread than the tests'."""
+it on (None), or pass it on, do something and lose the answer (a function). Called in some thread, by one at a time."""
+
+
+class Proxies:
+    """The proxies of some clusters, and the process that they share. As a context manager they are started and ended.
+
+    Args:
+        clusters: whom they lead to; the last one's proxy is reached by TLS and by name, which costs as much again as all
+            that a proxy does.
+        directory: for keys.
+        unresolved: directory that makes a name unknown, see `tests/garbage/resolver`.
+
+    """
+
+    def __init__(self, clusters: Sequence[ApiServer], directory: Path, unresolved: Path) -> None:
+        self._line = Line(self._answer)
+        self._by_name = {
+            cluster.name: Proxy(cluster, self._line, directory, unresolved, secured=number == len(clusters) - 1)
+            for number, cluster in enumerate(clusters)
+        }
+        self._after: dict[int, Callable[[], None]] = {}
+        """What the tests do once a request has been passed on, by number."""
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> dict[str, Proxy]:
+        for proxy in self._by_name.values():
+            proxy.start()
+        return self._by_name
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()
+
+    def _answer(self, question: dict[str, Any]) -> Any:
+        if "then" in question:
+            self._after.pop(question["then"])()
+            return None
+        asked = Asked(question["method"], question["path"], question["query"])
+        verdict, by = self._by_name[question["cluster"]].verdict(asked)
+        if isinstance(verdict, Answer):
+            return {"code": verdict.code, "text": verdict.text, "type": verdict.kind}
+        if verdict in ("hang", "stall"):
+            return {"hold": verdict, "by": by}
+        if callable(verdict):
+            self._after[number := next(self._numbers)] = verdict
+            return {"then": number}
+        return verdict
 
 
 class Proxy:
     """One cluster's proxy.
 
-    Args:
-        cluster: whom it leads to.
-        directory: for keys.
-        unresolved: directory that makes its name unknown, see `tests/garbage/resolver`.
-        secured: whether it is reached by TLS and by name, which costs this process as much again as all that it does.
-
     Attributes:
-        cluster: whom it leads to now; see `lead_to` (XGC-10).
-        requests: everything that was asked, method and path.
+        cluster: whom it leads to now; see `leading_to` (XGC-10).
         disturbed: whether watches were cut, or connections refused, since somebody last looked.
         sound: whether nothing is wrong with the cluster as a whole.
+        turn: for cases that share an outage and each want it to be of some kind for a while.
 
     """
 
-    def __init__(self, cluster: ApiServer, directory: Path, unresolved: Path, *, secured: bool = False) -> None:
+    def __init__(self, cluster: ApiServer, line: Line, directory: Path, unresolved: Path, *, secured: bool) -> None:
+        """Be reached by `line`."""
         self.name, self.cluster = cluster.name, cluster
-        self.requests: list[tuple[str, str]] = []
         self.disturbed = False
         self._host = f"{cluster.name}.xgc.test"
-        self._directory, self._lost = directory, unresolved / self._host
-        self._faults: dict[object, Fault] = {}
+        self._line, self._directory, self._lost = line, directory, unresolved / self._host
+        self._faults: dict[int, tuple[Fault, str, threading.Lock]] = {}
+        self._numbers = itertools.count(1)
         self._broken = 0
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._away, self._sharing = ExitStack(), 0
+        self._back = threading.Condition()
+        self.turn = threading.Lock()
         self._authority = CertificateAuthority(f"{cluster.name}-proxy")
         self._secured = secured
-        self._served = self._serving(self._authority, "trusted") if secured else None
-        self._untrusted = self._serving(CertificateAuthority("somebody-else"), "untrusted")
-        self._loop = asyncio.new_event_loop()
-        self._streams: dict[asyncio.Task[Any], tuple[web.Request, Fault | None]] = {}
-        """Open watches and held requests, and which fault holds them."""
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"proxy of {cluster.name}", daemon=True)
-        self._site: web.TCPSite | None = None
+        self._trusted = self._issue(self._authority, "trusted") if secured else {}
         self.port = 0
+
+    def start(self) -> None:
+        """Take connections."""
+        self._do("open")
+        self._lead_to(self.cluster)
+        self.port = self._do("listen", **self._trusted)
 
     @property
     def kubeconfig(self) -> dict[str, Any]:
@@ -87,62 +147,101 @@ class Proxy:
     def sound(self) -> bool:
         return not self._broken
 
-    def start(self) -> None:
-        self._thread.start()
-        assert self._ready.wait(20)
+    def requests(self, after: int = 0) -> list[tuple[str, str]]:
+        """Return what was asked, method and path with its query, but for so many requests at the beginning."""
+        return [(method, path) for method, path in self._do("requests", after=after)]
 
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(20)
+    def verdict(self, asked: Asked) -> tuple[Verdict, int]:
+        """Return what is to be done with a request, and the number of the fault that says so."""
+        for number, (fault, part, one_at_a_time) in sorted(self._faults.items(), reverse=True):
+            if part in asked.path:
+                with one_at_a_time:
+                    verdict = fault(asked)
+                if verdict is not None:
+                    return verdict, number
+        return None, -1
 
     @contextmanager
-    def fault(self, fault: Fault) -> Iterator[None]:
-        """Let single requests fail for the length of a `with`; no watch notices."""
-        self._faults[key := object()] = fault
+    def fault(self, fault: Fault, *, part: str = "", last: bool = False) -> Iterator[int]:
+        """Let single requests fail for the length of a `with`; no watch notices. The newest fault is asked first.
+
+        Args:
+            fault: what is wrong.
+            part: what the path of each request that it concerns holds; the others are faster if it is not asked about them.
+            last: whether it is asked after all others, however new it is.
+
+        """
+        number = 0 if last else next(self._numbers)
+        self._faults[number] = fault, part, threading.Lock()
+        self._do("watch_for", fault=number, part=part)
         try:
-            yield
+            yield number
         finally:
-            del self._faults[key]
+            self._do("forget", fault=number)
+            del self._faults[number]
 
     @contextmanager
-    def outage(self, fault: Fault, *, cuts: Fault | None = None, whole: bool = True) -> Iterator[None]:
+    def outage(
+        self, fault: Fault, *, cuts: Fault | None = None, part: str = "", whole: bool = True, last: bool = False
+    ) -> Iterator[None]:
         """Let requests fail, cut the watches that this concerns, and at the end those that it holds.
 
         Args:
             fault: what is wrong.
             cuts: says something of the watches to cut; by default the fault itself is asked.
+            part: as for `fault`.
             whole: whether it is the cluster's trouble; False: of some type that nobody else depends on just now.
+            last: whether it is what is wrong where no other fault says anything.
 
         """
-        self._faults[key := object()] = fault
         with self._disturbance(whole=whole):
-            self._cut(lambda request, _: (cuts or fault)(request) is not None)
+            number = None
             try:
-                yield
+                with self.fault(fault, part=part, last=last) as number:
+                    self._cut(lambda asked, _: (cuts or fault)(asked) is not None)
+                    yield
             finally:
-                del self._faults[key]
-                self._cut(lambda _, held: held is fault)
+                self._cut(lambda _, by: by is not None and by == number)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Be out of reach, from when the first of those who share this begins until the last of them has ended."""
+        with self._back:
+            self._sharing += 1
+            if self._sharing == 1:
+                self._away.enter_context(self.outage(lambda _: "reset", last=True))
+            mine = self._away
+        try:
+            yield
+        finally:
+            with self._back:
+                self._sharing -= 1
+                if not self._sharing:
+                    self._away.close()
+                    self._away = ExitStack()
+                    self._back.notify_all()
+                self._back.wait_for(lambda: self._away is not mine)
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
         """Refuse connections, and cut those there are."""
         with self._disturbance():
-            self._do(self._listen(None, on=False))
+            self._do("refuse")
             try:
                 yield
             finally:
-                self._do(self._listen(self._served))
+                self._do("listen", **self._trusted)
 
     @contextmanager
     def mistrusted(self) -> Iterator[None]:
         """Show a certificate that nobody trusts."""
         assert self._secured
         with self._disturbance():
-            self._do(self._listen(self._untrusted))
+            self._do("listen", **self._issue(CertificateAuthority("somebody-else"), "untrusted"))
             try:
                 yield
             finally:
-                self._do(self._listen(self._served))
+                self._do("listen", **self._trusted)
 
     @contextmanager
     def unresolved(self) -> Iterator[None]:
@@ -158,14 +257,19 @@ class Proxy:
     @contextmanager
     def leading_to(self, cluster: ApiServer) -> Iterator[None]:
         """Lead to another cluster."""
-        before, self.cluster = self.cluster, cluster
+        before = self.cluster
         with self._disturbance():
+            self._lead_to(cluster)
             self._cut(lambda *_: True)
             try:
                 yield
             finally:
-                self.cluster = before
+                self._lead_to(before)
                 self._cut(lambda *_: True)
+
+    def disturbing(self) -> AbstractContextManager[None]:
+        """Say that the cluster is not sound, for a reason that the proxy cannot know."""
+        return self._disturbance()
 
     @contextmanager
     def _disturbance(self, *, whole: bool = True) -> Iterator[None]:
@@ -176,145 +280,42 @@ class Proxy:
         finally:
             self._broken -= whole
 
-    def _do(self, doing: Any) -> None:
-        asyncio.run_coroutine_threadsafe(doing, self._loop).result(20)
+    def _do(self, do: str, **arguments: Any) -> Any:
+        return self._line.call(do, cluster=self.name, **arguments)
 
-    def _cut(self, concerned: Callable[[web.Request, Fault | None], bool]) -> None:
-        async def cut() -> None:
-            for task, (request, held) in list(self._streams.items()):
-                if concerned(request, held):
-                    task.cancel()
+    def _cut(self, concerned: Callable[[Asked, int | None], bool]) -> None:
+        found = [
+            one["number"]
+            for one in self._do("streams")
+            if concerned(Asked(one["method"], one["path"], one["query"]), one["by"])
+        ]
+        self._do("cut", numbers=found)
 
-        self._do(cut())
+    def _lead_to(self, cluster: ApiServer) -> None:
+        """Lead to a cluster as the engine's user there."""
+        config = cluster.certificate_kubeconfig(ENGINE, groups=["system:masters"])
+        user, server = config["users"][0]["user"], config["clusters"][0]["cluster"]
+        paths = {}
+        for name, encoded in (
+            ("authority", server["certificate-authority-data"]),
+            ("certificate", user["client-certificate-data"]),
+            ("key", user["client-key-data"]),
+        ):
+            path = self._directory / f"{self.name}-to-{cluster.name}-{name}.pem"
+            path.write_bytes(base64.b64decode(encoded))
+            paths[name] = str(path)
+        self._do("lead", url=cluster.url, **paths)
+        self.cluster = cluster
 
-    async def _listen(self, context: ssl.SSLContext | None, *, on: bool = True) -> None:
-        """Take connections with this certificate, or none, on the same port; cut those there are."""
-        if self._site is not None:
-            await self._site.stop()
-        for connection in list(self._runner.server.connections if self._runner.server else ()):
-            connection.force_close()
-        self._site = None
-        if on:
-            self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=context)
-            await self._site.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
-
-    async def _serve(self) -> None:
-        self._stopping = asyncio.Event()
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
-        application = web.Application(client_max_size=1 << 26)
-        application.router.add_route("*", "/{tail:.*}", self._handle)
-        self._runner = runner = web.AppRunner(application, shutdown_timeout=0.2, handler_cancellation=True)
-        await runner.setup()
-        self._site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._served)
-        await self._site.start()
-        self.port = runner.addresses[0][1]
-        self._ready.set()
-        await self._stopping.wait()
-        for task in list(self._streams):
-            task.cancel()
-        await self._session.close()
-        await runner.cleanup()
-        await asyncio.sleep(0.1)
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append((request.method, request.path_qs))
-        verdict, by = self._verdict(request)
-        if isinstance(verdict, web.Response):
-            return verdict
-        if verdict == "reset":
-            return self._reset(request)
-        if isinstance(verdict, float):
-            await asyncio.sleep(verdict)
-        if callable(verdict):
-            await self._pass_on(request)
-            verdict()
-            return self._reset(request)
-        task = asyncio.current_task()
-        assert task is not None
-        held = verdict in ("hang", "stall")
-        if held or "watch" in request.query:
-            self._streams[task] = (request, by)
-        try:
-            return await (self._hold(request, verdict) if held else self._pass_on(request))
-        except aiohttp.ClientError:
-            return self._reset(request)
-        except asyncio.CancelledError:
-            if task not in self._streams:
-                raise
-            task.uncancel()
-            return self._reset(request)
-        finally:
-            self._streams.pop(task, None)
-
-    def _verdict(self, request: web.Request) -> tuple[Verdict, Fault | None]:
-        for fault in list(self._faults.values()):
-            if (verdict := fault(request)) is not None:
-                return verdict, fault
-        return None, None
-
-    def _reset(self, request: web.Request) -> web.StreamResponse:
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response(status=500)
-
-    async def _hold(self, request: web.Request, verdict: object) -> web.StreamResponse:
-        response = web.StreamResponse(status=200, headers={"Content-Type": "application/json"})
-        if verdict == "stall":
-            await response.prepare(request)
-        await asyncio.sleep(3600)
-        return response
-
-    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
-        headers = {
-            name: value for name, value in request.headers.items() if name in ("Accept", "Content-Type", "User-Agent")
-        }
-        body = await request.read() if request.can_read_body else None
-        url = f"{self.cluster.url}{request.raw_path}"
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-        async with self._session.request(
-            request.method, url, data=body, headers=headers, ssl=self._context(), timeout=timeout
-        ) as answer:
-            kept = {n: v for n, v in answer.headers.items() if n in ("Content-Type", "Retry-After")}
-            if "watch" not in request.query:  # what is whole is answered in one piece
-                return web.Response(status=answer.status, headers=kept, body=await answer.read())
-            response = web.StreamResponse(status=answer.status, headers=kept)
-            await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            await response.write_eof()
-            return response
-
-    def _context(self) -> ssl.SSLContext:
-        """Return what the engine's user shows to the cluster that this leads to now."""
-        name = self.cluster.name
-        if name not in self._contexts:
-            config = self.cluster.certificate_kubeconfig(ENGINE, groups=["system:masters"])
-            user, cluster = config["users"][0]["user"], config["clusters"][0]["cluster"]
-            paths = []
-            for part in ("client-certificate-data", "client-key-data"):
-                path = self._directory / f"{self.name}-to-{name}-{part}.pem"
-                path.write_bytes(base64.b64decode(user[part]))
-                paths.append(str(path))
-            trusted = base64.b64decode(cluster["certificate-authority-data"]).decode()
-            context = ssl.create_default_context(cadata=trusted)
-            context.load_cert_chain(*paths)
-            self._contexts[name] = context
-        return self._contexts[name]
-
-    def _serving(self, authority: CertificateAuthority, name: str) -> ssl.SSLContext:
+    def _issue(self, authority: CertificateAuthority, name: str) -> dict[str, str]:
         stem = f"{self.name}-{name}"
         authority.issue("proxy", hosts=(self._host,)).write(self._directory, stem)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self._directory / f"{stem}.crt", self._directory / f"{stem}.key")
-        return context
+        return {
+            end: str(self._directory / f"{stem}.{suffix}") for end, suffix in (("certificate", "crt"), ("key", "key"))
+        }
 
 
-def status(code: int, reason: str, **details: Any) -> web.Response:
+def status(code: int, reason: str, **details: Any) -> Answer:
     """A Status as an API server sends it."""
     body = {
         "kind": "Status",
@@ -323,5 +324,6 @@ def status(code: int, reason: str, **details: Any) -> web.Response:
         "code": code,
         "reason": reason,
         "message": reason,
+        "details": details,
     }
-    return web.json_response({**body, "details": details}, status=code)
+    return Answer(code, json.dumps(body))

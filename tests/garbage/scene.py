@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
-
-from aiohttp import web
+from typing import Any, Protocol
 
 from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.assets import find_assets
@@ -24,7 +22,7 @@ from tests.e2e.system import System
 from tests.garbage.audit import AuditLog, Request
 from tests.garbage.objects import CASCADE, KINDS, MERGE, OWNERS, Json, Object, collection, label_of
 from tests.garbage.oracle import check, lives
-from tests.garbage.proxy import Fault, Proxy, Verdict
+from tests.garbage.proxy import Fault, Proxy
 from tests.garbage.pulse import Pulse
 from tests.garbage.standing import Standing
 
@@ -33,7 +31,14 @@ BOUND = float(os.environ.get("CROSSCURRENT_GC_BOUND", "3.5"))
 settling time, a retry. What must stay is watched for twice as long, and for two beats of the pulse."""
 PATIENCE = 100.0
 """Seconds until what must happen is given up for."""
-Meet = Callable[[str], None]
+
+
+class Meet(Protocol):
+    """Waits for the cases that run beside one."""
+
+    def at(self, point: str) -> None: ...
+
+    def after(self, *cases: str) -> None: ...
 
 
 def until(condition: Callable[[], Any], *, seconds: float = PATIENCE, what: str | Callable[[], str] = "") -> Any:
@@ -59,8 +64,7 @@ class Scene:
     standing: Standing
     audits: dict[str, AuditLog]
     pulse: Pulse
-    meet: Meet
-    """Waits for the cases that share an outage with this one."""
+    others: Meet
     made: list[Object] = field(default_factory=list)
     vanished: dict[str, str] = field(default_factory=dict)
     may_not_block: set[str] = field(default_factory=set)
@@ -199,20 +203,22 @@ class Scene:
 
     # --- faults ---
 
-    def fault(self, cluster: ApiServer, fault: Callable[[web.Request], Verdict]) -> AbstractContextManager[None]:
+    def fault(self, cluster: ApiServer, fault: Fault) -> AbstractContextManager[int]:
         """Let requests about this case's namespace fail in a cluster; no other case and no watch notices."""
-        part = f"/namespaces/{self.ns}/"
-
-        def mine(request: web.Request) -> Verdict:
-            return fault(request) if part in request.path else None
-
-        return self.proxies[cluster.name].fault(mine)
+        return self.proxies[cluster.name].fault(fault, part=f"/namespaces/{self.ns}/")
 
     def outage(
-        self, cluster: ApiServer, fault: Fault, *, cuts: Fault | None = None, whole: bool = True
+        self, cluster: ApiServer, fault: Fault, *, cuts: Fault | None = None, part: str = "", whole: bool = True
     ) -> AbstractContextManager[None]:
         """Let any requests fail in a cluster, and cut the watches that this concerns; see `Proxy.outage`."""
-        return self.proxies[cluster.name].outage(fault, cuts=cuts, whole=whole)
+        return self.proxies[cluster.name].outage(fault, cuts=cuts, part=part, whole=whole)
+
+    @contextmanager
+    def away(self, cluster: ApiServer) -> Iterator[None]:
+        """Let a cluster be out of reach, together with the other cases of the group once all of them have come here."""
+        self.others.at("all is known")
+        with self.proxies[cluster.name].away():
+            yield
 
     @contextmanager
     def clone(self, cluster: ApiServer) -> Iterator[ApiServer]:
@@ -300,7 +306,7 @@ class Scene:
 
     def _killed(self) -> int:
         """Return how many processes of the system were ever killed."""
-        return self.system.log.read_text().count('"SIGKILL"')
+        return self.system.log.read_text().count('"SIGKILL"') if self.system.log.exists() else 0
 
     def check(self) -> None:
         """Check the invariants on everything that this case has made, from the audit logs."""

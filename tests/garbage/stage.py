@@ -10,7 +10,8 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 
 import pytest
@@ -26,28 +27,36 @@ from tests.garbage.scene import PATIENCE, Scene, until
 from tests.garbage.standing import Standing
 
 Run = tuple[Future[None], list[float]]
+STARTS = "start"
+"""The group whose case starts the system itself."""
 
 
 class Meeting:
-    """Points at which the cases of a group wait for each other; those that have ended are not waited for."""
+    """Where the cases of a group wait for each other; those that have ended are not waited for (the port `Meet`)."""
 
-    def __init__(self, cases: int) -> None:
-        self._cases = cases
-        self._arrived: dict[str, int] = {}
+    def __init__(self, cases: Iterable[str]) -> None:
+        self._cases = set(cases)
+        self._arrived: Counter[str] = Counter()
         self._changed = threading.Condition()
 
     def at(self, point: str) -> None:
         """Wait until every case that still runs has come here."""
         with self._changed:
-            self._arrived[point] = self._arrived.get(point, 0) + 1
+            self._arrived[point] += 1
             self._changed.notify_all()
-            met = self._changed.wait_for(lambda: self._arrived[point] >= self._cases, 2 * PATIENCE)
+            met = self._changed.wait_for(lambda: self._arrived[point] >= len(self._cases), 2 * PATIENCE)
             assert met, f"the others did not come to {point!r}"
 
-    def leave(self) -> None:
+    def after(self, *cases: str) -> None:
+        """Wait until other cases have ended."""
+        with self._changed:
+            met = self._changed.wait_for(lambda: self._cases.isdisjoint(cases), 2 * PATIENCE)
+            assert met, f"{cases} have not ended"
+
+    def leave(self, case: str) -> None:
         """Say that a case has ended."""
         with self._changed:
-            self._cases -= 1
+            self._cases.discard(case)
             self._changed.notify_all()
 
 
@@ -83,8 +92,9 @@ class Stage:
     def result(self, item: pytest.Function) -> float:
         """Run a case, if it does not run yet, with those that belong to it, and return its seconds; raises what it raised."""
         if item.nodeid not in self._running:
-            self._recover()
             group = group_of(item)
+            if group != STARTS:
+                self._recover()
             items = [one for one in item.session.items if isinstance(one, pytest.Function) and is_case(one)]
             self._begin([one for one in items if one is item or (group and group_of(one) == group)])
         future, seconds = self._running[item.nodeid]
@@ -95,7 +105,7 @@ class Stage:
         return sum(seconds)
 
     def _begin(self, items: Sequence[pytest.Function]) -> None:
-        meeting = Meeting(len(items))
+        meeting = Meeting(item.name for item in items)
         for item in items:
             run = self._running[item.nodeid] = (Future(), [])
             threading.Thread(target=self._run, args=(item, meeting, *run), name=item.name, daemon=True).start()
@@ -113,7 +123,7 @@ class Stage:
             future.set_result(None)
         finally:
             seconds.append(time.monotonic() - began)
-            meeting.leave()
+            meeting.leave(item.name)
 
     def _scene(self, name: str, meeting: Meeting) -> Scene:
         words = re.sub(r"[^a-z0-9]+", "-", name.removeprefix("test_").lower())[:40].strip("-")
@@ -121,11 +131,13 @@ class Stage:
         for cluster in self._clusters:
             self._prepare(cluster, ns)
         return Scene(
-            ns, self._clusters, self._proxies, self._system, self._standing, self._audits, self._pulse, meeting.at
+            ns, self._clusters, self._proxies, self._system, self._standing, self._audits, self._pulse, meeting
         )
 
     def _recover(self) -> None:
-        """Wait until every watch that was cut is back: what is written now is seen."""
+        """Wait until the system is there and every watch that was cut is back: what is written now is seen."""
+        if self._system.process is None:
+            self._system.start()
         if not any(proxy.disturbed for proxy in self._proxies.values()):
             return
         names = {cluster.name for cluster in self._clusters}

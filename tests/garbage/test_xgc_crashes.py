@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 
 from engine.runtime.clock import SystemClock
 from engine.runtime.fleet_directory import FleetDirectory
@@ -24,8 +23,9 @@ from schemas import subjects
 from schemas.names import ClusterName
 from tests.e2e.system import DEPLOYMENTS, create_foo
 from tests.garbage.brakes import approve_all, brakes_in
+from tests.garbage.definitions import ALL_SPROCKETS
 from tests.garbage.objects import OWNERS, Object
-from tests.garbage.proxy import Verdict, status
+from tests.garbage.proxy import Asked, Verdict, status
 from tests.garbage.scene import Scene, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
@@ -47,7 +47,7 @@ def test_xgc_27_finalizer_before_first_dependent(scene: Scene, when: str) -> Non
     """foo's workers die between its finalizer and its first dependent, and right after that dependent was made."""
     struck: list[str] = []
 
-    def strike(request: web.Request) -> Verdict:
+    def strike(request: Asked) -> Verdict:
         if request.method != "PATCH" or struck:
             return None
         struck.append(request.path)
@@ -77,7 +77,7 @@ def test_xgc_27_finalizer_before_first_dependent_of_others(scene: Scene) -> None
     owner = scene.make(scene.a, "owner")
     struck: list[str] = []
 
-    def strike(request: web.Request) -> Verdict:
+    def strike(request: Asked) -> Verdict:
         if request.method != "PATCH" or struck:
             return None
         struck.append(request.path)
@@ -94,6 +94,7 @@ def test_xgc_27_finalizer_before_first_dependent_of_others(scene: Scene) -> None
     scene.gone(owner, dep)
 
 
+@pytest.mark.together("killed")
 def test_xgc_35_stress_collections(scene: Scene) -> None:
     """Ten collections of five policies, nine dependents each, under kills: exactly 360 of 450 dependents remain."""
     policies = ["Foreground", "Orphan", "Orphan-2", "Orphan-3", "Solid"]
@@ -160,28 +161,28 @@ class Killer:
             until(lambda: len(self._scene.system.children("reconcile")) >= 2, what="the worker was not started again")
 
 
-@pytest.mark.together("watches")
+@pytest.mark.together("killed")
 def test_xgc_36_brake_and_unregister_trips(scene: Scene) -> None:
     """Owners that vanish while nobody watches: more than a few at once stop everything until somebody approves."""
-    owners = [scene.make(scene.c, f"owner{i}") for i in range(24)]
+    owners = [scene.make(scene.c, f"owner{i}", kind="Sprocket") for i in range(24)]
     deps = [scene.make(scene.b, f"dep{i}", scene.ref(owner)) for i, owner in enumerate(owners)]
     scene.held(*owners)
     scene.known(*deps)
     back, expired = threading.Event(), [True]
 
-    def fault(request: web.Request) -> Verdict:
+    def fault(request: Asked) -> Verdict:
         """Cut the watch, and let its history be expired, so that the deletions show only in a list that lacks the owners."""
-        if "configmaps" not in request.path:
-            return None
         if not back.is_set():
             return "reset"
         resumes = request.query.get("watch") and "sendInitialEvents" not in request.query
-        if request.path == "/api/v1/configmaps" and resumes and expired:
+        if request.path == ALL_SPROCKETS and resumes and expired:
             expired.pop()
             return status(410, "Expired")
         return None
 
-    with scene.outage(scene.c, fault, whole=False):
+    # Theirs would be held by the brake as well, if it is the fleet's.
+    scene.others.after("test_xgc_08_missing_crd_is_not_absent", "test_xgc_31_right_uid_wrong_coordinates")
+    with scene.outage(scene.c, fault, part="/sprockets", whole=False):
         for owner in owners:
             scene.remove_by_hand(owner)
         back.set()

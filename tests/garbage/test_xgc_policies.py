@@ -49,8 +49,7 @@ def test_xgc_18_foreground_unreachable_blocks(scene: Scene) -> None:
     here, away = (scene.make(cluster, "dep", scene.ref(owner, block=True)) for cluster in (scene.b, scene.c))
     scene.held(owner)
     scene.known(here, away)
-    scene.meet("all is known")
-    with scene.outage(scene.c, lambda _: "reset"):
+    with scene.away(scene.c):
         scene.delete(owner, "Foreground")
         scene.gone(here)
         told = scene.event(owner, "WaitingForCluster", saying="1 known")["note"]
@@ -74,8 +73,7 @@ def test_xgc_19_foreground_forced_abandon(scene: Scene) -> None:
         "spec": {"cluster": scene.c.name, "owners": [owner.uid], "reason": "it burnt down"},
     }
     scene.given_up.add(scene.c.name)
-    scene.meet("all is known")
-    with scene.outage(scene.c, lambda _: "reset"):
+    with scene.away(scene.c):
         scene.delete(owner, "Foreground")
         scene.event(owner, "WaitingForCluster")
         assert deleting(scene, owner)
@@ -179,8 +177,7 @@ def test_xgc_24_orphan_with_unreachable_cluster(scene: Scene) -> None:
     here, away = (scene.make(cluster, "dep", scene.ref(owner)) for cluster in (scene.b, scene.c))
     scene.held(owner)
     scene.known(here, away)
-    scene.meet("all is known")
-    with scene.outage(scene.c, lambda _: "reset"):
+    with scene.away(scene.c):
         scene.delete(owner, "Orphan")
         until(lambda: scene.refs(here) == [], what=scene.system.tail)
         scene.meanwhile()

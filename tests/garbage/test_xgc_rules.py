@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from aiohttp import web
 
 from tests.garbage.definitions import grant_all
 from tests.garbage.objects import CASCADE, MERGE, Object
+from tests.garbage.proxy import Asked
 from tests.garbage.scene import Scene, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -43,7 +43,7 @@ def test_xgc_32_forged_ref_cannot_reach(scene: Scene) -> None:
     # A reference that makes somebody else's object its dependent does not exist: only the bearer names owners.
     messages = {scene.event(one, "OwnerRefNotGranted")["note"] for one in claims}
     assert len(messages) == 1, "what is said tells present from absent"
-    requests = [path for _, path in scene.proxies[scene.c.name].requests if f"{scene.ns}/configmaps" in path]
+    requests = [path for _, path in scene.proxies[scene.c.name].requests() if f"{scene.ns}/configmaps" in path]
     assert requests == [], "the owner was asked for although nobody granted the reference"
     scene.delete(victim)
     scene.gone(victim)
@@ -83,7 +83,7 @@ def on_first_delete(scene: Scene, dep: Object, then: Callable[[], None]) -> Iter
     """Do something in the moment between the engine's decision and its DELETE."""
     pending = [True]
 
-    def fault(request: web.Request) -> None:
+    def fault(request: Asked) -> None:
         if request.method == "DELETE" and request.path == dep.path and pending:
             pending.pop()
             then()

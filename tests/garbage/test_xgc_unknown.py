@@ -5,99 +5,109 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 import pytest
-from aiohttp import web
 
-from tests.garbage.definitions import BRITTLES, BROKEN_CONVERSION, FLEETINGS
+from tests.garbage.definitions import ALL_SPROCKETS, BRITTLES, BROKEN_CONVERSION, FLEETINGS
 from tests.garbage.objects import MERGE, Object
-from tests.garbage.proxy import Fault, Proxy, status
+from tests.garbage.proxy import Answer, Asked, Fault, Proxy, Verdict, status
 from tests.garbage.scene import Scene, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def owner_and_dependent(scene: Scene, name: str = "") -> tuple[Object, Object]:
-    owner = scene.make(scene.a, f"owner{name}")
+    """Return an owner in c and its dependent in b."""
+    owner = scene.make(scene.c, f"owner{name}")
     return owner, scene.make(scene.b, f"dep{name}", scene.ref(owner))
 
 
 Outage = Callable[[Proxy], AbstractContextManager[None]]
 OUTAGES: dict[str, Outage] = {
+    "half-open": lambda proxy: proxy.outage(lambda _: "hang"),
     "refused": lambda proxy: proxy.refusing(),
     "reset": lambda proxy: proxy.outage(lambda _: "reset"),
-    "half-open": lambda proxy: proxy.outage(lambda _: "hang"),
     "unavailable": lambda proxy: proxy.outage(lambda _: status(503, "ServiceUnavailable")),
     "tls": lambda proxy: proxy.mistrusted(),
     "dns": lambda proxy: proxy.unresolved(),
 }
-SAID = {"tls": "is not accepted", "dns": "Name or service not known"}
-"""What the engine says in its log when it has met these, which its connections of before may hide from it for a while."""
+SAID = {
+    "half-open": "no answer within",
+    "refused": "Connection refused",
+    "reset": "Server disconnected",
+    "unavailable": "ServiceUnavailable",
+    "tls": "is not accepted",
+    "dns": "Name or service not known",
+}
+"""What the engine says in its log when it has met these."""
 
 
-@pytest.mark.together("outages")
+@pytest.mark.together("away")
 def test_xgc_05_owner_cluster_unreachable(scene: Scene) -> None:
     """One owner after the other is gone while its cluster cannot be reached, each time in another way."""
     made = {how: owner_and_dependent(scene, f"-{how}") for how in OUTAGES}
-    scene.known(*(dep for _, dep in made.values()))
-    proxy = scene.proxies[scene.a.name]
-    scene.meet("all is known")
-    for how, (owner, dep) in made.items():
-        position = len(scene.system.log.read_text())
-        with OUTAGES[how](proxy):
-            scene.remove_by_hand(owner)
-            scene.patch(dep, {"data": {"touched": "yes"}})
-            until(lambda: scene.standing.status(scene.a.name).state == "suspect", what=scene.system.tail)
-            if how in SAID:
-                said(scene, SAID[how], after=position)
-            scene.kept(*(dep for _, dep in made.values()), beats=1)
-    scene.gone(*(dep for _, dep in made.values()))
+    deps = [dep for _, dep in made.values()]
+    scene.known(*deps)
+    proxy = scene.proxies[scene.c.name]
+    with scene.away(scene.c):
+        for how, (owner, dep) in made.items():
+            with proxy.turn, OUTAGES[how](proxy):
+                position = len(scene.system.log.read_text())
+                scene.remove_by_hand(owner)
+                scene.patch(dep, {"data": {"touched": "yes"}})
+                suspected(scene, SAID[how], after=position)
+                scene.kept_so_far(*deps)
+        scene.kept(*deps)
+    scene.gone(*deps)
 
 
-def said(scene: Scene, words: str, *, after: int) -> None:
-    """Wait until the engine's log has these words behind a position."""
-    until(lambda: words in scene.system.log.read_text()[after:], what=scene.system.tail)
+def suspected(scene: Scene, why: str, *, after: int) -> None:
+    """Wait until the engine's log says behind a position that c is out of reach, and why."""
+
+    def said() -> bool:
+        lines = scene.system.log.read_text()[after:].splitlines()
+        return any(why in line and "suspect" in line and f'"{scene.c.name}"' in line for line in lines)
+
+    until(said, what=scene.system.tail)
 
 
-@pytest.mark.together("outages")
+@pytest.mark.together("away")
 def test_xgc_06_unauthorized_is_not_absent_to_the_cluster(scene: Scene) -> None:
     """Credentials that have expired, of a cluster that is there."""
-    owner = scene.make(scene.c, "owner")
-    dep = scene.make(scene.b, "dep", scene.ref(owner))
+    owner, dep = owner_and_dependent(scene)
     scene.known(dep)
-    scene.meet("all is known")
-    with scene.outage(scene.c, lambda _: status(401, "Unauthorized")):
+    proxy = scene.proxies[scene.c.name]
+    with scene.away(scene.c), proxy.turn, proxy.outage(lambda _: status(401, "Unauthorized")):
+        position = len(scene.system.log.read_text())
         scene.remove_by_hand(owner)
         late = scene.make(scene.b, "late", scene.ref(owner))
+        suspected(scene, "Unauthorized", after=position)
         scene.kept(dep, late)
     scene.gone(dep, late)
 
 
-@pytest.mark.together("outages")
+@pytest.mark.together("away")
 def test_xgc_11_owner_recreated_new_uid_while_nobody_watches(scene: Scene) -> None:
-    old = scene.make(scene.a, "owner")
-    before = scene.make(scene.b, "before", scene.ref(old))
+    old, before = owner_and_dependent(scene)
     scene.known(before)
-    scene.meet("all is known")
-    with scene.outage(scene.a, lambda _: "reset"):
+    with scene.away(scene.c):
         scene.remove_by_hand(old)
-        new = scene.make(scene.a, "owner")
+        new = scene.make(scene.c, "owner")
         after = scene.make(scene.b, "after", scene.ref(new))
     scene.gone(before)
     scene.kept(after, new)
 
 
-@pytest.mark.together("outages")
+@pytest.mark.together("away")
 def test_xgc_40_broken_type_does_not_block(scene: Scene) -> None:
     """A type whose conversion webhook is broken is UNKNOWN; the others are collected as always."""
     owner, broken_owner = scene.make(scene.b, "owner"), scene.make(scene.b, "broken", kind="Brittle")
-    dep = scene.make(scene.c, "dep", scene.ref(owner), kind="Gadget")
-    of_broken = scene.make(scene.c, "of-broken", scene.ref(broken_owner, apiVersion="brittle.dev/v2"), kind="Gadget")
+    dep = scene.make(scene.a, "dep", scene.ref(owner), kind="Gadget")
+    of_broken = scene.make(scene.a, "of-broken", scene.ref(broken_owner, apiVersion="brittle.dev/v2"), kind="Gadget")
     broken = scene.make(scene.b, "broken-dep", scene.ref(owner), kind="Brittle")
     scene.held(owner, broken_owner)
     scene.known(dep, of_broken, broken)
-    scene.meet("all is known")
+    scene.others.at("all is known")
     path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{BRITTLES['metadata']['name']}"
     broken_now = {"spec": {"conversion": BROKEN_CONVERSION}}
     assert scene.b.client.request("PATCH", path, broken_now, content_type=MERGE)[0] == 200
@@ -119,17 +129,16 @@ def test_xgc_40_broken_type_does_not_block(scene: Scene) -> None:
     scene.gone(broken_owner, of_broken)
 
 
+ANOTHER = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "another", "uid": "x", "resourceVersion": "1"}}
 NAMED = {"name": "owner", "kind": "configmaps"}
-FOREIGN_404: dict[str, Callable[[], web.Response]] = {
-    "html": lambda: web.Response(status=404, text="<html>404</html>", content_type="text/html"),
-    "empty": lambda: web.Response(status=404),
+FOREIGN_404: dict[str, Callable[[], Answer]] = {
+    "html": lambda: Answer(404, "<html>404</html>", "text/html"),
+    "empty": lambda: Answer(404),
     "other_name": lambda: status(404, "NotFound", **{**NAMED, "name": "another"}),
     "other_kind": lambda: status(404, "NotFound", **{**NAMED, "kind": "pods"}),
     "no_details": lambda: status(404, "NotFound"),
-    "in_a_200": lambda: web.json_response(json.loads(status(404, "NotFound", **NAMED).body), status=200),  # type: ignore[arg-type]
-    "other_object": lambda: web.json_response(
-        {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "another", "uid": "x", "resourceVersion": "1"}}
-    ),
+    "in_a_200": lambda: Answer(200, status(404, "NotFound", **NAMED).text),
+    "other_object": lambda: Answer(200, json.dumps(ANOTHER)),
     "forbidden": lambda: status(403, "Forbidden", **NAMED),
 }
 
@@ -150,7 +159,7 @@ def _not_an_absence(scene: Scene, how: str) -> None:
     owner = scene.make(scene.a, "owner")
     with scene.fault(scene.a, lambda request: FOREIGN_404[how]() if request.path == owner.path else None):
         dep = scene.make(scene.b, "dep", scene.ref(owner))
-        until(lambda: ("GET", owner.path) in proxy.requests, what="the owner was never asked for")
+        until(lambda: ("GET", owner.path) in proxy.requests(), what="the owner was never asked for")
         scene.kept(dep)
     scene.patch(dep, {"data": {"touched": "yes"}})
     scene.known(dep)
@@ -170,7 +179,9 @@ def test_xgc_08_missing_crd_is_not_absent(scene: Scene) -> None:
     owner = scene.make(scene.a, "owner", kind="Fleeting")
     dep = scene.make(scene.b, "dep", scene.ref(owner, resource="fleetings"))
     scene.known(dep)
-    with scene.outage(scene.a, lambda request: "reset" if request.path.startswith("/apis/fleeting.dev") else None):
+    with scene.outage(
+        scene.a, lambda _: "reset", cuts=of("/apis/fleeting.dev"), part="/apis/fleeting.dev", whole=False
+    ):
         scene.remove_by_hand(owner)
         drop_fleetings(scene)
     late = scene.make(scene.b, "late", scene.ref(owner, resource="fleetings"))
@@ -192,54 +203,55 @@ def test_xgc_09_crd_deletion_cascades(scene: Scene) -> None:
         scene.gone(owner, dep)
 
 
+def of(path: str) -> Fault:
+    """Concern what begins with a path."""
+    return lambda asked: "cut" if asked.path.startswith(path) else None
+
+
 def stale_list(scene: Scene, without: Object) -> Fault:
     """A replica that serves a list without one live object, once a watch had to be given up."""
-    _, whole = without.cluster.client.request("GET", f"/api/v1/{without.plural}")
+    _, whole = without.cluster.client.request("GET", ALL_SPROCKETS)
     whole["items"] = [item for item in whole["items"] if item["metadata"]["uid"] != without.uid]
     expired = [True]
 
-    def fault(request: web.Request) -> Any:
-        if request.path != f"/api/v1/{without.plural}":
+    def fault(asked: Asked) -> Verdict:
+        if asked.path != ALL_SPROCKETS:
             return None
-        if request.query.get("sendInitialEvents"):
+        if asked.query.get("sendInitialEvents"):
             return status(400, "BadRequest")
-        if request.query.get("watch"):
+        if asked.query.get("watch"):
             if expired:
                 expired.pop()
                 return status(410, "Expired")
             return None
-        if request.query.get("limit") == "1":
+        if asked.query.get("limit") == "1":
             return None
-        return web.json_response(whole)
+        return Answer(200, json.dumps(whole))
 
     return fault
 
 
-def of_configmaps(request: web.Request) -> str | None:
-    return "cut" if request.path == "/api/v1/configmaps" else None
-
-
-@pytest.mark.together("watches")
+@pytest.mark.together("killed")
 def test_xgc_15_relist_absence_is_only_a_hint(scene: Scene) -> None:
-    owner = scene.make(scene.b, "owner")
+    owner = scene.make(scene.b, "owner", kind="Sprocket")
     dep = scene.make(scene.a, "dep", scene.ref(owner))
     scene.held(owner)
     scene.known(dep)
     proxy = scene.proxies[scene.b.name]
-    before = len(proxy.requests)
-    with scene.outage(scene.b, stale_list(scene, owner), cuts=of_configmaps, whole=False):
-        until(lambda: ("GET", owner.path) in proxy.requests[before:], what=scene.system.tail)
+    before = len(proxy.requests())
+    with scene.outage(scene.b, stale_list(scene, owner), cuts=of(ALL_SPROCKETS), part=ALL_SPROCKETS, whole=False):
+        until(lambda: ("GET", owner.path) in proxy.requests(before), what=scene.system.tail)
         scene.kept(dep)
         assert scene.alive(owner)
 
 
-@pytest.mark.together("watches")
+@pytest.mark.together("killed")
 def test_xgc_26_dependent_seen_before_owner(scene: Scene) -> None:
-    def late(request: web.Request) -> str | None:
-        return "hang" if "configmaps" in request.path and request.query.get("watch") else None
+    def late(asked: Asked) -> Verdict:
+        return "hang" if asked.query.get("watch") else None
 
-    with scene.outage(scene.a, late, whole=False):
-        owner = scene.make(scene.a, "owner")
+    with scene.outage(scene.a, late, part=ALL_SPROCKETS, whole=False):
+        owner = scene.make(scene.a, "owner", kind="Sprocket")
         dep = scene.make(scene.b, "dep", scene.ref(owner))
         scene.kept(dep)
     scene.known(dep)
@@ -252,8 +264,7 @@ def test_xgc_29_owners_in_three_clusters_one_unknown(scene: Scene) -> None:
     dep = scene.make(scene.b, "dep", *(scene.ref(owner) for owner in owners))
     scene.held(*owners)
     scene.known(dep)
-    scene.meet("all is known")
-    with scene.outage(scene.c, lambda _: "reset"):
+    with scene.away(scene.c):
         scene.remove_by_hand(owners[2])
         scene.delete(owners[0])
         scene.delete(owners[1])

@@ -57,7 +57,7 @@ def test_a_deleted_foo_would_take_its_deployments_along(story: MemoryLog, use: U
     lines = actions(out)
     assert lines.count("Delete deployments.apps default/example-foo") == 2
     assert "RemoveFinalizer foos.samplecontroller.k8s.io default/example-foo" in lines
-    assert "brakes: none would hold the 2 deletes" in out
+    assert "brakes: none would hold the 2 deletes above" in out
     assert "blast radius: cluster3 deployments.apps: 1 written, 1 of them deleted; there are 1" in out
 
 
@@ -67,6 +67,32 @@ def test_a_lost_cluster_would_get_nothing_and_lose_nothing(story: MemoryLog, use
     assert "held: Apply cluster3: deployments.apps default/example-foo: cluster3 does not answer" in out
     assert "Delete" not in out
     assert "cluster3:\n" not in out
+
+
+def collecting(directory: Path, **garbage: Any) -> None:
+    """Configure the collector as well."""
+    config = {"apiVersion": "crosscurrent.dev/v1alpha1", "kind": "Config", "reconcilers": ["foo", "garbage"]}
+    (directory / "crosscurrent.yaml").write_text(yaml.safe_dump({**config, "garbage": garbage}))
+
+
+def test_a_foo_that_nobody_saw_go_would_cost_its_deployments_at_the_collectors_rate(
+    story: MemoryLog, use: Use, tmp_path: Path
+) -> None:
+    collecting(tmp_path, deletes_per_second=0.5)
+    _, out, _ = use(story, "what-if --missing cluster1/foos")
+    assert actions(out) == ["Delete deployments.apps default/example-foo"] * 2
+    assert "(garbage cluster2: deployments.apps default/example-foo)" in out
+    assert "rate cap: 1 deletes in cluster3, at most 0.5 a second, would take 2 s" in out
+
+
+def test_the_breaker_would_hold_what_follows_from_owners_that_nobody_saw_go(
+    story: MemoryLog, use: Use, tmp_path: Path
+) -> None:
+    collecting(tmp_path, brake={"absolute": 0, "percent": 0})
+    _, out, _ = use(story, "what-if --missing cluster1/foos/default/example-foo")
+    assert out.splitlines()[0] == "Nothing would be done."
+    assert "the breaker trips for fleet: 1 owners missing that nobody saw go" in out
+    assert "brakes: 2 deletes would be held, as said above" in out
 
 
 def test_the_same_state_and_no_change_of_intent_would_do_nothing(story: MemoryLog, use: Use, tmp_path: Path) -> None:
@@ -108,6 +134,8 @@ def test_a_past_state_can_be_forked_too(story: MemoryLog, use: Use, tmp_path: Pa
         ("what-if -f nowhere.yaml --cluster cluster1", "No such file"),
         ("what-if --delete cluster1/foos/default/nobody", "there is no cluster1: foos"),
         ("what-if --delete foos", "is not CLUSTER/TYPE/NAMESPACE/NAME"),
+        ("what-if --missing cluster1", "is not CLUSTER/TYPE, CLUSTER/TYPE/NAMESPACE"),
+        ("what-if --missing cluster1/foos/elsewhere", "there is nothing of that"),
         ("what-if --lose-cluster clutser1", "did you mean cluster1"),
         ("what-if --reconciler nowhere:foo", "nowhere"),
         ("what-if --lose-cluster cluster1 -o name", "not a form of a plan"),

@@ -26,14 +26,14 @@ from engine.core.authoring import dependent, reconciler
 from engine.core.view import View
 from engine.runtime import worker as worker_module
 from engine.runtime.clock import SystemClock
-from engine.runtime.ports import EventLog, EventLogError, Performed, Record
+from engine.runtime.ports import EventLog, EventLogError, Performed, Record, Seen
 from engine.runtime.worker import Worker
 from engine.sandbox.memory_log import MemoryLog
 from engine.sandbox.nats_server import NatsServer
 from schemas.actions import Action, Apply, Decision, Outcome, Request, Result
 from schemas.decisions import EntryState, decode_entry
 from schemas.facts import decode_fact
-from schemas.names import ObjectRef, ResourceVersion, Uid
+from schemas.names import ObjectRef
 from schemas.subjects import facts_of, parse_fact
 from tests.builders import C1, C2, FOOS, deployment_ref, foo_body, foo_ref
 from tests.world import World
@@ -83,7 +83,7 @@ class Book:
         manager: str,
         deadline: float,
         first_apply: Collection[ObjectRef],
-        expect: Mapping[ObjectRef, tuple[Uid, ResourceVersion]],
+        expect: Mapping[ObjectRef, Seen],
     ) -> Performed:
         (action,) = actions
         assert isinstance(action, Apply)

@@ -55,6 +55,17 @@ def labelled(bench: Bench, count: int = MANY, labels: Json = LABEL) -> list[Json
     return [bench.dependent(bench.reference(), name=f"dep{number}", labels=labels) for number in range(count)]
 
 
+def release(bench: Bench, owner: Json) -> RemoveFinalizer:
+    return RemoveFinalizer(
+        ref=bench.a.ref("configmaps", "owner"),
+        api_version="v1",
+        kind="ConfigMap",
+        uid=Uid(owner["metadata"]["uid"]),
+        finalizer=CASCADE_FINALIZER,
+        dependents=("v1/configmaps",),
+    )
+
+
 async def perform(bench: Bench, wanted: Sequence[Action], *, lease: float = 1000.0) -> list[Outcome]:
     performer = GarbagePerformer(Performer(bench.apis, bench.clock), bench.collector, bench.barrier)
     deadline = bench.clock.monotonic() + lease
@@ -195,14 +206,7 @@ async def test_every_delete_is_on_record_before_the_decision_is_closed(
 
 async def test_an_owner_is_not_let_go_while_a_dependent_is_not_settled(bench: Bench) -> None:
     owner = bench.owner(finalizers=[CASCADE_FINALIZER])
-    let_go = RemoveFinalizer(
-        ref=bench.a.ref("configmaps", "owner"),
-        api_version="v1",
-        kind="ConfigMap",
-        uid=Uid(owner["metadata"]["uid"]),
-        finalizer=CASCADE_FINALIZER,
-    )
-    wanted: list[Action] = [*actions(bench, labelled(bench, 1)), let_go]
+    wanted: list[Action] = [*actions(bench, labelled(bench, 1)), release(bench, owner)]
     bench.b.unreachable = True
     assert [one.result for one in await perform(bench, wanted)] == [Result.FAILED, Result.SKIPPED]
     assert bench.a.sent("PATCH") == []

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from engine.core.ownership import DEPENDENTS_FINALIZER, OWNER_LABEL, OwnerReference, owned
-from engine.runtime.object_writer import TRIES
+from engine.runtime.object_writer import NEVER, TRIES
 from engine.runtime.performer import Performer
-from engine.runtime.ports import Reply
+from engine.runtime.ports import Reply, Seen
 from schemas.actions import (
     Action,
     AddFinalizer,
@@ -57,7 +57,8 @@ class Fleet:
     ) -> list[Outcome]:
         options.setdefault("deadline", self.clock.now + 10)
         expect = {
-            ref: (body["metadata"]["uid"], body["metadata"]["resourceVersion"]) for ref, body in (seen or {}).items()
+            ref: Seen(*(body["metadata"].get(key) for key in ("uid", "resourceVersion", "finalizers")))
+            for ref, body in (seen or {}).items()
         }
         performed = await self.performer.perform(actions, manager=MANAGER, expect=expect, **options)
         return list(performed.outcomes)
@@ -104,7 +105,7 @@ def summary(outcomes: list[Outcome]) -> list[tuple[str, Result]]:
 # Apply.
 
 
-async def test_a_first_apply_looks_first_and_then_creates_without_force(fleet: Fleet) -> None:
+async def test_what_is_not_there_is_created_by_one_request_that_could_not_change_anything(fleet: Fleet) -> None:
     action = apply(fleet.c2)
     [outcome] = await fleet.perform(action, first_apply={action.ref})
     stored = fleet.c2.get(action.ref)
@@ -112,22 +113,33 @@ async def test_a_first_apply_looks_first_and_then_creates_without_force(fleet: F
     assert outcome.result is Result.DONE
     assert (outcome.uid, outcome.version) == (stored["metadata"]["uid"], stored["metadata"]["resourceVersion"])
     assert outcome.fields
-    assert [(sent.method, sent.params.get("force")) for sent in fleet.c2.requests] == [
-        ("GET", None),
-        ("PATCH", "false"),
-    ]
-    assert fleet.c2.requests[1].body["metadata"]["name"] == "d"
-    assert fleet.c2.requests[1].params["fieldManager"] == MANAGER
+    [sent] = fleet.c2.requests
+    assert (sent.method, sent.params["force"], sent.params["fieldManager"]) == ("PATCH", "false", MANAGER)
+    assert (sent.body["metadata"]["name"], sent.body["metadata"]["resourceVersion"]) == ("d", NEVER)
 
 
 async def test_what_is_not_ours_is_never_adopted(fleet: Fleet) -> None:
     action = apply(fleet.c2)
     foreign = {"metadata": {"name": "d", "namespace": "default"}, "spec": {"replicas": 5}}
-    fleet.c2.put("apps", "deployments", foreign)
+    stored = fleet.c2.put("apps", "deployments", foreign)
     [outcome] = await fleet.perform(action, first_apply={action.ref})
     assert (outcome.result, outcome.reason) == (Result.CONFLICT, "NotOurs")
     assert "exists already and is not ours" in outcome.message
-    assert not fleet.c2.sent("PATCH")
+    assert fleet.c2.get(action.ref) == stored
+
+
+async def test_what_somebody_creates_in_the_very_moment_is_not_merged_with(fleet: Fleet) -> None:
+    action = apply(fleet.c2)
+    foreign = {"metadata": {"name": "d", "namespace": "default"}, "spec": {"paused": True}}
+
+    def meddle(_: Sent) -> None:
+        fleet.c2.before = None
+        fleet.c2.put("apps", "deployments", foreign)
+
+    fleet.c2.before = meddle
+    [outcome] = await fleet.perform(action, first_apply={action.ref})
+    assert outcome.reason == "NotOurs"
+    assert (fleet.c2.get(action.ref) or {})["spec"] == {"paused": True}
 
 
 async def test_the_same_object_of_another_owner_is_not_ours(fleet: Fleet) -> None:
@@ -141,7 +153,7 @@ async def test_an_object_that_names_the_same_owner_is_ours_again(fleet: Fleet) -
     ref, _ = fleet.stored(fleet.c2)
     [outcome] = await fleet.perform(apply(fleet.c2, deployment(3)), first_apply={ref})
     assert outcome.result is Result.DONE
-    assert fleet.c2.sent("PATCH")[0].params["force"] == "true"
+    assert [sent.params["force"] for sent in fleet.c2.sent("PATCH")] == ["false", "true"]
 
 
 async def test_without_an_owner_our_field_manager_is_the_proof(fleet: Fleet) -> None:
@@ -232,10 +244,10 @@ async def test_an_object_that_was_replaced_or_deleted_since_is_a_conflict(fleet:
 
 
 async def test_what_is_being_deleted_is_left_alone(fleet: Fleet) -> None:
-    ref, _ = fleet.stored(fleet.c2, finalizers=["x/y"], deletionTimestamp="2026-01-01T00:00:00Z")
+    ref, stored = fleet.stored(fleet.c2, finalizers=["x/y"], deletionTimestamp="2026-01-01T00:00:00Z")
     [outcome] = await fleet.perform(apply(fleet.c2), first_apply={ref})
     assert (outcome.result, outcome.reason) == (Result.UNCHANGED, "Deleting")
-    assert not fleet.c2.sent("PATCH")
+    assert fleet.c2.get(ref) == stored
 
 
 @pytest.mark.parametrize(
@@ -396,8 +408,24 @@ async def test_a_finalizer_is_added_before_anything_else_is_sent(fleet: Fleet) -
     add = on_foo(AddFinalizer, foo["metadata"]["uid"], fleet, finalizer=DEPENDENTS_FINALIZER)
     outcomes = await fleet.perform(apply(fleet.c1), add)
     assert summary(outcomes) == [("Apply", Result.DONE), ("AddFinalizer", Result.DONE)]
-    assert [sent.path.rpartition("/")[2] for sent in fleet.c1.requests] == ["foo", "foo", "d", "d"]
+    assert [sent.path.rpartition("/")[2] for sent in fleet.c1.requests] == ["foo", "foo", "d"]
     assert summary(await fleet.perform(add)) == [("AddFinalizer", Result.UNCHANGED)]
+
+
+async def test_a_finalizer_is_added_to_what_was_seen_in_one_request_that_keeps_the_others(fleet: Fleet) -> None:
+    ref, foo = fleet.foo(finalizers=["x/y"])
+    add = on_foo(AddFinalizer, foo["metadata"]["uid"], fleet, finalizer=DEPENDENTS_FINALIZER)
+    assert summary(await fleet.perform(add, seen={ref: foo})) == [("AddFinalizer", Result.DONE)]
+    assert [sent.method for sent in fleet.c1.requests] == ["PATCH"]
+    assert (fleet.c1.get(ref) or {})["metadata"]["finalizers"] == ["x/y", DEPENDENTS_FINALIZER]
+
+
+async def test_a_finalizer_that_came_since_the_decision_is_kept(fleet: Fleet) -> None:
+    ref, foo = fleet.foo(finalizers=["x/y"])
+    add = on_foo(AddFinalizer, foo["metadata"]["uid"], fleet, finalizer=DEPENDENTS_FINALIZER)
+    fleet.foo(finalizers=["x/y", "x/z"], uid=foo["metadata"]["uid"])
+    assert summary(await fleet.perform(add, seen={ref: foo})) == [("AddFinalizer", Result.DONE)]
+    assert (fleet.c1.get(ref) or {})["metadata"]["finalizers"] == ["x/y", "x/z", DEPENDENTS_FINALIZER]
 
 
 async def test_nothing_is_created_for_an_owner_that_cannot_be_held(fleet: Fleet) -> None:
@@ -601,7 +629,7 @@ async def test_a_moved_workload_is_there_before_it_is_taken_away(fleet: Fleet) -
     fleet.c2.before = lambda sent: order.append(f"c2 {sent.method}")
     outcomes = await fleet.perform(delete(ref, live["metadata"]["uid"]), apply(fleet.c2))
     assert summary(outcomes) == [("Delete", Result.DONE), ("Apply", Result.DONE)]
-    assert order == ["c2 GET", "c2 PATCH", "c1 GET", "c1 DELETE"]
+    assert order == ["c2 PATCH", "c1 GET", "c1 DELETE"]
 
 
 async def test_objects_are_written_at_the_same_time(fleet: Fleet) -> None:
@@ -622,12 +650,12 @@ async def test_the_lease_is_looked_at_before_every_request(fleet: Fleet) -> None
     def slow(sent: Sent) -> None:
         fleet.clock.now += 3
 
+    ref, live = fleet.stored(fleet.c1)
     fleet.c1.before = slow
-    action = apply(fleet.c1)
-    [outcome] = await fleet.perform(action, deadline=fleet.clock.now + 4.5)
+    [outcome] = await fleet.perform(delete(ref, live["metadata"]["uid"]), deadline=fleet.clock.now + 4.5)
     assert outcome.result is Result.SKIPPED
     assert [sent.method for sent in fleet.c1.requests] == ["GET"]
-    assert fleet.c1.get(action.ref) is None
+    assert fleet.c1.get(ref) == live
 
 
 async def test_a_request_that_is_not_answered_in_time_has_failed(fleet: Fleet) -> None:

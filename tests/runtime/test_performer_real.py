@@ -15,7 +15,7 @@ from engine.runtime.clock import SystemClock
 from engine.runtime.cluster_api import KubernetesApi
 from engine.runtime.kubeconfig import Context, resolve
 from engine.runtime.performer import Performer
-from engine.runtime.ports import ClusterApi
+from engine.runtime.ports import ClusterApi, Seen
 from engine.sandbox.api_client import MERGE_PATCH
 from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.identities import Rule
@@ -30,7 +30,7 @@ from schemas.actions import (
     RemoveFinalizer,
     Result,
 )
-from schemas.names import ClusterId, ClusterName, ObjectRef, ResourceVersion, Uid
+from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 pytestmark = pytest.mark.e2e
 
@@ -118,8 +118,8 @@ async def fleet(real_clusters: tuple[ApiServer, ...]) -> AsyncIterator[Fleet]:
         await api.close()
 
 
-def seen(outcome: Outcome) -> Mapping[ObjectRef, tuple[Uid, ResourceVersion]]:
-    return {outcome.ref: (outcome.uid, outcome.version)}
+def seen(outcome: Outcome) -> Mapping[ObjectRef, Seen]:
+    return {outcome.ref: Seen(outcome.uid, outcome.version)}
 
 
 async def test_an_object_is_created_updated_and_left_alone(fleet: Fleet) -> None:
@@ -153,6 +153,16 @@ async def test_what_somebody_else_made_is_not_adopted(fleet: Fleet) -> None:
         [outcome] = await fleet.perform(action, first_apply=first)
         assert (outcome.result, outcome.reason) == (Result.CONFLICT, "NotOurs")
     assert (await fleet.admin(action.ref))["spec"] == {"size": 7}
+
+
+async def test_what_somebody_else_made_is_not_even_added_to(fleet: Fleet) -> None:
+    body = {"apiVersion": GADGET, "kind": "Gadget", "metadata": {"name": "a"}, "spec": {"was": "here"}}
+    await fleet.servers[fleet.c2].request("POST", f"/apis/{GADGET}/namespaces/{fleet.namespace}/gadgets", body)
+    action = fleet.apply(fleet.c2)
+    before = await fleet.admin(action.ref)
+    [outcome] = await fleet.perform(action)
+    assert outcome.reason == "NotOurs"
+    assert await fleet.admin(action.ref) == before
 
 
 async def test_what_the_server_will_not_have_is_refused_in_its_words(fleet: Fleet) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.runtime.object_writer import NEVER
 from tests.api_session import STRATEGIC_PATCH, Answer, Json
 from tests.contracts.api_server.servers import Place, config_map, deployment
 
@@ -32,6 +33,18 @@ async def test_applying_creates_what_is_not_there(place: Place) -> None:
         "fieldsType": "FieldsV1",
         "fieldsV1": data_fields("k"),
     }
+
+
+async def test_a_resource_version_that_no_object_has_lets_an_apply_only_create(place: Place) -> None:
+    address, applied = f"{place.maps}/a", config_map("a", {"k": "1"})
+    applied["metadata"]["resourceVersion"] = NEVER
+    made = await place.session.apply(address, applied, "one")
+    assert made.status == 201
+    for manager in ("one", "two"):
+        again = await place.session.apply(address, {**applied, "data": {"other": "2"}}, manager, force=True)
+        assert again.failed() == (409, "Conflict")
+        assert again.causes == []
+    assert (await place.session.get(address)).body == made.body
 
 
 async def test_applying_the_same_again_writes_nothing(place: Place) -> None:
