@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from functools import partial
 
 import msgspec
 import structlog
@@ -204,19 +203,19 @@ class Supervisor:
         self._environment, self._write, self._phases = environment, write or _to_stderr, phases
         self.children = [self._child(spec) for spec in specs]
         self._tasks: dict[Child, asyncio.Task[None]] = {}
-        self._failed: asyncio.Future[None] | None = None
-        """Set when keeping a child fails, which is a mistake of ours; None: not running."""
+        self._to_start: asyncio.Queue[Child] = asyncio.Queue()
+        for child in self.children:
+            self._to_start.put_nowait(child)
 
     async def wait_ready(self) -> None:
         """Wait until every child has been ready once."""
         await asyncio.gather(*(child.became_ready.wait() for child in self.children))
 
     def add(self, spec: ChildSpec) -> None:
-        """Keep one more child running, from now on or once we run."""
+        """Keep one more child running."""
         child = self._child(spec)
         self.children.append(child)
-        if self._failed is not None:
-            self._start(child, self._failed)
+        self._to_start.put_nowait(child)
 
     async def remove(self, child: Child) -> None:
         """End a child for good."""
@@ -228,14 +227,12 @@ class Supervisor:
 
     async def run(self) -> None:
         """Keep all children running until cancelled, then end them: all of one kind at a time."""
-        self._failed = asyncio.get_running_loop().create_future()
-        starting = asyncio.create_task(self._start_all(self._failed), name="start of the children")
-        starting.add_done_callback(partial(_tell, self._failed))
+        failed = asyncio.get_running_loop().create_future()
+        starting = asyncio.create_task(self._start(failed), name="start of the children")
         try:
-            await self._failed
+            await failed
         finally:
             starting.cancel()
-            self._failed = None
             for phase in self._phases:
                 # Not `gather` of all: it would hand our cancellation to all of them at once.
                 ending = [task for child, task in self._tasks.items() if child.spec.kind == phase]
@@ -246,31 +243,31 @@ class Supervisor:
     def _child(self, spec: ChildSpec) -> Child:
         return Child(spec, self._environment, self._write)
 
-    async def _start_all(self, failed: asyncio.Future[None]) -> None:
+    async def _start(self, failed: asyncio.Future[None]) -> None:
         """Start as many at a time as there are cores: all at once, each would be ready only when the last one is."""
         at_once, loop = os.cpu_count() or 1, asyncio.get_running_loop()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
+                failed.set_exception(error)  # a mistake of ours: a child's failures are its own
+
         counts_until: dict[Child, float] = {}
-        for child in tuple(self.children):
+        while True:
+            child = await self._to_start.get()
             while len(under_way := [one for one, end in counts_until.items() if _is_starting(one, end)]) >= at_once:
                 seconds = min(counts_until[one] for one in under_way) - loop.time()
                 await _first_ready(under_way, seconds)
-            if child in self.children and child not in self._tasks:  # others come and go meanwhile
-                self._start(child, failed)
-                counts_until[child] = loop.time() + START_S
-
-    def _start(self, child: Child, failed: asyncio.Future[None]) -> None:
-        task = self._tasks[child] = asyncio.create_task(child.keep(), name=child.spec.name)
-        task.add_done_callback(partial(_tell, failed))
+            counts_until = {one: counts_until[one] for one in under_way}
+            if child not in self.children:
+                continue  # removed meanwhile
+            task = self._tasks[child] = asyncio.create_task(child.keep(), name=child.spec.name)
+            task.add_done_callback(ended)
+            counts_until[child] = loop.time() + START_S
 
     def hurry(self) -> None:
         """End without grace whatever has not ended yet."""
         for child in self.children:
             child.hurry.set()
-
-
-def _tell(failed: asyncio.Future[None], task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
-        failed.set_exception(error)
 
 
 def _is_starting(child: Child, counts_until: float) -> bool:
