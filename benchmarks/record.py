@@ -2,7 +2,7 @@
 
 A fleet of objects of 2.5 KB is written to a real broker, with many more facts behind them; then states are read at cuts, and
 a snapshot is shown. Replay asks recorded decisions of the built-in `foo` again. Ingest publishes the same facts alone, with
-checkpoints as they fall due, and with three subscribers besides, in turns.
+checkpoints as they fall due, and with three subscribers besides, in turns; the company is a process of its own.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import asyncio
 import contextlib
 import io
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.figures import Report, Settings, figure, ratios
+from benchmarks.figures import Figure, Report, Settings, figure, percentile, ratios
+from benchmarks.roles import Role
 from crosscurrent.commands.events import Choice, EventsFormat, show_events
 from crosscurrent.comparison import compare
 from crosscurrent.recording import Slice, record
 from crosscurrent.selection import Filter
 from engine.core.history import Cut
-from engine.runtime.checkpoints import Checkpointer, make_checkpoint
+from engine.runtime.checkpoints import make_checkpoint
 from engine.runtime.clock import SystemClock
 from engine.runtime.event_log import NatsEventLog
 from engine.runtime.past import EVERYTHING, read_horizon, read_past
@@ -39,6 +40,9 @@ NAME = "record"
 KIND_OBJECTS = 1000
 CLUSTER = ClusterName("c1")
 BATCH = 1000
+STEADY_RATE, STEADY_SHARE = 1000, 20
+"""Facts a second of a busy fleet, and how many of them are published together."""
+SETTLE_SECONDS = 3.0
 TYPE_SECONDS, FULL_SECONDS, SNAPSHOT_SECONDS, REPLAY_FACTS = 1.0, 10.0, 10.0, 5000.0
 
 
@@ -63,7 +67,7 @@ async def _run(settings: Settings, directory: Path) -> Report:
             settings.say(f"record: round {number}: " + ", ".join(f"{n} {v[-1]:.2f} s" for n, v in found.items()))
         await log.close()
     rates = [await _replay(40 if settings.quick else 200, settings) for _ in range(settings.rounds)]
-    published: dict[str, list[float]] = {"alone": [], "with checkpoints": [], "with subscribers": []}
+    published: dict[str, list[dict[str, float]]] = {"alone": [], "with checkpoints": [], "with subscribers": []}
     for _ in range(settings.rounds):
         for company, rounds in published.items():
             rounds.append(await _ingest(directory, 10_000 if settings.quick else 200_000, company))
@@ -77,16 +81,27 @@ async def _run(settings: Settings, directory: Path) -> Report:
         figure("events --snapshot, all objects", found["a snapshot"], "s", at_most=SNAPSHOT_SECONDS),
         figure("making a checkpoint", found["a checkpoint"], "s"),
         figure("replay", rates, "facts/s", at_least=REPLAY_FACTS),
-        *(figure(f"publish {company}", values, "facts/s") for company, values in published.items()),
-        figure("ratio: with checkpoints", ratios(published["with checkpoints"], published["alone"]), "x"),
-        figure("ratio: with subscribers", ratios(published["with subscribers"], published["alone"]), "x"),
+        *_publishing(published),
         *(figure(f"disk per 100,000 objects: {name}", size, "MiB") for name, size in sizes.items()),
     ]
     notes = (
         f"{objects:,} objects of {KIND_OBJECTS:,} a type, {facts:,} facts behind them, a checkpoint every 100,000 or so",
-        "publish: fsync always; subscribers share the process, so their own CPU is in the ratio",
+        "publish: fsync always; checkpoints and three subscribers, of whom one never reads, are a process of their own",
+        "at full speed publisher and broker fill two cores, so that whatever else runs there takes its share from them",
     )
     return Report(f"{NAME} (history, replay, subscribers)", tuple(figures), notes)
+
+
+def _publishing(published: dict[str, list[dict[str, float]]]) -> Iterator[Figure]:
+    """Iterate over what recording costs those who publish: at full speed, and at a rate that leaves the machine room."""
+    rates = {company: [one["rate"] for one in rounds] for company, rounds in published.items()}
+    for company, rounds in published.items():
+        yield figure(f"publish {company}", rates[company], "facts/s")
+        for share in ("p50", "p99"):
+            stored = [one[share] for one in rounds]
+            yield figure(f"publish {STEADY_RATE:,} facts/s {company}: stored, {share}", stored, "ms")
+    for company in ("with checkpoints", "with subscribers"):
+        yield figure(f"ratio: {company}", ratios(rates[company], rates["alone"]), "x")
 
 
 def _looks(log: EventLog, objects: int) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -186,46 +201,34 @@ async def _replay(foos: int, settings: Settings) -> float:
     return len(recording.facts) / took
 
 
-async def _ingest(directory: Path, facts: int, company: str) -> float:
-    """Return how many facts a second are published, alone or in company."""
-    with NatsServer(directory / f"ingest-{time.monotonic_ns()}") as server:
+async def _ingest(directory: Path, facts: int, company: str) -> dict[str, float]:
+    """Return facts a second, and milliseconds until a fact is stored at a steady rate, alone or in company."""
+    place = directory / f"ingest-{time.monotonic_ns()}"
+    with NatsServer(place) as server, contextlib.ExitStack() as stack:
         log = await NatsEventLog.connect(server.url, token=server.token)
         await log.prepare()
         messages = [_fact(number, KIND_OBJECTS) for number in range(facts)]
-        async with contextlib.nullcontext() if company == "alone" else _company(log, server, company):
-            started = time.perf_counter()
-            for start in range(0, facts, BATCH):
-                await log.publish(messages[start : start + BATCH])
-            took = time.perf_counter() - started
+        if company != "alone":
+            settings = {"nats": server.url, "token": server.token, "subscribers": company == "with subscribers"}
+            beside = stack.enter_context(Role("record_company", settings, place / "company.log"))
+            await asyncio.to_thread(beside.expect, "ready")
+        started = time.perf_counter()
+        for start in range(0, facts, BATCH):
+            await log.publish(messages[start : start + BATCH])
+        rate = facts / (time.perf_counter() - started)
+        await asyncio.sleep(SETTLE_SECONDS)  # whoever listens has caught up, and a checkpoint that was due is made
+        stored = await _steadily(log, [_fact(facts + number, KIND_OBJECTS) for number in range(facts // 4)])
         await log.close()
-    return facts / took
+    return {"rate": rate, "p50": percentile(stored, 0.5), "p99": percentile(stored, 0.99)}
 
 
-@contextlib.asynccontextmanager
-async def _company(log: EventLog, server: NatsServer, company: str) -> AsyncIterator[None]:
-    """Make checkpoints when they fall due; with subscribers, let three have everything, one of which never reads."""
-    reader = await NatsEventLog.connect(server.url, token=server.token)
-
-    async def listen() -> None:
-        async for _ in reader.follow("FACTS", EVERYTHING):
-            pass
-
-    async def stop_listening() -> None:
-        async for _ in reader.follow("FACTS", EVERYTHING):
-            await asyncio.Event().wait()
-
-    async def keep() -> None:
-        keeper = Checkpointer(log, SystemClock(), fact_days=7.0)
-        while True:
-            await keeper.look()
-            await asyncio.sleep(1.0)
-
-    listeners = [listen(), listen(), stop_listening()] if company == "with subscribers" else []
-    tasks = [asyncio.create_task(one) for one in (keep(), *listeners)]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await reader.close()
+async def _steadily(log: EventLog, messages: list[Message]) -> list[float]:
+    """Publish `STEADY_RATE` messages a second, and return after how many milliseconds each share of them was stored."""
+    took = []
+    begun = time.perf_counter()
+    for number, start in enumerate(range(0, len(messages), STEADY_SHARE)):
+        due = begun + number * STEADY_SHARE / STEADY_RATE
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        await log.publish(messages[start : start + STEADY_SHARE])
+        took.append((time.perf_counter() - due) * 1000)
+    return took

@@ -175,6 +175,7 @@ async def watch(
 ) -> None:
     """Watch one cluster until cancelled."""
     from crosscurrent.watch_metrics import WatchCollector  # noqa: PLC0415
+    from engine.runtime.checkpoints import DEFERENCE  # noqa: PLC0415
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
     from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
 
@@ -194,7 +195,7 @@ async def watch(
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watcher.run(), name=f"watcher {cluster.name}")
         group.create_task(_mind(log, clock, watcher.heal), name="health of the streams")
-        group.create_task(_keep_record(log, clock, settings), name="checkpoints")
+        group.create_task(_keep_record(log, clock, settings, DEFERENCE), name="checkpoints")
         ready()
 
 
@@ -328,11 +329,11 @@ async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExit
     return api
 
 
-async def _keep_record(log: EventLog, clock: Clock, settings: Settings) -> None:
+async def _keep_record(log: EventLog, clock: Clock, settings: Settings, patience: float = 1.0) -> None:
     """Make checkpoints when they are due; every process offers to, so that they are made as long as any runs."""
     from engine.runtime.checkpoints import Checkpointer  # noqa: PLC0415
 
-    await Checkpointer(log, clock, fact_days=settings.config.nats.fact_days).run()
+    await Checkpointer(log, clock, fact_days=settings.config.nats.fact_days, patience=patience).run()
 
 
 def context_of(settings: Settings, cluster: ClusterConfig) -> ContextFile:

@@ -4,8 +4,9 @@ When:
     * An eighth of FACTS' age after the last one: then the past stays whole as far back as seven eighths of it at least.
     * Earlier where facts are many, so that no state is folded from more than about `FACTS_BETWEEN` of them. As many facts as
       the last checkpoint has rows must have come as well, or a large, busy fleet would do little else.
-Who: any process; whoever appends the claim first makes it. A maker that dies leaves parts that nobody reads, and the next one
-removes them.
+Who: any process; whoever appends the claim first makes it. Watchers wait half as long again, so that it is left to workers,
+if there are any: it takes a core for seconds, and facts should not wait for it. A maker that dies leaves parts that nobody
+reads, and the next one removes them.
 How many: the newest `RECENT`, and of the others one in each eighth of FACTS' age. Compressed, each is about a sixth of STATE.
 """
 
@@ -38,6 +39,8 @@ HELD_BYTES = 32 * 1024 * 1024
 """Of rows that wait for their part to be full: a fleet of very many types writes smaller ones."""
 LEVEL = 1
 """zlib's fastest: objects shrink to a sixth, 6 to a seventh at five times the cost."""
+DEFERENCE = 1.5
+"""How much longer than others a watcher waits, in time and in facts."""
 CLAIM_SECONDS = 600.0
 """After this a maker counts as dead; a million objects take about a minute."""
 LOOK_SECONDS = 60.0
@@ -50,10 +53,19 @@ _log = structlog.get_logger(__name__)
 class Checkpointer:
     """Makes checkpoints when they are due."""
 
-    def __init__(self, log: EventLog, clock: Clock, *, fact_days: float) -> None:
-        """Look after the checkpoints of a log that keeps facts for `fact_days`."""
+    def __init__(self, log: EventLog, clock: Clock, *, fact_days: float, patience: float = 1.0) -> None:
+        """Look after the checkpoints of a log that keeps facts for `fact_days`.
+
+        Args:
+            log: the streams.
+            clock: time.
+            fact_days: for how many days FACTS keeps facts.
+            patience: 1: when one is due, it is made; more: when that many times the time or the facts have passed.
+
+        """
         self._event_log = log
         self._clock = clock
+        self._patience = patience
         self._interval = fact_days * 86400 / SHARE
 
     async def run(self) -> None:
@@ -74,7 +86,7 @@ class Checkpointer:
         """
         made = await read_checkpoints(self._event_log)
         facts = await self._event_log.extent(FACTS)
-        if not facts.last or not is_due(made, facts.last, self._clock.time(), self._interval):
+        if not facts.last or not is_due(made, facts.last, self._clock.time(), self._interval, self._patience):
             return None
         name = secrets.token_hex(6)
         if not await self._claim(name):
@@ -112,7 +124,7 @@ class Checkpointer:
             await self._event_log.purge(CHECKPOINTS, subjects.checkpoint_rows(name, ">"))
 
 
-def is_due(made: Sequence[Checkpoint], last: int, now: float, interval: float) -> bool:
+def is_due(made: Sequence[Checkpoint], last: int, now: float, interval: float, patience: float = 1.0) -> bool:
     """Return whether another checkpoint is worth making.
 
     Args:
@@ -120,6 +132,7 @@ def is_due(made: Sequence[Checkpoint], last: int, now: float, interval: float) -
         last: sequence of the newest fact.
         now: wall time.
         interval: seconds that may lie between two.
+        patience: how many times that, and how many times the facts.
 
     """
     if not made:
@@ -128,7 +141,7 @@ def is_due(made: Sequence[Checkpoint], last: int, now: float, interval: float) -
     behind, age = last - newest.until, now - newest.time
     if not behind:
         return age >= interval * SHARE / 2  # before it expires itself
-    return age >= interval or behind >= max(FACTS_BETWEEN, newest.rows)
+    return age >= patience * interval or behind >= patience * max(FACTS_BETWEEN, newest.rows)
 
 
 def worth_keeping(made: Sequence[Checkpoint], interval: float) -> list[Checkpoint]:

@@ -179,7 +179,7 @@ class ObjectWriter:
         if isinstance(live, Status):
             return refusal(action, live) if not absent(live, action) else refusal(action, answer)
         if is_ours(live, action.body, self._manager):
-            return self._done(action, Written(live), before=(live.uid, live.resource_version))
+            return self._done(action, Written(live), before=Seen(live.uid, live.resource_version))
         return conflict(action, "NotOurs", f"{action.kind} {place(action)} exists already and is not ours", live)
 
     async def _patch(self, action: Patch, seen: Seen | None) -> Outcome:

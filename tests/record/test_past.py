@@ -167,6 +167,9 @@ def test_a_checkpoint_is_due_after_a_share_of_the_age_or_very_many_facts() -> No
     assert not is_due(last, 100, 1050.0, 50.0), "nothing has happened"
     assert is_due(last, 100, 1200.0, 50.0), "it would expire"
     assert is_due(last, 100 + checkpoints.FACTS_BETWEEN, 1001.0, 50.0)
+    assert not is_due(last, 101, 1050.0, 50.0, 1.5), "somebody else may make it"
+    assert is_due(last, 101, 1075.0, 50.0, 1.5)
+    assert not is_due(last, 100 + checkpoints.FACTS_BETWEEN, 1001.0, 50.0, 1.5)
     large = [a_checkpoint(100, 1000.0, rows=10**6)]
     assert not is_due(large, 100 + checkpoints.FACTS_BETWEEN, 1001.0, 50.0), "it costs more than it saves"
 
