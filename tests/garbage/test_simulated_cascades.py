@@ -8,7 +8,7 @@ from tests.garbage.simulated_world import Made, World, run
 
 
 async def three_levels(world: World) -> list[Made]:
-    """Return an owner in a, its two dependents in b and c, and theirs: one each, of another kind and in yet another cluster."""
+    """Return an owner in a, its dependents in b and c, and theirs: one each, of another kind, in yet another cluster."""
     top = await world.make(world.a, "top")
     middle = [
         await world.make(site, "middle", world.ref(top, blockOwnerDeletion=True), kind="Gadget")
