@@ -22,7 +22,6 @@ from schemas.decisions import Target
 from schemas.facts import Fact
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, ResourceVersion, Uid, newer
 
-
 LASTING_ATTEMPTS = 3
 """A trouble that may pass has lasted for about a second by then."""
 
