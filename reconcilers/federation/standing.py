@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.core.api_errors import is_passing
 from engine.core.authoring import condition, note, timestamp
 from engine.core.view import Cluster, KubeObject, View
 from reconcilers.federation.copies import Copy, Standing
@@ -23,8 +22,6 @@ COUNTS = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "
 """Numbers of a copy's status that are shown for each cluster, and summed up."""
 SILENT = frozenset({"Pending", "NotSynced"})
 """Reasons that pass by themselves in a moment."""
-LASTING_ATTEMPTS = 3
-"""A trouble that may pass has lasted for about a second by then."""
 TOLD = 4
 """Clusters that one message speaks of at most."""
 
@@ -108,14 +105,9 @@ def warnings(view: View, parent: KubeObject, copies: Iterable[Copy]) -> list[Rec
     reasons: dict[str, list[str]] = {}
     for copy in copies:
         status, reason, message = copy.standing
-        if status is False and reason not in SILENT and not _may_pass(view, copy):
+        if status is False and reason not in SILENT and not view.may_pass(copy.ref):
             reasons.setdefault(reason, []).append(f"{copy.cluster}: {message}")
     return [note(parent, "Warning", reason, "; ".join(told)) for reason, told in sorted(reasons.items())]
-
-
-def _may_pass(view: View, copy: Copy) -> bool:
-    failure = view.failure(copy.ref)
-    return failure is not None and failure.attempts < LASTING_ATTEMPTS and is_passing(failure.code, failure.reason)
 
 
 def summary(kind: str, standings: Iterable[tuple[str, Standing]]) -> Standing:
