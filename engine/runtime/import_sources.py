@@ -41,6 +41,10 @@ class ImportMapper(Mapper):
             "STATE", self.durable, filters, self.handle, concurrency=MAPPERS_IN_FLIGHT, ack_wait=ack_wait
         )
 
+    def _concerned_by(self, group: str, plural: str) -> Sequence[Resource]:
+        grants = (group, plural) == (SERVICE_ACCOUNT_GRANTS.group, SERVICE_ACCOUNT_GRANTS.plural)
+        return (IMPORTS,) if grants else super()._concerned_by(group, plural)
+
     async def _fact(self, record: Record, ref: ObjectRef, *, patient: bool = False) -> None:
         if (ref.group, ref.resource) == (SERVICE_ACCOUNT_GRANTS.group, SERVICE_ACCOUNT_GRANTS.plural):
             await self._request(await self._readers(ref), record)

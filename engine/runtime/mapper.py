@@ -9,7 +9,7 @@ echo of its own write, does not wake it (`engine.core.foresight`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -23,7 +23,7 @@ from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
 from schemas.decisions import EntryState, decode_foresight
 from schemas.facts import SyncType, decode_fact, decode_sync
-from schemas.names import ClusterId, ClusterName, ObjectRef
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 LOOKS, LOOK_SECONDS = 2, 0.01
 """At an open key that may be about to foresee a fact: most close within 20 ms."""
@@ -78,7 +78,7 @@ class Mapper:
         if record.subject.startswith(f"{subjects.SYNC}."):
             if decode_sync(record.body).type is SyncType.COMPLETED:
                 _, group, plural = subjects.parse_sync(record.subject)
-                concerned = self._reconciler.concerned_by(group, plural)
+                concerned = self._concerned_by(group, plural)
                 await self._scan_and_request(
                     [subjects.facts_of("*", one.group, one.plural) for one in concerned], record
                 )
@@ -145,6 +145,10 @@ class Mapper:
         latest = (await self._event_log.last("STATE", [record.subject])).get(record.subject)
         if latest is not None and latest.seq > record.seq:
             await self._fact(latest, subjects.parse_fact(latest.subject))
+
+    def _concerned_by(self, group: str, plural: str) -> Sequence[Resource]:
+        """Return the watched types whose objects a change of a type's standing concerns."""
+        return self._reconciler.concerned_by(group, plural)
 
     def _is_owned(self, ref: ObjectRef) -> bool:
         return any((ref.group, ref.resource) == (kind.group, kind.plural) for kind in self._reconciler.owns)
