@@ -21,7 +21,7 @@ from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
 from schemas.decisions import EntryState, decode_foresight
-from schemas.facts import SyncType, decode_fact, decode_sync
+from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef
 
 LOOKS, LOOK_SECONDS = 3, 0.01
@@ -68,7 +68,7 @@ class Mapper:
         """Map one record of STATE and acknowledge it."""
         record = delivery.record
         if record.subject.startswith(f"{subjects.SYNC}."):
-            if decode_sync(record.body).type is SyncType.COMPLETED:
+            if decode_sync(record.body).ends_gap:
                 _, group, plural = subjects.parse_sync(record.subject)
                 concerned = self._reconciler.concerned_by(group, plural)
                 await self._scan_and_request(
