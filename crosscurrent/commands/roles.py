@@ -39,6 +39,7 @@ async def roles(
             found.name,
             reconcilers,
             settings.config.imports,
+            registry=settings.config.registry,
             resources=processes.watched_types(settings, reconcilers),
             account=(namespace, name),
         )

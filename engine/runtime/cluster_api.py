@@ -10,20 +10,26 @@ Rules:
       timeout; a stream by silence. Streams need no slot, or a hundred watches would starve every request.
     * Token files, plugins and certificates are looked at every `LOOK_SECONDS`; on a 401 at once, and the request is
       repeated once if that gave other credentials (W-13, W-29).
-    * No redirects, no proxy from the environment, no compression, no cookies, no link-local addresses (SEC-22, SEC-23).
+    * No redirects, no proxy from the environment, no compression, no cookies, no link-local addresses (SEC-22, SEC-23);
+      what else may not be connected to, `engine.runtime.addresses` says.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import ssl
+import sys
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -31,6 +37,7 @@ import structlog
 from multidict import CIMultiDict
 from yarl import URL
 
+from engine.runtime.addresses import DECLARED, Addresses
 from engine.runtime.credentials import CredentialSource, Material, on_disk
 from engine.runtime.http_session import new_session, read_body, read_lines
 from engine.runtime.kubeconfig import Context
@@ -56,15 +63,15 @@ class KubernetesApi:
     def __init__(
         self,
         name: ClusterName,
-        context: Context,
+        context: Context | None,
         *,
         connections: int,
         connect_timeout: float,
         current: Callable[[], Context] | None = None,
+        addresses: Addresses = DECLARED,
     ) -> None:
         """Use `open`: this must run inside the event loop."""
         self._name = name
-        self._base = context.server
         self._source = CredentialSource(context, current)
         self._connections = connections
         self._slots = asyncio.Semaphore(connections)
@@ -76,31 +83,41 @@ class KubernetesApi:
         self._renewed_at = float("-inf")
         self._closed = False
         self._failure: str | None = None
-        self._session = new_session()
+        self._session = new_session(addresses)
 
     @classmethod
     async def open(
         cls,
         name: ClusterName,
-        context: Context,
+        context: Context | None,
         *,
         connections: int = CONNECTIONS,
         connect_timeout: float = CONNECT_SECONDS,
         current: Callable[[], Context] | None = None,
+        addresses: Addresses = DECLARED,
     ) -> KubernetesApi:
         """Return the API of a cluster. Sends nothing and reads no credential yet, so it does not fail.
 
         Args:
             name: the cluster's configured name.
-            context: where it is and who we are.
+            context: where it is and who we are; None: as yet unknown, `current` tells.
             connections: requests in flight at most.
             connect_timeout: seconds for the TCP and TLS handshakes.
             current: returns the context of each later moment, called in a thread at every look; None: it never changes.
+                Raises `CredentialsRejected` while there is none.
+            addresses: where it may be.
 
         """
-        # The library takes half a second to import, which must not stop the streams of other clusters.
+        # The library takes a while to import, which must not stop the streams of other clusters.
         await asyncio.to_thread(_library)
-        return cls(name, context, connections=connections, connect_timeout=connect_timeout, current=current)
+        return cls(
+            name,
+            context,
+            connections=connections,
+            connect_timeout=connect_timeout,
+            current=current,
+            addresses=addresses,
+        )
 
     @property
     def name(self) -> ClusterName:
@@ -119,16 +136,16 @@ class KubernetesApi:
         timeout: float,
     ) -> Reply:
         """Send one request and return the answer; see `ClusterApi.request`."""
-        url = self._url(path, params)
+        target = _target(path, params)
         headers = {"Accept": accept} if body is None else {"Accept": accept, "Content-Type": content_type}
         queued = True
         try:
             async with asyncio.timeout(timeout), self._slots:
                 queued = False
                 secured = await self._secured()
-                reply = await self._exchange(secured, method, url, headers, body)
+                reply = await self._exchange(secured, method, target, headers, body)
                 if reply.status == 401 and (renewed := await self._renewed(secured)):
-                    reply = await self._exchange(renewed, method, url, headers, body)
+                    reply = await self._exchange(renewed, method, target, headers, body)
                 return reply
         except TimeoutError as error:
             busy = f"all {self._connections} connections stayed busy" if queued else "no answer"
@@ -141,16 +158,17 @@ class KubernetesApi:
         self, path: str, *, params: Mapping[str, str], idle_timeout: float
     ) -> AsyncGenerator[Reply | list[bytes], None]:
         """Open a watch; see `ClusterApi.stream`. Close the iterator (`aclosing`) to close the connection at once."""
-        url = self._url(path, params)
+        target = _target(path, params)
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=min(self._connect_timeout, idle_timeout), sock_read=idle_timeout
         )
         try:
-            secured = await asyncio.wait_for(self._secured(), idle_timeout)
-            response = await self._send(secured, "GET", url, {"Accept": "application/json"}, None, timeout)
+            async with asyncio.timeout(idle_timeout):  # not `wait_for`, which may lose a cancellation before 3.12
+                secured = await self._secured()
+            response = await self._send(secured, "GET", target, {"Accept": "application/json"}, None, timeout)
             if response.status == 401 and (renewed := await self._renewed(secured)):
                 response.close()
-                response = await self._send(renewed, "GET", url, {"Accept": "application/json"}, None, timeout)
+                response = await self._send(renewed, "GET", target, {"Accept": "application/json"}, None, timeout)
             try:
                 if response.status != 200:
                     yield Reply(response.status, await read_body(response), response.headers)
@@ -167,6 +185,10 @@ class KubernetesApi:
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._unreachable(f"watch of {path}", error) from error
 
+    def refresh(self) -> None:
+        """Look at the credentials before the next request: whoever provides them says that they have changed."""
+        self._look_at, self._renewed_at = 0.0, float("-inf")
+
     async def close(self) -> None:
         """Close every connection; requests and streams under way fail with `ClusterUnreachable`."""
         self._closed = True
@@ -175,17 +197,10 @@ class KubernetesApi:
             await asyncio.gather(self._renewal, return_exceptions=True)
         await self._session.close()
 
-    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
-        if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
-            message = f"{path!r} is not an absolute, percent-encoded path"
-            raise ValueError(message)
-        query = f"?{urlencode(params, quote_via=quote)}" if params else ""
-        return URL(f"{self._base}{path}{query}", encoded=True)
-
     async def _exchange(
-        self, secured: _Secured, method: str, url: URL, headers: dict[str, str], body: bytes | None
+        self, secured: _Secured, method: str, target: str, headers: dict[str, str], body: bytes | None
     ) -> Reply:
-        response = await self._send(secured, method, url, headers, body, self._request_timeout)
+        response = await self._send(secured, method, target, headers, body, self._request_timeout)
         async with response:
             return Reply(response.status, await read_body(response), response.headers)
 
@@ -193,7 +208,7 @@ class KubernetesApi:
         self,
         secured: _Secured,
         method: str,
-        url: URL,
+        target: str,
         headers: dict[str, str],
         body: bytes | None,
         timeout: aiohttp.ClientTimeout,
@@ -205,7 +220,7 @@ class KubernetesApi:
         everything.update(headers)
         return await self._session.request(
             method,
-            url,
+            URL(f"{secured.base}{target}", encoded=True),
             data=body,
             headers=everything,
             timeout=timeout,
@@ -263,13 +278,19 @@ class KubernetesApi:
         material = await self._source.read(renew=force)
         if self._current is None or self._current.digest != material.digest:
             self._current = await _secure(material)
-            self._base = str(material.cluster["server"]).rstrip("/")
         self._look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
 
     def _unreachable(self, what: str, error: BaseException) -> ClusterUnreachable:
         if isinstance(error, RuntimeError) and "closed" not in str(error).lower():
             raise error  # a mistake of ours; aiohttp's are "Session is closed" and "Connection closed"
         return ClusterUnreachable(f"{self._name}: {what}: {_said(error)}")
+
+
+def _target(path: str, params: Mapping[str, str] | None) -> str:
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+        message = f"{path!r} is not an absolute, percent-encoded path"
+        raise ValueError(message)
+    return f"{path}?{urlencode(params, quote_via=quote)}" if params else path
 
 
 def _said(error: BaseException) -> str:
@@ -289,9 +310,16 @@ class _Secured:
     """What every request carries, made from one `Material`."""
 
     def __init__(
-        self, digest: bytes, headers: CIMultiDict[str], tls: ssl.SSLContext | bool, proxy: str | None, name: str | None
+        self,
+        material: Material,
+        headers: CIMultiDict[str],
+        tls: ssl.SSLContext | bool,
+        proxy: str | None,
+        name: str | None,
     ) -> None:
-        self.digest = digest
+        self.digest = material.digest
+        self.base = str(material.cluster["server"]).rstrip("/")
+        """Belongs to the credentials: those of one server are never sent to another."""
         self.headers = headers
         self.tls = tls
         """Part of aiohttp's key of a pooled connection: a changed certificate opens new connections by itself."""
@@ -299,17 +327,56 @@ class _Secured:
         self.server_name = name
 
 
-def _library() -> Any:
-    """Import kubernetes_asyncio on first use: 0.5 s of CPU and 70 MB that most of our commands do not need."""
-    import kubernetes_asyncio.client.configuration  # noqa: PLC0415
-    import kubernetes_asyncio.config.kube_config  # noqa: PLC0415
+class _Library(NamedTuple):
+    """What is used of kubernetes_asyncio."""
 
-    return kubernetes_asyncio
+    configuration: Any
+    load: Any
+    problem: type[Exception]
+
+
+_importing = threading.Lock()
+
+
+def _library() -> _Library:
+    """Import what is used of kubernetes_asyncio, on first use."""
+    with _importing:
+        return _imported()
+
+
+@cache
+def _imported() -> _Library:
+    """Import two modules of kubernetes_asyncio without its models, which its packages import: 0.3 s of CPU and 60 MB.
+
+    Every watcher and worker would pay for them, and none sends a request with them. The packages stand empty for as long as
+    that takes, and are forgotten then: whoever else imports the library gets it whole.
+    """
+    name = "kubernetes_asyncio"
+    found = importlib.util.find_spec(name)
+    if found is None or found.submodule_search_locations is None or name in sys.modules:
+        package = importlib.import_module(name)
+        return _Library(
+            package.client.Configuration, package.config.load_kube_config_from_dict, package.config.ConfigException
+        )
+    root, client = ModuleType(name), ModuleType(f"{name}.client")
+    root.__path__ = list(found.submodule_search_locations)
+    client.__path__ = [str(Path(place) / "client") for place in root.__path__]
+    sys.modules |= {name: root, f"{name}.client": client}
+    try:
+        configuration = importlib.import_module(f"{name}.client.configuration").Configuration
+        vars(client).update(
+            Configuration=configuration, ApiClient=None
+        )  # the latter for helpers that are not used here
+        config = importlib.import_module(f"{name}.config")
+    finally:
+        for module in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+            del sys.modules[module]
+    return _Library(configuration, config.load_kube_config_from_dict, config.ConfigException)
 
 
 async def _secure(material: Material) -> _Secured:
     library = _library()
-    configuration = library.client.configuration.Configuration()
+    configuration = library.configuration()
     try:
         # Keys are on disk (in a directory that only we can enter) for as long as ssl needs to read them: it takes files
         # only, and the library's own are left behind by a process that is killed.
@@ -319,18 +386,16 @@ async def _secure(material: Material) -> _Secured:
                 "users": [{"name": "it", "user": on_disk(material.user, Path(directory))}],
                 "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
             }
-            await library.config.kube_config.load_kube_config_from_dict(
-                document, context="it", client_configuration=configuration
-            )
+            await library.load(document, context="it", client_configuration=configuration)
             tls = await asyncio.to_thread(_tls, configuration) if configuration.host.startswith("https:") else True
-    except (library.config.ConfigException, OSError, ValueError, TypeError, AssertionError) as error:
+    except (library.problem, OSError, ValueError, TypeError, AssertionError) as error:
         message = f"certificates cannot be used: {error}"
         raise CredentialsRejected(message) from error
     headers = CIMultiDict({"User-Agent": _user_agent(), "Accept-Encoding": "identity"})
     headers.extend(_impersonation(material.user))
     for setting in (await configuration.auth_settings()).values():
         headers[setting["key"]] = setting["value"]
-    return _Secured(material.digest, headers, tls, configuration.proxy, configuration.tls_server_name)
+    return _Secured(material, headers, tls, configuration.proxy, configuration.tls_server_name)
 
 
 def _tls(configuration: Any) -> ssl.SSLContext:
