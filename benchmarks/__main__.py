@@ -24,6 +24,7 @@ BENCHMARKS = (
     "cascade",
     "federation",
     "record",
+    "join",
     "imports",
     "simulator",
 )

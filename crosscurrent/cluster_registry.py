@@ -105,6 +105,10 @@ def _providers(
         imported_clusters(hubs[one.cluster], clock, namespace=one.namespace, addresses=addresses, only=only)
         for one in config.imports
     ]
+    if config.joins:
+        from engine.runtime.joined_clusters import JoinedClusters  # noqa: PLC0415
+
+        providers.append(JoinedClusters(hubs[config.joins], clock, only=only))
     providers += [
         ProfileClusters(
             hubs[one.cluster], clock, namespace=one.namespace, access=one.access, addresses=addresses, only=only

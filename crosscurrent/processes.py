@@ -16,6 +16,7 @@ from crosscurrent.errors import BrokerUnreachable, SettingsError, UserError, did
 from crosscurrent.fleet import read_clusters
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import BrokerAddress, find_broker, redaction_key, signing_key
+from schemas.clusters import DISENGAGED
 from schemas.config import ClusterConfig
 from schemas.names import ClusterName, is_cluster_name
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from crosscurrent.stream_report import StreamReport
     from engine.core.authoring import Reconciler
     from engine.runtime.cluster_api import KubernetesApi
-    from engine.runtime.ports import Clock, EventLog
+    from engine.runtime.log_credentials import Tls
+    from engine.runtime.ports import Clock, EventLog, FactLog
     from schemas.names import Resource
     from watchers.settings import WatchSettings
 
@@ -136,6 +138,7 @@ async def open_log(address: BrokerAddress, settings: Settings) -> EventLog:
             address.url,
             token=address.token,
             credentials=address.credentials,
+            tls=tls_of(address),
             name=f"crosscurrent {process_name()}",
             replicas=nats.replicas,
             fact_days=nats.fact_days,
@@ -143,6 +146,13 @@ async def open_log(address: BrokerAddress, settings: Settings) -> EventLog:
         )
     except EventLogError as error:
         raise BrokerUnreachable(str(error), _ask_for_broker(address)) from error
+
+
+def tls_of(address: BrokerAddress) -> Tls | None:
+    """Return how a broker that members join is known to us; None: as its url says."""
+    from engine.runtime.log_credentials import Tls  # noqa: PLC0415
+
+    return Tls(address.authority, address.server_name) if address.tls else None
 
 
 async def stream_report(settings: Settings) -> StreamReport:
@@ -164,6 +174,7 @@ async def stream_report(settings: Settings) -> StreamReport:
             name="crosscurrent doctor",
             token=address.token,
             credentials=address.credentials,
+            tls=tls_of(address),
             timeout=CONNECT_TIMEOUT_S,
         )
         try:
@@ -184,6 +195,7 @@ async def watch(
     settings: Settings, cluster: ClusterName, *, registry: CollectorRegistry, ready: Callable[[], None]
 ) -> None:
     """Watch one cluster until cancelled, for as long as the cluster registry knows it."""
+    from crosscurrent.joining import opener  # noqa: PLC0415
     from crosscurrent.watch_metrics import WatchCollector  # noqa: PLC0415
     from engine.runtime.checkpoints import DEFERENCE  # noqa: PLC0415
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
@@ -193,20 +205,21 @@ async def watch(
     types = watched_types(settings, found)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        log = await _prepared_log(settings, stack)
+        log = await prepared_log(settings, stack)
         clusters = await stack.enter_async_context(running_registry(settings, cluster))
         told = watch_settings(settings, types, seal=any(one.copies_secrets for one in found))
-        watcher = RegisteredWatcher(cluster, clusters, log, clock, told)
+        watcher = RegisteredWatcher(cluster, clusters, log, clock, told, opener=opener(settings, stack))
         registry.register(WatchCollector(watcher.statistics))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watcher.run(), name=f"watcher {cluster}")
-        group.create_task(_mind(log, clock, watcher.heal), name="health of the streams")
+        group.create_task(mind(log, clock, watcher.heal), name="health of the streams")
         group.create_task(_keep_record(log, clock, settings, DEFERENCE), name="checkpoints")
         ready()
 
 
 async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: Callable[[], None]) -> None:
     """Run the configured reconcilers until cancelled, on the clusters of the registry, whichever they are at the time."""
+    from crosscurrent.joining import opener  # noqa: PLC0415
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
     from engine.runtime.live_clusters import LiveClusters  # noqa: PLC0415
     from engine.runtime.worker_metrics import WorkerMetrics  # noqa: PLC0415
@@ -215,12 +228,16 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
 
     found, config = check(settings), settings.config
     async with AsyncExitStack() as stack:
-        log = await _prepared_log(settings, stack)
-        clusters = LiveClusters(await stack.enter_async_context(running_registry(settings)), twice=garbage in found)
+        log = await prepared_log(settings, stack)
+        clusters = LiveClusters(
+            await stack.enter_async_context(running_registry(settings)),
+            twice=garbage in found,
+            opener=opener(settings, stack),
+        )
         stack.push_async_callback(clusters.close)
         if not await clusters.start(REGISTRY_TIMEOUT_S):
             seen = await read_clusters(log)
-            clusters.expect(one.name for one in seen if one.status and one.status.reason != "Disengaged")
+            clusters.expect(one.name for one in seen if one.status and one.status.reason != DISENGAGED)
         collecting = GarbageSettings(
             config=config.garbage,
             second=clusters.second,
@@ -278,7 +295,7 @@ async def webhook(
 
     listening = take_port(where.port, host=where.bind, purpose="webhook", advice="give another --port")
     async with AsyncExitStack() as stack:
-        api = await _open_api(settings, cluster, stack)
+        api = await open_api(settings, cluster, stack)
         certificates = ServingCertificates(api, clock, where.configuration, make)
         await stack.enter_async_context(serving(Automount(api, clock), listening, certificates.context))
         await certificates.keep(ready, seed=secrets.randbelow(1000) / 1000)
@@ -302,7 +319,7 @@ def watch_settings(settings: Settings, types: list[Resource], *, seal: bool = Fa
     )
 
 
-async def _prepared_log(settings: Settings, stack: AsyncExitStack) -> EventLog:
+async def prepared_log(settings: Settings, stack: AsyncExitStack) -> EventLog:
     """Return a connected log whose streams exist; `up` has made them, a process that runs alone must."""
     log = await open_log(find_broker(settings), settings)
     stack.push_async_callback(log.close)
@@ -325,7 +342,8 @@ async def prepare(log: EventLog) -> None:
         raise UserError(f"the streams cannot be prepared: {error}", "`crosscurrent doctor` says more") from error
 
 
-async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> KubernetesApi:
+async def open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> KubernetesApi:
+    """Return a connection to a declared cluster."""
     from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
 
     found = context_of(settings, cluster)
@@ -341,7 +359,7 @@ async def _keep_record(log: EventLog, clock: Clock, settings: Settings, patience
     await Checkpointer(log, clock, fact_days=settings.config.nats.fact_days, patience=patience).run()
 
 
-async def _mind(log: EventLog, clock: Clock, heal: Callable[[str], None]) -> None:
+async def mind(log: FactLog, clock: Clock, heal: Callable[[str], None]) -> None:
     """Look at start and every minute for what breaks the streams, and heal what it lost (DESIGN §5)."""
     from engine.runtime.ports import EventLogError  # noqa: PLC0415
 

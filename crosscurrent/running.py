@@ -20,12 +20,14 @@ from crosscurrent.host import METRICS_VARIABLE
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import BrokerAddress, held
 from crosscurrent.supervisor import Child, ChildSpec, Standing, Supervisor
+from engine.core.joining import Mode
 from engine.runtime.ports import EventLog, EventLogError
 from engine.runtime.registry import Registry
 from schemas.names import ClusterName
 
 WATCH = "watch"
 RECONCILE = "reconcile"
+MEMBERS = "members"
 LINGER_S = 10.0
 """Between the end of a cluster in the registry and that of its watcher, which has said by then that it is disengaged; a
 Secret that is only replaced is back before."""
@@ -70,7 +72,7 @@ async def running_fleet(
         stack.push_async_callback(log.close)
         await processes.prepare(log)
         environment = {METRICS_VARIABLE: "1"} if metrics_socket else {}
-        supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH), write=write)
+        supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH, MEMBERS), write=write)
         await stack.enter_async_context(_probes(probe_socket, supervisor, log))
         await stack.enter_async_context(_metrics(metrics_socket, settings, supervisor, log))
         tasks = [
@@ -89,12 +91,15 @@ async def running_fleet(
 
 
 def child_specs(settings: Settings) -> list[ChildSpec]:
-    """Return a watcher for each cluster, and the workers; none where there is nothing to reconcile.
+    """Return a watcher for each declared cluster, the door for those that join, and the workers.
 
-    In the order in which they are to start: with the first two of them something is reconciled already.
+    There are no workers where there is nothing to reconcile. In the order in which they are to start: with the first two of
+    the watchers and workers something is reconciled already.
     """
     file = ("-f", str(settings.path)) if settings.path else ()
     specs = [watcher_spec(settings, item.name) for item in settings.config.clusters]
+    if settings.config.registry.joins:
+        specs.append(ChildSpec(name=MEMBERS, kind=MEMBERS, arguments=(MEMBERS, *file)))
     workers = settings.config.workers if settings.config.reconcilers else 0
     working = [
         ChildSpec(name=f"reconcile {number}", kind=RECONCILE, arguments=(RECONCILE, *file))
@@ -117,9 +122,9 @@ async def _follow(registry: Registry, supervisor: Supervisor, settings: Settings
     while True:
         now = asyncio.get_running_loop().time()
         running = {ClusterName(child.spec.cluster): child for child in supervisor.children if child.spec.kind == WATCH}
-        for name in registry.members:
+        for name, member in registry.members.items():
             gone.pop(name, None)
-            if name not in running:
+            if name not in running and member.joined is not Mode.PULL:
                 supervisor.add(watcher_spec(settings, name))
         for name, child in running.items():
             if name in registry.members or name in declared:

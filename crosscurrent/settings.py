@@ -183,6 +183,7 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
     yield from _registry(config)
     yield from _numbers(config)
     yield from _broker(config.nats)
+    yield from _members(config)
 
 
 def _types(field: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -271,6 +272,20 @@ def _broker(nats: NatsConfig) -> Iterator[tuple[str, str]]:
         yield "nats.fact_days", f"{nats.fact_days} is not between 0 and 3650 days"
 
 
+def _members(config: Config) -> Iterator[tuple[str, str]]:
+    if not config.registry.joins:
+        return
+    if config.registry.joins not in [cluster.name for cluster in config.clusters]:
+        yield "registry.joins", f"no cluster {config.registry.joins!r} is declared"
+    for field in ("certificate", "key"):
+        if not getattr(config.members, field):
+            yield f"members.{field}", "missing: agents speak to the broker by TLS only"
+    if config.nats.url:
+        yield "nats.url", "clusters join the embedded broker only"
+    if not config.nats.port:
+        yield "nats.port", "missing: agents must know where the broker is"
+
+
 def _resolve(config: Config, directory: Path) -> Config:
     """Make every path absolute, relative ones against the file's directory."""
 
@@ -281,6 +296,11 @@ def _resolve(config: Config, directory: Path) -> Config:
         config.nats, credentials=absolute(config.nats.credentials), token_file=absolute(config.nats.token_file)
     )
     clusters = tuple(msgspec.structs.replace(item, kubeconfig=absolute(item.kubeconfig)) for item in config.clusters)
+    files = {field: absolute(getattr(config.members, field)) for field in ("certificate", "key", "authority")}
     return msgspec.structs.replace(
-        config, nats=nats, clusters=clusters, state_directory=absolute(config.state_directory)
+        config,
+        nats=nats,
+        clusters=clusters,
+        members=msgspec.structs.replace(config.members, **files),
+        state_directory=absolute(config.state_directory),
     )

@@ -14,6 +14,8 @@ import msgspec
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 CLUSTERS = Resource("crosscurrent.dev", "v1alpha1", "clusters")
+DISENGAGED = "Disengaged"
+"""Reason of a record whose cluster nobody watches any more."""
 
 
 class ClusterState(StrEnum):

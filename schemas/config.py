@@ -95,6 +95,8 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     imports: tuple[HubNamespace, ...] = ()
     """Clusters by the imports of a namespace; each is named as its import."""
     profiles: tuple[ProfileClustersConfig, ...] = ()
+    joins: ClusterName = ClusterName("")
+    """The declared cluster whose ClusterJoins let others join by themselves; each is named as its join. Empty: nobody may."""
     allow_addresses: tuple[str, ...] = ()
     """Networks, as `127.0.0.0/8`, that such clusters may be in although they are this machine's own, link-local or a cloud's
     metadata (SEC-22). None by default: no cluster of anybody's is there but in tests."""
@@ -103,7 +105,7 @@ class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def hubs(self) -> frozenset[ClusterName]:
         """The declared clusters that are read."""
         places: tuple[HubNamespace, ...] = (*self.secrets, *self.imports, *self.profiles)
-        return frozenset(one.cluster for one in places)
+        return frozenset([*(one.cluster for one in places), *filter(None, [self.joins])])
 
 
 class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -145,6 +147,21 @@ class ImportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Where imports may be, as `CLUSTER/NAMESPACE`: the same for writing their Secrets."""
 
 
+class MembersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How clusters that join by themselves (`registry.joins`) reach the embedded broker, see docs/bootstrapping.md."""
+
+    bind: str = "0.0.0.0"  # noqa: S104 - to be reached from elsewhere is what it is for
+    """Address that the broker listens on, at `nats.port`."""
+    certificate: str = ""
+    """Path of the broker's certificate, PEM, relative to the configuration file."""
+    key: str = ""
+    """Path of its private key."""
+    authority: str = ""
+    """Path of the certificates that signed it; empty: those that every machine trusts."""
+    server_name: str = ""
+    """Name in the certificate by which our own processes know the broker; empty: 127.0.0.1."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
@@ -162,6 +179,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Of the reconciler `federation`."""
     imports: ImportsConfig = ImportsConfig()
     """Of the reconciler `imports`."""
+    members: MembersConfig = MembersConfig()
+    """How clusters that join by themselves reach the broker."""
     registry: RegistryConfig = RegistryConfig()
     """Clusters that are found in other clusters."""
     watch_retry_seconds: float = 30.0

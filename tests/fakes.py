@@ -32,6 +32,7 @@ TYPES = (
     ("crosscurrent.dev", "v1alpha1", "deletionbrakes", "DeletionBrake", False),
     ("crosscurrent.dev", "v1alpha1", "abandonments", "Abandonment", False),
     ("crosscurrent.dev", "v1alpha1", "unregistrations", "Unregistration", False),
+    ("crosscurrent.dev", "v1alpha1", "clusterjoins", "ClusterJoin", False),
     ("multicluster.admiralty.io", "v1alpha1", "serviceaccountimports", "ServiceAccountImport", True),
     ("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False),
     ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False),

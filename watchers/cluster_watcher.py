@@ -13,11 +13,9 @@ import structlog
 
 from engine.core.backoff import Backoff, draw, failed
 from engine.core.epoch import Standing, recognised, restored
-from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError, Message
-from schemas import subjects
-from schemas.clusters import CLUSTERS, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
-from schemas.facts import Cause, FactId, FactType, encode_fact
-from schemas.names import ResourceVersion, Uid
+from engine.runtime.ports import Clock, ClusterApi, EventLogError, FactLog, Message
+from schemas.clusters import CLUSTERS, DISENGAGED, ClusterState, ClusterStatus
+from watchers.cluster_record import record_message
 from watchers.engagement import Engagement, EpochOver
 from watchers.fact_messages import FactMessages, rfc3339
 from watchers.probe import NoAnswer, ask_identity, ask_version
@@ -34,7 +32,7 @@ STREAMS = ("FACTS", "STATE")
 class ClusterWatcher:
     """Watches one cluster: `run` it in a task, `heal` it when the log has lost something."""
 
-    def __init__(self, api: ClusterApi, log: EventLog, clock: Clock, settings: WatchSettings) -> None:
+    def __init__(self, api: ClusterApi, log: FactLog, clock: Clock, settings: WatchSettings) -> None:
         self._api, self._event_log, self._clock, self._settings = api, log, clock, settings
         self._publisher = Publisher(log, clock, settings, self._recreated)
         self._standing = Standing()
@@ -90,7 +88,7 @@ class ClusterWatcher:
             self._status = msgspec.structs.replace(
                 self._status,
                 state=ClusterState.SUSPECT,
-                reason="Disengaged",
+                reason=DISENGAGED,
                 message=message,
                 since=rfc3339(self._clock.time()),
             )
@@ -227,30 +225,8 @@ class ClusterWatcher:
             self._publisher.offer(self._lane, [self._record()])
 
     def _record(self) -> Message:
-        name, status = self._api.name, self._status
         self._record_version = max(self._record_version + 1, int(self._clock.time() * 1000))
-        record = ClusterRecord(
-            metadata=ClusterMeta(name=name, uid=status.identity, labels=self._settings.labels), status=status
-        )
-        ref = cluster_ref(name)
-        fact_id = FactId(
-            status.identity,
-            status.epoch,
-            ref.group,
-            ref.resource,
-            Uid(status.identity),
-            ResourceVersion(str(self._record_version)),
-        )
-        body = encode_fact(
-            fact_id,
-            FactType.UPDATED,
-            ref,
-            CLUSTERS,
-            cause=Cause.OBSERVED,
-            time=rfc3339(self._clock.time()),
-            data=msgspec.json.encode(record),
-        )
-        return Message(subject=subjects.fact(ref), body=body, id=str(fact_id))
+        return record_message(self._api.name, self._status, self._settings.labels, self._record_version)
 
     def _record_lane(self) -> Lane:
         messages = FactMessages(
@@ -264,6 +240,6 @@ class ClusterWatcher:
         return Lane("record", messages, self._publish_record)
 
 
-async def run_watcher(api: ClusterApi, log: EventLog, clock: Clock, settings: WatchSettings) -> None:
+async def run_watcher(api: ClusterApi, log: FactLog, clock: Clock, settings: WatchSettings) -> None:
     """Watch one cluster until cancelled; for callers that need neither `heal` nor `statistics`."""
     await ClusterWatcher(api, log, clock, settings).run()

@@ -9,7 +9,7 @@ import structlog
 
 from engine.core.backoff import Backoff, draw, failed
 from engine.core.epoch import Standing
-from engine.runtime.ports import Clock, ClusterApi, EventLog
+from engine.runtime.ports import Clock, ClusterApi, FactLog
 from schemas.clusters import ClusterState
 from schemas.names import ResourceVersion, comparable, newer
 from watchers.anti_entropy import AntiEntropy
@@ -60,7 +60,7 @@ class Engagement:
         *,
         resumed: bool,
         api: ClusterApi,
-        log: EventLog,
+        log: FactLog,
         clock: Clock,
         publisher: Publisher,
         settings: WatchSettings,

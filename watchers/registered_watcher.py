@@ -11,8 +11,8 @@ from contextlib import suppress
 import msgspec
 import structlog
 
-from engine.runtime.cluster_api import KubernetesApi
-from engine.runtime.live_clusters import open_member
+from engine.core.joining import Mode
+from engine.runtime.live_clusters import Opener, RegisteredApi, open_member
 from engine.runtime.ports import Clock, EventLog, EventLogError
 from engine.runtime.registry import Member, Registry
 from schemas.names import ClusterName
@@ -30,10 +30,17 @@ class RegisteredWatcher:
     """Watches one cluster of a registry: `run` it in a task."""
 
     def __init__(
-        self, name: ClusterName, registry: Registry, log: EventLog, clock: Clock, settings: WatchSettings
+        self,
+        name: ClusterName,
+        registry: Registry,
+        log: EventLog,
+        clock: Clock,
+        settings: WatchSettings,
+        *,
+        opener: Opener | None = None,
     ) -> None:
         """Take the cluster's name, and what its watcher needs; its labels come from the registry."""
-        self._name, self._registry = name, registry
+        self._name, self._registry, self._opener = name, registry, opener or open_member
         self._event_log, self._clock, self._settings = log, clock, settings
         self._watcher: ClusterWatcher | None = None
 
@@ -42,7 +49,7 @@ class RegisteredWatcher:
         while True:
             member = await self._engaged()
             _log.info("cluster found", cluster=self._name, source=member.source)
-            api = await open_member(self._registry, member)
+            api = await self._opener(self._registry, member)
             try:
                 await self._watch(member, api)
             finally:
@@ -58,12 +65,13 @@ class RegisteredWatcher:
         return self._watcher.statistics() if self._watcher is not None else None
 
     async def _engaged(self) -> Member:
+        """Return the cluster once there is one that does not watch itself."""
         seen = 0
-        while (member := self._registry.members.get(self._name)) is None:
+        while (member := self._registry.members.get(self._name)) is None or member.joined is Mode.PULL:
             seen = await self._registry.changed(seen)
         return member
 
-    async def _watch(self, member: Member, api: KubernetesApi) -> None:
+    async def _watch(self, member: Member, api: RegisteredApi) -> None:
         settings = msgspec.structs.replace(self._settings, labels=member.labels)
         self._watcher = watcher = ClusterWatcher(api, self._event_log, self._clock, settings)
         async with asyncio.TaskGroup() as group:
@@ -74,17 +82,13 @@ class RegisteredWatcher:
         if self._name not in self._registry.members:
             await self._tell(watcher)
 
-    async def _follow(self, member: Member, api: KubernetesApi, watcher: ClusterWatcher) -> None:
+    async def _follow(self, member: Member, api: RegisteredApi, watcher: ClusterWatcher) -> None:
         """Pass on what changes about a cluster; return when it is gone, or another, or told otherwise."""
         seen = 0
         while True:
             seen = await self._registry.changed(seen)
             now = self._registry.members.get(self._name)
-            if now is None or (now.source, now.addresses, now.labels) != (
-                member.source,
-                member.addresses,
-                member.labels,
-            ):
+            if now is None or (now.fixed, now.labels) != (member.fixed, member.labels):
                 return
             watcher.warn(self._registry.problem(self._name))
             if now != member:

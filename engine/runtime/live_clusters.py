@@ -9,9 +9,10 @@ in `apis` without a connection, so that finalizers wait for it as for any cluste
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -25,9 +26,20 @@ from schemas.names import ClusterName
 _log = structlog.get_logger(__name__)
 
 
+class RegisteredApi(ClusterApi, Protocol):
+    """A connection to a cluster of the registry."""
+
+    def refresh(self) -> None:
+        """Look at the registry again: something of the cluster has changed there."""
+
+
+Opener = Callable[[Registry, Member], Awaitable[RegisteredApi]]
+"""Opens a connection to a cluster that takes up whatever the registry says of it later."""
+
+
 class _Open(msgspec.Struct):
     member: Member
-    connections: list[KubernetesApi]
+    connections: list[RegisteredApi]
 
 
 class LiveClusters:
@@ -41,9 +53,9 @@ class LiveClusters:
 
     """
 
-    def __init__(self, registry: Registry, *, twice: bool = False) -> None:
-        """Follow `registry`; open two connections to each cluster if `twice`."""
-        self._registry, self._twice = registry, twice
+    def __init__(self, registry: Registry, *, twice: bool = False, opener: Opener | None = None) -> None:
+        """Follow `registry`; open two connections to each cluster if `twice`, with `opener` where there is a special one."""
+        self._registry, self._twice, self._opener = registry, twice, opener or open_member
         self._open: dict[ClusterName, _Open] = {}
         self._started = False
         self.apis: dict[ClusterName, ClusterApi | None] = {}
@@ -84,7 +96,7 @@ class LiveClusters:
         members = self._registry.members
         for name, now in list(self._open.items()):
             member = members.get(name)
-            if member is None or (member.source, member.addresses) != (now.member.source, now.member.addresses):
+            if member is None or member.fixed != now.member.fixed:
                 await self._close(name)
                 _log.info("cluster disengaged", cluster=name, source=now.member.source)
         for name, member in members.items():
@@ -101,7 +113,7 @@ class LiveClusters:
 
     async def _engage(self, member: Member) -> None:
         name = member.name
-        opened = _Open(member, [await open_member(self._registry, member) for _ in range(1 + self._twice)])
+        opened = _Open(member, [await self._opener(self._registry, member) for _ in range(1 + self._twice)])
         self._open[name] = opened
         self.contexts[name] = partial(self._registry.context, name)
         self.apis[name] = opened.connections[0]

@@ -21,6 +21,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from engine.core.joining import Mode
 from engine.runtime.addresses import DECLARED, Addresses
 from engine.runtime.kubeconfig import Context
 from engine.runtime.ports import CredentialsRejected
@@ -36,12 +37,19 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """Where it was found, for messages: `the configuration`, `secrets fleet in hub`."""
     context: Context | None = None
-    """How it is reached; None: nothing usable was ever found."""
+    """How it is reached; None: nothing usable was ever found, or it has joined by itself."""
+    joined: Mode | None = None
+    """How a cluster that has joined by itself is reached; None: it has not."""
     problem: str = ""
     """Why what is there now is not used; names verb, resource and cluster."""
     labels: dict[str, str] = {}
     addresses: Addresses = DECLARED
     """Where its context may lead."""
+
+    @property
+    def fixed(self) -> tuple[object, ...]:
+        """What a connection cannot take up in place: with another of these it is another cluster."""
+        return self.source, self.addresses, self.joined
 
 
 class Provider(Protocol):

@@ -23,7 +23,6 @@ import msgspec
 from engine.core.api_errors import Status, result_of
 from engine.core.importing import (
     ISSUED_FOR,
-    MAX_SECONDS,
     SECRET_KEYS,
     SECRETS,
     SERVICE_ACCOUNTS,
@@ -37,27 +36,9 @@ from engine.runtime import api_calls
 from engine.runtime.kubeconfig import Context
 from engine.runtime.object_writer import ObjectWriter
 from engine.runtime.ports import ClusterApi
+from engine.runtime.token_requests import Token, request_token
 from schemas.actions import Apply, Issue, Json, Outcome, Result
 from schemas.names import ClusterName
-
-
-class _Spec(msgspec.Struct, rename="camel"):
-    expiration_seconds: int
-
-
-class _Status(msgspec.Struct):
-    token: str
-
-    def __repr__(self) -> str:
-        return "_Status(...)"
-
-
-class _TokenRequest(msgspec.Struct, tag_field="kind", tag="TokenRequest"):
-    spec: _Spec
-    status: _Status
-
-
-_token_requests = msgspec.json.Decoder(_TokenRequest)
 
 
 class TokenIssuer:
@@ -121,10 +102,10 @@ class TokenIssuer:
         answer = await self._token(remote, action)
         if isinstance(answer, Outcome):
             return answer
-        body = secret_body(action, account.uid, endpoint, answer.status.token)
+        body = secret_body(action, account.uid, endpoint, answer.text)
         written = await self._write(action, body, writer, first=first)
         return msgspec.structs.replace(
-            written, action="Issue", issued_seconds=float(answer.spec.expiration_seconds) if written.ok else 0.0
+            written, action="Issue", issued_seconds=float(answer.seconds) if written.ok else 0.0
         )
 
     async def _look(self, api: ClusterApi, action: Issue) -> Metadata | Outcome | None:
@@ -141,22 +122,19 @@ class TokenIssuer:
             return _refused_there(action, "get serviceaccounts", found)
         return found if not found.deleting else _refused_there(action, "get serviceaccounts", _GONE)
 
-    async def _token(self, api: ClusterApi, action: Issue) -> _TokenRequest | Outcome:
-        spec: Json = {"expirationSeconds": action.seconds}
-        if action.audiences:
-            spec["audiences"] = list(action.audiences)
-        answer = await api_calls.call(
+    async def _token(self, api: ClusterApi, action: Issue) -> Token | Outcome:
+        account = action.account
+        answer = await request_token(
             api,
-            "POST",
-            api_calls.object_path(SERVICE_ACCOUNTS, action.account.namespace, action.account.name, "token"),
-            _token_requests,
+            account.namespace,
+            account.name,
+            seconds=action.seconds,
+            audiences=action.audiences,
             timeout=self._timeout,
-            body={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec},
         )
         if isinstance(answer, Status):
             return _refused_there(action, "create serviceaccounts/token", answer)
-        token, seconds = answer.status.token, answer.spec.expiration_seconds
-        if not token or not token.isascii() or not token.isprintable() or not 0 < seconds <= MAX_SECONDS:
+        if answer is None:
             message = f"{_there(action, 'create serviceaccounts/token')}: the answer is no token of at most an hour"
             return outcome_of(action, Result.REFUSED, reason="NoToken", message=message)
         return answer
