@@ -61,6 +61,20 @@ def write(directory: Path, text: str) -> Path:
         ("resources: [v1/pods, 3]", ":3: resources[1]: expected text, got 3"),
         ("probe_port: 80800", ":3: probe_port: 80800 is not a port"),
         ("probe_port: 8080", "metrics_port: 8080 is the probe_port already"),
+        (
+            "registry: {secrets: [{cluster: hub, namespace: fleet}]}",
+            "registry.secrets[0].cluster: no cluster 'hub' is declared",
+        ),
+        (
+            "clusters: [{name: hub}]\nregistry: {imports: [{cluster: hub, namespace: ''}]}",
+            "registry.imports[0].namespace: cannot be empty",
+        ),
+        (
+            "clusters: [{name: h}]\nregistry: {profiles: [{cluster: h, namespace: n, access: [{name: a, command: plugin}]}]}",
+            "registry.profiles[0].access[0].command: 'plugin' is not an absolute path",
+        ),
+        ("registry: {allow_addresses: [localhost]}", "registry.allow_addresses[0]: 'localhost' does not appear to be"),
+        ("registry: {secrets: [{cluster: hub}]}", "registry.secrets[0].namespace: missing"),
         ("workers: 1\nworkers: 2", ":4: workers: given twice"),
         ("clusters:\n  - name: a\n name: b", ":5: not valid YAML:"),
         ("clusters: [", ":4: not valid YAML:"),
