@@ -71,13 +71,17 @@ def opener(settings: Settings, stack: AsyncExitStack) -> Opener:
         if member.joined is None:
             return await open_member(registry, member)
         from engine.core.joining import Mode  # noqa: PLC0415
+        from engine.runtime.addresses import read_from_clusters  # noqa: PLC0415
         from engine.runtime.lent_api import LentApi  # noqa: PLC0415
         from engine.runtime.member_api import MemberApi  # noqa: PLC0415
 
         if not connections:
             connections.append(await open_connection(settings, "calls", stack))
         agent = MemberApi(member.name, connections[0], clock)
-        return agent if member.joined is Mode.PULL else LentApi(agent, clock, seed=random.random())  # noqa: S311 - jitter
+        if member.joined is Mode.PULL:
+            return agent
+        addresses = read_from_clusters(settings.config.registry.allow_addresses)
+        return LentApi(agent, clock, seed=random.random(), addresses=addresses)  # noqa: S311 - jitter
 
     return open_one
 
