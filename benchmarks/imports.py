@@ -114,19 +114,13 @@ def run(settings: Settings) -> Report:
         ),
         figure("  longest", max(gaps), "lives", at_most=0.95),
         figure("  median", percentile(gaps, 0.5), "lives"),
-        figure("requests per token and life, at most", _most_in_one_life(asked, life), at_most=2),
         figure("requests in the busiest second", busiest, at_most=2 * count / window),
         figure("  if spread evenly over the jitter", count / window),
     )
     notes = (
         f"tokens of {life} s, {periods} periods; a life of an hour spreads {count:,} requests over 6 minutes: 3 a second",
-        "two requests fall into one life where it is begun by one and ended by the next, at 75 % of it or later",
     )
     return Report(f"{NAME} (2 simulated clusters)", figures, notes, {"asked": asked})
-
-
-def _most_in_one_life(asked: Mapping[str, list[float]], life: float) -> int:
-    return max(sum(at <= other < at + life for other in times) for times in asked.values() for at in times)
 
 
 async def _measure(

@@ -194,6 +194,7 @@ def _collecting(
         name=name,
         metrics=metrics,
         concurrency=COLLECTING,
+        performing=COLLECTING,
         mapper=GarbageMapper(log, garbage, apis.keys(), directory),
         loader=GarbageLoader(log, clock, apis.keys(), watched=settings.watched, engine=config.engine),
     )

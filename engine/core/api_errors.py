@@ -150,6 +150,11 @@ def unreachable(message: str) -> Status:
     return Status(code=0, reason="Unreachable", message=message[:MAX_MESSAGE_CHARACTERS], authentic=False)
 
 
+def is_passing(code: int, reason: str) -> bool:
+    """Return whether an HTTP status (0: no answer) and its reason are of a trouble that may pass by itself."""
+    return code == 0 or code in _FAILED_CODES or (code >= 500 and reason != "Invalid")
+
+
 def result_of(status: Status) -> Result:
     """Return what a refusal makes of the action that met it."""
     if status.unserved:

@@ -211,20 +211,30 @@ def prune(
 
 
 def release(
-    view: View, owner: KubeObject, owns: Sequence[str], removal: Removal | None = None, *, silent: bool = False
+    view: View,
+    owner: KubeObject,
+    owns: Sequence[str],
+    removal: Removal | None = None,
+    *,
+    silent: bool = False,
+    tell: Callable[[str, str], PatchStatus] | None = None,
 ) -> Decision:
     """Return what an owner needs that is deleted, or is to have no dependents: they go, or are orphaned; then its finalizer.
 
     The finalizer goes only when no dependent is seen any more; the engine then asks every cluster once more, live, and
     keeps the owner while one of them cannot answer (DESIGN §8). What holds it up is told in its status; `silent`, where the
-    status is not ours to write, by a Kubernetes Event.
+    status is not ours to write, by a Kubernetes Event. `tell` makes the status of a reason and a message, where it has a form
+    of its own.
     """
     if DEPENDENTS_FINALIZER not in owner.finalizers:
         return Decision.wait()
     problem = _held_up(view, owner)
     told: tuple[PatchStatus | RecordEvent, ...] = ()
     if problem:
-        told = (note(owner, "Warning", *problem) if silent else report(view, owner, problem=problem),)
+        if silent:
+            told = (note(owner, "Warning", *problem),)
+        else:
+            told = (tell(*problem) if tell is not None else report(view, owner, problem=problem),)
     orphan = view.propagation is Propagation.ORPHAN
     if orphan and (owner.metadata.get("annotations") or {}).get(PROPAGATION_ANNOTATION) != Propagation.ORPHAN:
         # Kubernetes takes its own mark away at once, and the log forgets in a week.

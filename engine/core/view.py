@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core.api_errors import is_passing
 from engine.core.ownership import OwnerReference, owner_references
 from engine.core.renewal import LOOK_SECONDS
 from schemas.actions import Json, Propagation
@@ -20,6 +21,9 @@ from schemas.clusters import ClusterState
 from schemas.decisions import Target
 from schemas.facts import Fact
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, ResourceVersion, Uid, newer
+
+LASTING_ATTEMPTS = 3
+"""A trouble that may pass has lasted for about a second by then."""
 
 
 class Known(StrEnum):
@@ -272,3 +276,8 @@ class View:
         """Return the failed attempt to write an object, or None if the last one did not fail; `message` says why."""
         target = self.targets.get((ref, slot))
         return target if target is not None and target.attempts else None
+
+    def may_pass(self, ref: ObjectRef, slot: str = "apply") -> bool:
+        """Return whether an attempt to write an object failed just now, for something that may pass by itself."""
+        failure = self.failure(ref, slot)
+        return failure is not None and failure.attempts < LASTING_ATTEMPTS and is_passing(failure.code, failure.reason)

@@ -41,17 +41,22 @@ class ImportMapper(Mapper):
             "STATE", self.durable, filters, self.handle, concurrency=MAPPERS_IN_FLIGHT, ack_wait=ack_wait
         )
 
-    async def _fact(self, record: Record, ref: ObjectRef) -> None:
+    def _concerned_by(self, group: str, plural: str) -> Sequence[Resource]:
+        grants = (group, plural) == (SERVICE_ACCOUNT_GRANTS.group, SERVICE_ACCOUNT_GRANTS.plural)
+        return (IMPORTS,) if grants else super()._concerned_by(group, plural)
+
+    async def _fact(self, record: Record, ref: ObjectRef, *, patient: bool = False) -> None:
         if (ref.group, ref.resource) == (SERVICE_ACCOUNT_GRANTS.group, SERVICE_ACCOUNT_GRANTS.plural):
             await self._request(await self._readers(ref), record)
             return
         if (ref.group, ref.resource) != (IMPORTS.group, IMPORTS.plural):
-            await super()._fact(record, ref)
+            await super()._fact(record, ref, patient=patient)
             return
+        keys = await self._unforeseen(record, [ref], patient=patient)
         # Entered before it is asked for: a grant that comes later finds it, one that came earlier is read.
         places = _places_of(record)
         indexed = await self._places.update(ref, places)
-        await self._request(await self._unforeseen(record, [ref]), record)
+        await self._request(keys, record)
         if indexed.former:
             await self._places.forget(ref, places, indexed)
         if indexed.changed:

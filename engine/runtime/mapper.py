@@ -9,7 +9,7 @@ echo of its own write, does not wake it (`engine.core.foresight`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -23,10 +23,13 @@ from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
 from schemas.decisions import EntryState, decode_foresight
 from schemas.facts import SyncType, decode_fact, decode_sync
-from schemas.names import ClusterId, ClusterName, ObjectRef
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
-LOOKS, LOOK_SECONDS = 3, 0.01
+LOOKS, LOOK_SECONDS = 2, 0.01
 """At an open key that may be about to foresee a fact: most close within 20 ms."""
+AGAIN_SECONDS, PATIENCE = 0.1, 12
+"""Then the fact is asked for again, so often: behind a busy API server a key is open for a second, and each echo of its own
+writes that is not waited for makes it look once more."""
 MAPPERS_IN_FLIGHT = 256
 """Handlers at once: each waits for a round trip or two, so this many keep the broker busy."""
 
@@ -38,6 +41,10 @@ class _Object(msgspec.Struct):
 
 
 _object = msgspec.json.Decoder(_Object)
+
+
+class StillOpen(Exception):
+    """Raised when a fact is to be mapped again later: whom it wakes may be about to foresee it."""
 
 
 class Mapper:
@@ -71,12 +78,16 @@ class Mapper:
         if record.subject.startswith(f"{subjects.SYNC}."):
             if decode_sync(record.body).type is SyncType.COMPLETED:
                 _, group, plural = subjects.parse_sync(record.subject)
-                concerned = self._reconciler.concerned_by(group, plural)
+                concerned = self._concerned_by(group, plural)
                 await self._scan_and_request(
                     [subjects.facts_of("*", one.group, one.plural) for one in concerned], record
                 )
         else:
-            await self._fact(record, subjects.parse_fact(record.subject))
+            try:
+                await self._fact(record, subjects.parse_fact(record.subject), patient=delivery.delivered <= PATIENCE)
+            except StillOpen:
+                await delivery.nak(AGAIN_SECONDS)
+                return
         await delivery.ack()
 
     async def engaged(self, cluster: ClusterName) -> None:  # noqa: ARG002 - what concerns it can be anywhere
@@ -95,20 +106,22 @@ class Mapper:
         refs = [subjects.parse_fact(record.subject) async for record in found]
         await self._request([ref for ref in refs if ref.cluster in self._clusters], cause)
 
-    async def _fact(self, record: Record, ref: ObjectRef) -> None:
+    async def _fact(self, record: Record, ref: ObjectRef, *, patient: bool = False) -> None:
+        """Map the fact of an object; `patient`: not while whom it wakes is open."""
         if (ref.group, ref.resource) == (CLUSTERS.group, CLUSTERS.plural):
             self._names.clear()
             await self.request_all(record)
             return
-        await self._wake_readers(record, ref)
         own = [ref] if self._is_watched(ref.group, ref.resource) else []
+        owners = await self._owners(record) if self._is_owned(ref) else {}
+        keys = await self._unforeseen(record, [*owners.values(), *own], patient=patient)
+        await self._wake_readers(record, ref)
         if not self._is_owned(ref):
-            await self._request(await self._unforeseen(record, own), record)
+            await self._request(keys, record)
             return
-        owners = await self._owners(record)
         indexed = await self._index.update(ref, owners)
-        keys = [*owners.values(), *indexed.former.values(), *own]
-        await self._request(await self._unforeseen(record, keys), record)
+        former = await self._unforeseen(record, list(indexed.former.values()))
+        await self._request([*keys, *former], record)
         if indexed.former:
             await self._index.forget(ref, owners, indexed)
         if indexed.changed:
@@ -133,6 +146,10 @@ class Mapper:
         if latest is not None and latest.seq > record.seq:
             await self._fact(latest, subjects.parse_fact(latest.subject))
 
+    def _concerned_by(self, group: str, plural: str) -> Sequence[Resource]:
+        """Return the watched types whose objects a change of a type's standing concerns."""
+        return self._reconciler.concerned_by(group, plural)
+
     def _is_owned(self, ref: ObjectRef) -> bool:
         return any((ref.group, ref.resource) == (kind.group, kind.plural) for kind in self._reconciler.owns)
 
@@ -148,11 +165,15 @@ class Mapper:
                 found[owner.cluster_id, owner.uid] = parent
         return found
 
-    async def _unforeseen(self, record: Record, keys: list[ObjectRef]) -> list[ObjectRef]:
+    async def _unforeseen(self, record: Record, keys: list[ObjectRef], *, patient: bool = False) -> list[ObjectRef]:
         """Return the keys, of declared clusters, that have not decided with this very fact in view.
 
         While a key is open its worker may be about to say so. Nobody else can act on it until then, so a few milliseconds
         are lost to no one.
+
+        Raises:
+            StillOpen: when all that are left are open, if `patient`.
+
         """
         name = self._reconciler.name
         waiting = {subjects.keyed(subjects.DECISIONS, name, key): key for key in keys if key.cluster in self._clusters}
@@ -164,8 +185,11 @@ class Mapper:
             for place, entry in entries.items():
                 if is_foreseen(entry, record.id, self._reconciler.code):
                     del waiting[place]
-            if not any(place in entries and entries[place].state is EntryState.OPEN for place in waiting):
+            is_open = [place in entries and entries[place].state is EntryState.OPEN for place in waiting]
+            if not any(is_open):
                 break
+        if patient and waiting and all(is_open):
+            raise StillOpen
         return list(waiting.values())
 
     def _is_watched(self, group: str, resource: str) -> bool:

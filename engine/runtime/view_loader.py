@@ -59,7 +59,6 @@ class ViewLoader:
         self._polled: tuple[bytes, Entry | None] = (b"", None)
         """The last entry decoded: whoever waits for a key reads the same one, which may be long, again and again."""
         self._fleets: dict[tuple[Resource, ...], _Fleet] = {}
-        """Subjects of these records and of the sync records of some types, by types."""
 
     async def fence(self, subject: str) -> Fence:
         """Return the last entry of a key, by its subject in DECISIONS.
@@ -104,7 +103,7 @@ class ViewLoader:
         places = {request.object, *(target.ref for target in targets)}
         patterns = [pattern for one in reads if (pattern := one.pattern(request.object))]
         for one in reads:
-            places.update(one.places(request.object, self._records))
+            places.update(one.places(request.object, fleet.records))
         found = await self._read(loaded, [*fleet.wanted, *map(subjects.fact, places)], patterns)
         if patterns:
             places.update(_matched(found, patterns))
@@ -186,7 +185,8 @@ class _Fleet:
 
     def __init__(self, records: Mapping[ClusterName, str], types: Iterable[Resource]) -> None:
         """Take the clusters' subjects, and the types."""
-        self._clusters = records
+        self.records = records
+        """Subjects of the clusters' records, by name."""
         syncs = [subjects.sync(name, kind.group, kind.plural) for name in records for kind in types]
         self.wanted = (*records.values(), *syncs)
         """Subjects to read."""
@@ -197,7 +197,7 @@ class _Fleet:
         """Return what was found says; worked out again only where it differs from the last time."""
         read = [found.get(subject) for subject in self.wanted]
         if read != self._read:
-            clusters = tuple(cluster_of(name, found.get(subject)) for name, subject in self._clusters.items())
+            clusters = tuple(cluster_of(name, found.get(subject)) for name, subject in self.records.items())
             synced, mentioned = synced_types(found, self.wanted, clusters), mentioned_types(found, self.wanted)
             self._read, self._last = read, _Standing(clusters, synced, mentioned)
         return self._last

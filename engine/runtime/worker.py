@@ -59,6 +59,10 @@ LOOKS = 3
 """At objects that an answer names and the view did not hold yet."""
 RETIRED_TTL_SECONDS = 3600.0
 """How long the last entry of a vanished object fences workers that were stalled while it lived."""
+PERFORMING = 24
+"""Keys that are open at once. On a fleet as slow as 50 ms a request these are 100 keys a second, more than one process
+decides; the more of them wait for a busy API server, the longer each one takes, up to its timeouts and its lease, and what is
+given up is done again."""
 RESYNC_SECONDS = 10 * 3600.0
 """Full re-evaluation, with jitter (DESIGN §5)."""
 
@@ -118,6 +122,7 @@ class Worker:
         name: str,
         metrics: WorkerMetrics | None = None,
         concurrency: int = 64,
+        performing: int = PERFORMING,
         mapper: Maps | None = None,
         loader: ViewLoader | None = None,
     ) -> None:
@@ -132,6 +137,7 @@ class Worker:
             name: of this worker, unique, for the entries that it makes.
             metrics: where to count.
             concurrency: requests in flight; each mostly waits for the broker or an API server.
+            performing: keys that are acted on at once.
             mapper: if it takes another than the usual one to find what to ask for.
             loader: the same for what to show.
 
@@ -151,6 +157,7 @@ class Worker:
         self._held: dict[str, _Held] = {}
         """By subject in DECISIONS."""
         self._turns = Turns(LEASE_SECONDS)
+        self._performing = asyncio.Semaphore(performing)
 
     async def run(self) -> None:
         """Map, work and keep time until cancelled."""
@@ -259,7 +266,8 @@ class Worker:
         except Exception as problem:  # noqa: BLE001 - a user's function may raise anything; the key pays, not the worker
             return await self._reconciler_failed(delivery, request, loaded, problem)
         if plan.actions:
-            return await self._perform(delivery, request, loaded, plan)
+            async with self._performing:
+                return await self._perform(delivery, request, loaded, plan)
         if self._finished(loaded, request):
             await self._retire(loaded)
         await self._set_timer(request, plan.wake_at)

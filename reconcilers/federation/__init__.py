@@ -20,7 +20,7 @@ from reconcilers.federation.fleet import KUBEFED_CLUSTERS, Selected, members, se
 from reconcilers.federation.forms import GENERIC_GROUP, NAMESPACES, VERSIONS, Federated, owned, read, removal, targets
 from reconcilers.federation.scheduling import PREFERENCES, Scheduled, preference_of, rescheduled, scheduled
 from reconcilers.federation.selection import Malformed
-from reconcilers.federation.standing import invalid, readiness, status_of, warnings
+from reconcilers.federation.standing import held_up, invalid, readiness, status_of, warnings
 from schemas.actions import Action, Decision, RemoveFinalizer, Request
 from schemas.config import Config
 from schemas.federation import FederationConfig
@@ -111,7 +111,7 @@ def _keep(
         actions.append(note(parent, "Normal", "Deselected", f"removed from {told}"))
     if adopted := [copy.cluster for copy in copies if copy.adopts]:
         actions.append(note(parent, "Normal", "Adopted", f"taken over in {', '.join(adopted)}"))
-    actions += warnings(parent, copies)
+    actions += warnings(view, parent, copies)
     actions.append(status_of(view, parent, selected, copies, leaving, plan.told() if plan is not None else ""))
     waits = [plan.again_after] if plan is not None and plan.again_after is not None else []
     if any(copy.standing[1] in ("AlreadyExists", "Claimed", "ManagedLabelFalse") for copy in copies):
@@ -143,7 +143,7 @@ def let_go(view: View, parent: KubeObject, config: FederationConfig) -> Decision
     how = removal(parent)
     types = [str(target) for target in _types_of(parent, config)]
     if DEPENDENTS_FINALIZER in parent.finalizers:
-        return release(view, parent, types, how)
+        return release(view, parent, types, how, tell=lambda *problem: held_up(view, parent, *problem))
     if KUBEFED_FINALIZER not in parent.finalizers:
         return Decision.wait()
     return Decision.do(

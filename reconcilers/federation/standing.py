@@ -85,12 +85,27 @@ def invalid(view: View, parent: KubeObject, message: str) -> PatchStatus:
     return _patch(parent, {**kept, **generation, "conditions": conditions})
 
 
-def warnings(parent: KubeObject, copies: Iterable[Copy]) -> list[RecordEvent]:
-    """Return Kubernetes Events about what went wrong, one for each reason, so that none takes another's place."""
+def held_up(view: View, parent: KubeObject, reason: str, message: str) -> PatchStatus:
+    """Return the status of a deleted object that has to wait, for that reason: where there still are copies."""
+    before = view.status(parent)
+    entries = {entry.get("name"): entry for entry in before.get("clusters") or []}
+    clusters = [_leaving(view, child, entries.get(child.cluster, {})) for child in _alone(view.dependents(parent), ())]
+    generation = {"observedGeneration": parent.generation}
+    standing = {"Placed": ("Deleting", "it is being deleted"), "Applied": (reason, message), "Ready": (reason, message)}
+    conditions = [condition(before, kind, False, *told, now=view.now) | generation for kind, told in standing.items()]
+    found = sorted(clusters, key=lambda entry: str(entry["name"]))
+    return _patch(parent, {**generation, "conditions": conditions, "clusters": found})
+
+
+def warnings(view: View, parent: KubeObject, copies: Iterable[Copy]) -> list[RecordEvent]:
+    """Return Kubernetes Events about what went wrong, one for each reason, so that none takes another's place.
+
+    What may pass by itself is told once it has lasted: an API server that is busy needs no Events about that.
+    """
     reasons: dict[str, list[str]] = {}
     for copy in copies:
         status, reason, message = copy.standing
-        if status is False and reason not in SILENT:
+        if status is False and reason not in SILENT and not view.may_pass(copy.ref):
             reasons.setdefault(reason, []).append(f"{copy.cluster}: {message}")
     return [note(parent, "Warning", reason, "; ".join(told)) for reason, told in sorted(reasons.items())]
 

@@ -341,3 +341,16 @@ async def test_a_server_with_a_foreign_certificate_is_unreachable(tmp_path: Any)
 def test_the_library_is_imported_only_when_a_cluster_is_opened() -> None:
     code = "import sys, engine.runtime.cluster_api, engine.runtime.performer; assert 'kubernetes_asyncio' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_library_comes_without_its_models_and_whole_for_whoever_else_imports_it() -> None:
+    code = """
+import sys
+from engine.runtime.cluster_api import _library
+library = _library()
+assert not [name for name in sys.modules if name.startswith("kubernetes_asyncio")]
+import kubernetes_asyncio
+assert kubernetes_asyncio.client.CoreV1Api and kubernetes_asyncio.config.new_client_from_config
+assert library is _library()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

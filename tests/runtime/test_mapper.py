@@ -11,6 +11,7 @@ import pytest
 
 from engine.core.authoring import dependent
 from engine.core.ownership import OWNERS_ANNOTATION
+from engine.runtime import mapper as module
 from engine.runtime.mapper import Mapper
 from engine.runtime.ports import Message
 from engine.sandbox.memory_log import MemoryLog
@@ -151,9 +152,11 @@ async def test_objects_of_undeclared_clusters_wake_nothing(woken: tuple[MemoryLo
     assert requested(log) == set()
 
 
-async def decided(log: MemoryLog, key: ObjectRef, *foreseen: str, code: str = foo.code) -> None:
+async def decided(
+    log: MemoryLog, key: ObjectRef, *foreseen: str, code: str = foo.code, state: EntryState = EntryState.CLOSED
+) -> None:
     """Append the entry of a decision that was made with these facts in view."""
-    entry = Entry(state=EntryState.CLOSED, worker="w", reconciler="foo", code=code, now=0.0, foreseen=tuple(foreseen))
+    entry = Entry(state=state, worker="w", reconciler="foo", code=code, now=0.0, foreseen=tuple(foreseen))
     subject = subjects.keyed(subjects.DECISIONS, "foo", key)
     await log.append("DECISIONS", Message(subject=subject, body=encode_entry(entry)))
 
@@ -185,6 +188,33 @@ async def test_a_foreseen_fact_that_comes_in_a_healing_pass_wakes_its_key(woken:
     log, _ = woken
     await decided(log, foo_ref(), id_of(foo_ref(), "11"))
     await write(log, foo_ref(), "11", sync="healing")
+    await eventually(lambda: requested(log) == {foo_ref()})
+
+
+async def test_the_echo_of_a_write_waits_until_its_key_has_said_whether_it_foresaw_it(
+    woken: tuple[MemoryLog, World],
+) -> None:
+    log, _ = woken
+    await decided(log, foo_ref(), state=EntryState.OPEN)
+    await decided(log, foo_ref("second"), state=EntryState.OPEN)
+    await write(log, foo_ref(), "11")
+    await write(log, foo_ref("second"), "12")
+    await asyncio.sleep(0.1)
+    assert requested(log) == set()
+    await decided(log, foo_ref(), id_of(foo_ref(), "11"))
+    await decided(log, foo_ref("second"))
+    await eventually(lambda: requested(log) == {foo_ref("second")})
+    await asyncio.sleep(0.3)
+    assert requested(log) == {foo_ref("second")}
+
+
+async def test_a_key_that_stays_open_is_asked_for_in_the_end(
+    woken: tuple[MemoryLog, World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, _ = woken
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    await decided(log, foo_ref(), state=EntryState.OPEN)
+    await write(log, foo_ref(), "11")
     await eventually(lambda: requested(log) == {foo_ref()})
 
 

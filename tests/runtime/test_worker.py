@@ -263,6 +263,31 @@ async def test_the_first_write_waits_for_the_finalizer() -> None:
     assert order[0] is AddFinalizer
 
 
+async def test_no_more_keys_are_open_at_once_than_an_api_server_can_answer_within_their_leases() -> None:
+    log, world = await a_world()
+    busy: set[ObjectRef] = set()
+    most = 0
+
+    async def slow(action: Action) -> Outcome | None:
+        nonlocal most
+        if isinstance(action, AddFinalizer):
+            busy.add(action.ref)
+            most = max(most, len(busy))
+            await asyncio.sleep(0.01)
+            busy.discard(action.ref)
+        return None
+
+    world.hook = slow
+    for number in range(9):
+        await world.put(foo_ref(f"foo-{number}"), foo_body(f"foo-{number}"))
+    one = Worker(foo, log=log, performer=world, clock=SystemClock(), clusters=CLUSTERS, name="w", performing=3)
+    running_one = asyncio.create_task(one.run())
+    await eventually(lambda: all("status" in world.objects[foo_ref(f"foo-{number}")] for number in range(9)))
+    running_one.cancel()
+    await asyncio.gather(running_one, return_exceptions=True)
+    assert most == 3
+
+
 async def test_a_reconciler_that_raises_is_parked_with_its_reason_and_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -33,6 +33,7 @@ def test_a_dead_cluster_is_unknown_since_when_and_blocks_only_itself(scene: Scen
         scene.until(lambda: scene.target("cluster2", "ConfigMap", "doomed") is None)
         scene.until(lambda: "cluster3" in scene.condition("ConfigMap", "Ready", "doomed").get("message", ""))
         assert scene.federated("ConfigMap", "doomed") is not None
+        scene.until(lambda: scene.entry("ConfigMap", "cluster3", "doomed").get("unknownSince"))
     finally:
         three.start()
     scene.settled("ConfigMap")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -16,6 +18,7 @@ from reconcilers.registry import UnknownReconciler, find
 from schemas.actions import AddFinalizer, Apply, Delete, Patch, PatchStatus, RecordEvent, RemoveFinalizer
 from schemas.clusters import ClusterState
 from schemas.config import Config
+from schemas.decisions import Target
 from schemas.federation import DEFAULT_TYPES, FederationConfig
 from schemas.names import ObjectRef
 from tests.builders import C1, C2, C3, a_view, request
@@ -176,6 +179,52 @@ def test_a_preference_goes_no_further_than_its_namespace() -> None:
     assert found == {C2: 5, C3: 5}
 
 
+@pytest.mark.parametrize(
+    ("silent_for", "expected", "again"),
+    [(59.0, {C2: 5, C3: 5}, 1.0), (60.0, {C2: 5, C3: 10}, None), (3600.0, {C2: 5, C3: 10}, None)],
+)
+def test_replicas_of_a_cluster_that_has_not_answered_for_a_minute_run_elsewhere_too(
+    silent_for: float, expected: dict[str, int], again: float | None
+) -> None:
+    ref, body = federated(template={"spec": {}}, placement={"clusters": [{"name": C2}, {"name": C3}]})
+    preference = ObjectRef(C1, "scheduling.kubefed.io", "replicaschedulingpreferences", "default", "it")
+    wishes = {C2: {"weight": 1}, C3: {"weight": 1}}
+    spec = {"targetKind": "FederatedDeployment", "totalReplicas": 10, "clusters": wishes}
+    wished = (preference, {"metadata": {"name": "it"}, "spec": spec})
+    shares = of(decide(ref, world((ref, body), wished)), Apply)
+    view = world((ref, body), wished, *(target(one.ref.cluster, one.body) for one in shares))
+    since = datetime.fromtimestamp(view.now - silent_for, UTC).isoformat()
+    view.clusters[C2] = msgspec.structs.replace(view.clusters[C2], state=ClusterState.SUSPECT, since=since)
+    decision = federate(view, request(ref, "federation"), CONFIG)
+    found = {one.ref.cluster: one.body["spec"]["replicas"] for one in of(list(decision.actions), Apply)}
+    assert found == expected
+    assert decision.again_after == (None if again is None else pytest.approx(again))
+    told = next(
+        one for one in of(list(decision.actions), PatchStatus)[0].status["conditions"] if one["type"] == "Placed"
+    )
+    assert ("5 of them cannot run there" in told["message"]) is (again is None)
+
+
+def test_a_deleted_object_that_has_to_wait_says_where_its_copies_still_are() -> None:
+    ref, body = federated(template={}, placement=everywhere())
+    copies = [target(cluster, applied(ref, body)[cluster]) for cluster in (C2, C3)]
+    metadata = body["metadata"] | {"deletionTimestamp": "now", "finalizers": [DEPENDENTS_FINALIZER]}
+    view = world((ref, {**body, "metadata": metadata}), *copies)
+    away = {"state": ClusterState.SUSPECT, "since": "2026-01-01T00:00:00Z", "message": "no route to it"}
+    view.clusters[C3] = msgspec.structs.replace(view.clusters[C3], **away)
+    actions = decide(ref, view)
+    assert {one.ref.cluster for one in of(actions, Delete)} == {C2, C3}
+    assert conditions(actions)["Placed"] == ("False", "Deleting")
+    assert conditions(actions)["Applied"] == ("False", "WaitingForCluster")
+    (status,) = of(actions, PatchStatus)
+    told = {
+        one["name"]: (one["state"], one.get("unknownSince"), one["conditions"][0]) for one in status.status["clusters"]
+    }
+    assert [(name, *told[name][:2]) for name in told] == [(C2, "live", None), (C3, "suspect", "2026-01-01T00:00:00Z")]
+    assert told[C3][2]["message"] == "no route to it"
+    assert told[C3][2]["status"] == "Unknown"
+
+
 def test_an_orphan_loses_its_reference_and_nothing_else() -> None:
     ref, body = federated(template={}, placement=everywhere())
     copy = target(C2, applied(ref, body)[C2])
@@ -207,6 +256,28 @@ def test_one_event_tells_of_all_clusters_that_fail_for_one_reason() -> None:
     (told,) = of(decide(ref, world((ref, body))), RecordEvent)
     assert (told.type, told.reason) == ("Warning", "OverrideFailed")
     assert all(name in told.message for name in (C1, C2, C3))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "attempts", "events"),
+    [
+        (504, "Timeout", 1, 0),
+        (504, "Timeout", 3, 1),
+        (0, "Unreachable", 2, 0),
+        (422, "Invalid", 1, 1),
+        (500, "Invalid", 1, 1),
+        (409, "NotOurs", 1, 1),
+    ],
+)
+def test_what_may_pass_by_itself_is_told_by_an_event_once_it_has_lasted(
+    code: int, reason: str, attempts: int, events: int
+) -> None:
+    ref, body = federated(template={}, placement={"clusters": [{"name": C2}]})
+    place = ObjectRef(C2, "apps", "deployments", "default", "it")
+    failed = Target(ref=place, slot="apply", attempts=attempts, code=code, reason=reason, message="no")
+    actions = decide(ref, world((ref, body), targets=(failed,)))
+    assert [one.reason for one in of(actions, RecordEvent)] == [reason] * events
+    assert conditions(actions)["Applied"] == ("False", reason)
 
 
 def test_the_same_view_gives_the_same_decision() -> None:
