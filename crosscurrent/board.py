@@ -71,7 +71,8 @@ class Board:
         for line in self.lines:
             state = _MOODS.get(line.state, "red" if line.state else "")
             drawn.append(_aligned(line, widths, ("", state, "", "red" if line.deployment == NO_ANSWER else "")))
-        kinds = dict.fromkeys(child.spec.kind for child in self._children)
+        there = {child.spec.kind for child in self._children}
+        kinds = [kind for kind in _KINDS if kind in there] + sorted(there - _KINDS.keys())
         if kinds:
             counts = ", ".join(f"{_KINDS.get(kind, kind)} {_count(self._children, kind)}" for kind in kinds)
             drawn.append(Text(f"ready: {counts}", style="dim"))
