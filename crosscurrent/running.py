@@ -60,23 +60,21 @@ async def running_fleet(
             if listening:
                 stack.callback(listening.close)
         address = await stack.enter_async_context(running_broker(settings, restarted.set))
+        environment = {METRICS_VARIABLE: "1"} if metrics_socket else {}
+        supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH), write=write)
+        # The children import for longer than it takes to prepare the streams.
+        supervising = asyncio.create_task(supervisor.run(), name="supervisor")
+        stack.push_async_callback(_end, supervising)
         log = await processes.open_log(address, settings)
         stack.push_async_callback(log.close)
         await processes.prepare(log)
-        environment = {METRICS_VARIABLE: "1"} if metrics_socket else {}
-        supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH), write=write)
         await stack.enter_async_context(_probes(probe_socket, supervisor, log))
         await stack.enter_async_context(_metrics(metrics_socket, settings, supervisor, log))
-        tasks = [
-            asyncio.create_task(supervisor.run(), name="supervisor"),
-            asyncio.create_task(_mind(log, restarted), name="health of the streams"),
-        ]
+        minding = asyncio.create_task(_mind(log, restarted), name="health of the streams")
         try:
             yield Fleet(address, log, supervisor)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(supervising, minding)
 
 
 def child_specs(settings: Settings) -> list[ChildSpec]:
@@ -95,6 +93,12 @@ def child_specs(settings: Settings) -> list[ChildSpec]:
         for number in range(1, workers + 1)
     ]
     return working[:1] + specs + working[1:]
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _mind(log: EventLog, restarted: asyncio.Event) -> None:
