@@ -33,14 +33,14 @@ demo-real: $(USE)  ## the same on real API servers, which are built the first ti
 record: $(STAMP)  ## record the demo anew, for the README
 	$(BIN)/python -m docs.record_demo
 
-test: $(STAMP)  ## everything but xgc: pure suites, contracts on the real nats-server, e2e on real API servers
+test: $(STAMP)  ## everything: pure suites, contracts on the real nats-server, e2e on real API servers, the forty cases of xgc
 	$(MAKE) --no-print-directory envtest
-	$(BIN)/pytest -m "not xgc and not docker" $(TWICE)
+	$(BIN)/pytest -m "not docker" $(TWICE)
 	$(BIN)/pytest -m docker  # by itself: a machine has one engine of ours at a time
 
-xgc: $(STAMP)  ## the forty cases of garbage collection on real API servers, and their table: minutes
+xgc: $(STAMP)  ## the forty cases of garbage collection alone, on real API servers, and their table: minutes
 	$(MAKE) --no-print-directory envtest
-	$(BIN)/pytest tests/garbage
+	$(BIN)/pytest tests/garbage -m xgc
 
 unit: $(STAMP)  ## the suites that need nothing but Python: seconds
 	$(BIN)/pytest -m "not broker and not e2e and not docker"

@@ -24,6 +24,8 @@ BENCHMARKS = (
     "cascade",
     "federation",
     "record",
+    "join",
+    "imports",
     "simulator",
 )
 ROUNDS, QUICK_ROUNDS = 5, 2

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from crosscurrent.errors import PortTaken, UserError
 from crosscurrent.settings import Settings
-from crosscurrent.state_directory import BrokerAddress, announced, find_broker
+from crosscurrent.state_directory import BrokerAddress, announced, broker_key, find_broker, write_credentials
 
 if TYPE_CHECKING:
-    from engine.sandbox.nats_server import NatsServer
+    from engine.sandbox.nats_server import Listener, NatsServer
 
 STORE = "nats"
 """Directory of the embedded broker's store inside the state directory."""
@@ -49,8 +52,11 @@ async def running_broker(settings: Settings, restarted: Callable[[], None]) -> A
     from engine.sandbox.processes import SandboxError  # noqa: PLC0415
 
     nats = settings.config.nats
+    listener, address = _for_members(settings)
     try:
-        server = NatsServer(settings.state_directory / STORE, port=nats.port, sync=nats.sync, token=nats.token)
+        server = NatsServer(
+            settings.state_directory / STORE, port=nats.port, sync=nats.sync, token=nats.token, listener=listener
+        )
         await asyncio.to_thread(server.start)
     except Taken as error:
         raise PortTaken(f"nats.port: {error}", "set nats.port to another port, or 0 for any that is free") from error
@@ -59,7 +65,7 @@ async def running_broker(settings: Settings, restarted: Callable[[], None]) -> A
             f"the embedded broker cannot be started: {error}", "or set nats.url to one of your own"
         ) from error
     keeping = asyncio.create_task(_keep(server, restarted), name="embedded broker")
-    address = BrokerAddress(url=server.url, token=server.token, pid=os.getpid())
+    address = msgspec.structs.replace(address, url=server.url, token="" if listener else server.token, pid=os.getpid())
     try:
         with announced(settings.state_directory, address):
             yield address
@@ -68,6 +74,35 @@ async def running_broker(settings: Settings, restarted: Callable[[], None]) -> A
         with suppress(asyncio.CancelledError):
             await keeping
         await asyncio.to_thread(server.stop, STOP_GRACE_S)
+
+
+def _for_members(settings: Settings) -> tuple[Listener | None, BrokerAddress]:
+    """Return how members reach the embedded broker, if any may join, and how our own processes then know it."""
+    members = settings.config.members
+    if not settings.config.registry.joins:
+        return None, BrokerAddress(url="")
+    from engine.core.broker_trust import BrokerTrust  # noqa: PLC0415 - only where members may join
+    from engine.sandbox.nats_server import Listener  # noqa: PLC0415
+
+    for field in ("certificate", "key"):
+        if not Path(getattr(members, field)).is_file():
+            raise UserError(f"members.{field}: {getattr(members, field)} does not exist", "agents need TLS to join")
+    now, trust = int(time.time()), BrokerTrust(broker_key(settings.state_directory))
+    credentials = write_credentials(settings.state_directory, trust.engine_credentials(now))
+    listener = Listener(
+        bind=members.bind,
+        certificate=Path(members.certificate),
+        key=Path(members.key),
+        accounts=trust.configuration(now),
+    )
+    address = BrokerAddress(
+        url="",
+        credentials=str(credentials),
+        tls=True,
+        authority=members.authority,
+        server_name=members.server_name,
+    )
+    return listener, address
 
 
 async def _keep(server: NatsServer, restarted: Callable[[], None]) -> None:

@@ -75,6 +75,20 @@ PAGES: Final[dict[str, Page]] = {
         "its MutatingWebhookConfiguration and renews both. Pods that name no import are never asked about.",
         ("webhook cluster1", "webhook cluster1 --bind 0.0.0.0 --port 9876 --probe-port 8081"),
     ),
+    "members": Page(
+        RUN,
+        "Let clusters join by themselves, and serve those that have.",
+        "Answers agents that ask to join as the ClusterJoins of `registry.joins` say, and does for members what they may "
+        "ask of the streams. `up` runs it where the configuration has that.",
+        ("members", "members -f crosscurrent.yaml --probe-port 8081"),
+    ),
+    "agent": Page(
+        RUN,
+        "Join a hub, watch this cluster for it, and act here on its word.",
+        "Runs in the member: see deploy/agent.yaml. It makes a key that never leaves the cluster, shows the token of its "
+        "join Secret once, and from then on has a credential for its own subjects, renewed each hour.",
+        ("agent", "agent --join /etc/crosscurrent/join --probe-port 8081"),
+    ),
     "clusters": Page(
         LOOK,
         "Health, identity, epoch and lag of every cluster.",

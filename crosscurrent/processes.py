@@ -9,13 +9,16 @@ import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from crosscurrent.cluster_registry import context_of, running_registry
 from crosscurrent.errors import BrokerUnreachable, SettingsError, UserError, did_you_mean
+from crosscurrent.fleet import read_clusters
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import BrokerAddress, find_broker, redaction_key, signing_key
+from schemas.clusters import DISENGAGED
 from schemas.config import ClusterConfig
+from schemas.names import ClusterName, is_cluster_name
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -23,13 +26,15 @@ if TYPE_CHECKING:
     from crosscurrent.stream_report import StreamReport
     from engine.core.authoring import Reconciler
     from engine.runtime.cluster_api import KubernetesApi
-    from engine.runtime.context_file import ContextFile
-    from engine.runtime.ports import Clock, EventLog
+    from engine.runtime.log_credentials import Tls
+    from engine.runtime.ports import Clock, EventLog, FactLog
     from schemas.names import Resource
     from watchers.settings import WatchSettings
 
 CONNECT_TIMEOUT_S = 3.0
 """For reaching the broker at start: a wrong address should be an answer, not a wait."""
+REGISTRY_TIMEOUT_S = 5.0
+"""For the hubs to tell their clusters when a worker starts; those that come later are engaged later."""
 MIND_S = 5.0
 """Between two looks at the streams' health (DESIGN §5)."""
 _TOMBSTONE_MARGIN_S = 3600.0
@@ -54,12 +59,12 @@ def check(settings: Settings) -> list[Reconciler]:
     problems = []
     for index, cluster in enumerate(settings.config.clusters):
         try:
-            resolve_cluster(cluster, directory_of(settings))
+            resolve_cluster(cluster, settings.directory)
         except KubeconfigError as error:
             problems.append(f"clusters[{index}] ({cluster.name}): {error}")
     found: list[Reconciler] = []
     try:
-        found = find_all(settings.config.reconcilers, search=directory_of(settings), config=settings.config)
+        found = find_all(settings.config.reconcilers, search=settings.directory, config=settings.config)
     except UnknownReconciler as error:
         problems.append(f"reconcilers: {error}")
     except Exception as error:  # noqa: BLE001 - a user's module may raise anything when imported
@@ -67,6 +72,18 @@ def check(settings: Settings) -> list[Reconciler]:
     if problems:
         raise SettingsError("\n".join(f"{settings.where()}: {problem}" for problem in problems))
     return found
+
+
+def watchable(settings: Settings, name: str) -> ClusterName:
+    """Return the name of a cluster that is declared, or that a provider of the registry may come to know.
+
+    Raises:
+        UserError: when it is neither.
+
+    """
+    if settings.config.registry.hubs and is_cluster_name(name):
+        return ClusterName(name)
+    return find_cluster(settings, name).name
 
 
 def find_cluster(settings: Settings, name: str) -> ClusterConfig:
@@ -100,11 +117,6 @@ def watched_types(settings: Settings, reconcilers: list[Reconciler]) -> list[Res
     return list(dict.fromkeys(wanted))
 
 
-def directory_of(settings: Settings) -> Path:
-    """Return the directory that relative paths and users' modules are looked for in."""
-    return settings.path.parent if settings.path else Path.cwd()
-
-
 def process_name() -> str:
     """Return a name for this process that no other has had, for the entries that it writes."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -126,6 +138,7 @@ async def open_log(address: BrokerAddress, settings: Settings) -> EventLog:
             address.url,
             token=address.token,
             credentials=address.credentials,
+            tls=tls_of(address),
             name=f"crosscurrent {process_name()}",
             replicas=nats.replicas,
             fact_days=nats.fact_days,
@@ -133,6 +146,13 @@ async def open_log(address: BrokerAddress, settings: Settings) -> EventLog:
         )
     except EventLogError as error:
         raise BrokerUnreachable(str(error), _ask_for_broker(address)) from error
+
+
+def tls_of(address: BrokerAddress) -> Tls | None:
+    """Return how a broker that members join is known to us; None: as its url says."""
+    from engine.runtime.log_credentials import Tls  # noqa: PLC0415
+
+    return Tls(address.authority, address.server_name) if address.tls else None
 
 
 async def stream_report(settings: Settings) -> StreamReport:
@@ -154,6 +174,7 @@ async def stream_report(settings: Settings) -> StreamReport:
             name="crosscurrent doctor",
             token=address.token,
             credentials=address.credentials,
+            tls=tls_of(address),
             timeout=CONNECT_TIMEOUT_S,
         )
         try:
@@ -171,51 +192,55 @@ def _ask_for_broker(address: BrokerAddress) -> str:
 
 
 async def watch(
-    settings: Settings, cluster: ClusterConfig, *, registry: CollectorRegistry, ready: Callable[[], None]
+    settings: Settings, cluster: ClusterName, *, registry: CollectorRegistry, ready: Callable[[], None]
 ) -> None:
-    """Watch one cluster until cancelled."""
+    """Watch one cluster until cancelled, for as long as the cluster registry knows it."""
+    from crosscurrent.joining import opener  # noqa: PLC0415
     from crosscurrent.watch_metrics import WatchCollector  # noqa: PLC0415
     from engine.runtime.checkpoints import DEFERENCE  # noqa: PLC0415
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
-    from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
+    from watchers.registered_watcher import RegisteredWatcher  # noqa: PLC0415
 
     found = check(settings)
     types = watched_types(settings, found)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        log = await _prepared_log(settings, stack)
-        api = await _open_api(settings, cluster, stack)
-        watcher = ClusterWatcher(
-            api,
-            log,
-            clock,
-            watch_settings(settings, types, cluster.labels, seal=any(one.copies_secrets for one in found)),
-        )
+        log = await prepared_log(settings, stack)
+        clusters = await stack.enter_async_context(running_registry(settings, cluster))
+        told = watch_settings(settings, types, seal=any(one.copies_secrets for one in found))
+        watcher = RegisteredWatcher(cluster, clusters, log, clock, told, opener=opener(settings, stack))
         registry.register(WatchCollector(watcher.statistics))
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        group.create_task(watcher.run(), name=f"watcher {cluster.name}")
-        group.create_task(_mind(log, clock, watcher.heal), name="health of the streams")
+        group.create_task(watcher.run(), name=f"watcher {cluster}")
+        group.create_task(mind(log, clock, watcher.heal), name="health of the streams")
         group.create_task(_keep_record(log, clock, settings, DEFERENCE), name="checkpoints")
         ready()
 
 
 async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: Callable[[], None]) -> None:
-    """Run the configured reconcilers until cancelled."""
+    """Run the configured reconcilers until cancelled, on the clusters of the registry, whichever they are at the time."""
+    from crosscurrent.joining import opener  # noqa: PLC0415
     from engine.runtime.clock import SystemClock  # noqa: PLC0415
+    from engine.runtime.live_clusters import LiveClusters  # noqa: PLC0415
     from engine.runtime.worker_metrics import WorkerMetrics  # noqa: PLC0415
     from reconcilers.garbage import garbage  # noqa: PLC0415
     from reconcilers.service import GarbageSettings, ImportSettings, run_reconcilers  # noqa: PLC0415
 
     found, config = check(settings), settings.config
     async with AsyncExitStack() as stack:
-        log = await _prepared_log(settings, stack)
-        apis = {item.name: await _open_api(settings, item, stack) for item in config.clusters}
-        second = {}
-        if garbage in found:
-            second = {item.name: await _open_api(settings, item, stack) for item in config.clusters}
+        log = await prepared_log(settings, stack)
+        clusters = LiveClusters(
+            await stack.enter_async_context(running_registry(settings)),
+            twice=garbage in found,
+            opener=opener(settings, stack),
+        )
+        stack.push_async_callback(clusters.close)
+        if not await clusters.start(REGISTRY_TIMEOUT_S):
+            seen = await read_clusters(log)
+            clusters.expect(one.name for one in seen if one.status and one.status.reason != DISENGAGED)
         collecting = GarbageSettings(
             config=config.garbage,
-            second=second,
+            second=clusters.second,
             watched=None if "*/*" in config.resources else tuple(watched_types(settings, found)),
             workers=config.workers,
             key=signing_key(settings.state_directory),
@@ -224,18 +249,18 @@ async def reconcile(settings: Settings, *, registry: CollectorRegistry, ready: C
         clock = SystemClock()
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(_keep_record(log, clock, settings), name="checkpoints")
+        group.create_task(clusters.run(), name="clusters that come and go")
         ready()
         await run_reconcilers(
             found,
             log=log,
-            apis=apis,
+            apis=clusters.apis,
             clock=clock,
             name=process_name(),
             metrics=WorkerMetrics(registry),
             settings=collecting,
-            imports=ImportSettings(
-                contexts={item.name: context_of(settings, item) for item in config.clusters}, config=config.imports
-            ),
+            imports=ImportSettings(contexts=clusters.contexts, config=config.imports),
+            engaged=clusters.engaged,
         )
 
 
@@ -270,15 +295,13 @@ async def webhook(
 
     listening = take_port(where.port, host=where.bind, purpose="webhook", advice="give another --port")
     async with AsyncExitStack() as stack:
-        api = await _open_api(settings, cluster, stack)
+        api = await open_api(settings, cluster, stack)
         certificates = ServingCertificates(api, clock, where.configuration, make)
         await stack.enter_async_context(serving(Automount(api, clock), listening, certificates.context))
         await certificates.keep(ready, seed=secrets.randbelow(1000) / 1000)
 
 
-def watch_settings(
-    settings: Settings, types: list[Resource], labels: dict[str, str] | None = None, *, seal: bool = False
-) -> WatchSettings:
+def watch_settings(settings: Settings, types: list[Resource], *, seal: bool = False) -> WatchSettings:
     """Return what a watcher is told."""
     from watchers.settings import DAY_SECONDS, WatchSettings  # noqa: PLC0415
 
@@ -289,7 +312,6 @@ def watch_settings(
         resources=tuple(resources),
         run=secrets.token_hex(4),
         seed=secrets.randbits(32),
-        labels=labels or {},
         seal_secrets=seal,
         redaction_key=redaction_key(settings.state_directory) if needs_key else b"",
         retry_cap_seconds=config.watch_retry_seconds,
@@ -297,7 +319,7 @@ def watch_settings(
     )
 
 
-async def _prepared_log(settings: Settings, stack: AsyncExitStack) -> EventLog:
+async def prepared_log(settings: Settings, stack: AsyncExitStack) -> EventLog:
     """Return a connected log whose streams exist; `up` has made them, a process that runs alone must."""
     log = await open_log(find_broker(settings), settings)
     stack.push_async_callback(log.close)
@@ -320,7 +342,8 @@ async def prepare(log: EventLog) -> None:
         raise UserError(f"the streams cannot be prepared: {error}", "`crosscurrent doctor` says more") from error
 
 
-async def _open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> KubernetesApi:
+async def open_api(settings: Settings, cluster: ClusterConfig, stack: AsyncExitStack) -> KubernetesApi:
+    """Return a connection to a declared cluster."""
     from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
 
     found = context_of(settings, cluster)
@@ -336,23 +359,7 @@ async def _keep_record(log: EventLog, clock: Clock, settings: Settings, patience
     await Checkpointer(log, clock, fact_days=settings.config.nats.fact_days, patience=patience).run()
 
 
-def context_of(settings: Settings, cluster: ClusterConfig) -> ContextFile:
-    """Return how a declared cluster is reached, now and later.
-
-    Raises:
-        SettingsError: when its kubeconfig cannot be used.
-
-    """
-    from engine.runtime.context_file import ContextFile  # noqa: PLC0415
-    from engine.runtime.kubeconfig import KubeconfigError  # noqa: PLC0415
-
-    try:
-        return ContextFile(cluster, directory_of(settings))
-    except KubeconfigError as error:
-        raise SettingsError(f"{settings.where()}: {cluster.name}: {error}") from error
-
-
-async def _mind(log: EventLog, clock: Clock, heal: Callable[[str], None]) -> None:
+async def mind(log: FactLog, clock: Clock, heal: Callable[[str], None]) -> None:
     """Look at start and every minute for what breaks the streams, and heal what it lost (DESIGN §5)."""
     from engine.runtime.ports import EventLogError  # noqa: PLC0415
 

@@ -7,22 +7,30 @@ in hand, then watchers, then the broker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from socket import socket
 
 import msgspec
 
 from crosscurrent import health, processes
 from crosscurrent.broker import running_broker
+from crosscurrent.cluster_registry import running_registry
 from crosscurrent.host import METRICS_VARIABLE
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import BrokerAddress, held
-from crosscurrent.supervisor import ChildSpec, Standing, Supervisor
+from crosscurrent.supervisor import Child, ChildSpec, Standing, Supervisor
+from engine.core.joining import Mode
 from engine.runtime.ports import EventLog, EventLogError
+from engine.runtime.registry import Registry
+from schemas.names import ClusterName
 
 WATCH = "watch"
 RECONCILE = "reconcile"
+MEMBERS = "members"
+LINGER_S = 10.0
+"""Between the end of a cluster in the registry and that of its watcher, which has said by then that it is disengaged; a
+Secret that is only replaced is back before."""
 _RETRY_S = 1.0
 _BROKER_CHECK_S = 1.0
 """A readiness probe's own timeout is 1 s by default."""
@@ -60,33 +68,38 @@ async def running_fleet(
             if listening:
                 stack.callback(listening.close)
         address = await stack.enter_async_context(running_broker(settings, restarted.set))
-        environment = {METRICS_VARIABLE: "1"} if metrics_socket else {}
-        supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH), write=write)
-        # The children import for longer than it takes to prepare the streams.
-        supervising = asyncio.create_task(supervisor.run(), name="supervisor")
-        stack.push_async_callback(_end, supervising)
         log = await processes.open_log(address, settings)
         stack.push_async_callback(log.close)
         await processes.prepare(log)
+        environment = {METRICS_VARIABLE: "1"} if metrics_socket else {}
+        supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH, MEMBERS), write=write)
         await stack.enter_async_context(_probes(probe_socket, supervisor, log))
         await stack.enter_async_context(_metrics(metrics_socket, settings, supervisor, log))
-        minding = asyncio.create_task(_mind(log, restarted), name="health of the streams")
+        tasks = [
+            asyncio.create_task(supervisor.run(), name="supervisor"),
+            asyncio.create_task(_mind(log, restarted), name="health of the streams"),
+        ]
+        if config.registry.hubs:
+            registry = await stack.enter_async_context(running_registry(settings))
+            tasks.append(asyncio.create_task(_follow(registry, supervisor, settings), name="watchers of the registry"))
         try:
             yield Fleet(address, log, supervisor)
         finally:
-            await _end(supervising, minding)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def child_specs(settings: Settings) -> list[ChildSpec]:
-    """Return a watcher for each cluster, and the workers; none where there is nothing to reconcile.
+    """Return a watcher for each declared cluster, the door for those that join, and the workers.
 
-    In the order in which they are to start: with the first two of them something is reconciled already.
+    There are no workers where there is nothing to reconcile. In the order in which they are to start: with the first two of
+    the watchers and workers something is reconciled already.
     """
     file = ("-f", str(settings.path)) if settings.path else ()
-    specs = [
-        ChildSpec(name=f"watch {item.name}", kind=WATCH, arguments=(WATCH, item.name, *file), cluster=item.name)
-        for item in settings.config.clusters
-    ]
+    specs = [watcher_spec(settings, item.name) for item in settings.config.clusters]
+    if settings.config.registry.joins:
+        specs.append(ChildSpec(name=MEMBERS, kind=MEMBERS, arguments=(MEMBERS, *file)))
     workers = settings.config.workers if settings.config.reconcilers else 0
     working = [
         ChildSpec(name=f"reconcile {number}", kind=RECONCILE, arguments=(RECONCILE, *file))
@@ -95,10 +108,33 @@ def child_specs(settings: Settings) -> list[ChildSpec]:
     return working[:1] + specs + working[1:]
 
 
-async def _end(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def watcher_spec(settings: Settings, cluster: ClusterName) -> ChildSpec:
+    """Return a watcher."""
+    file = ("-f", str(settings.path)) if settings.path else ()
+    return ChildSpec(name=f"watch {cluster}", kind=WATCH, arguments=(WATCH, cluster, *file), cluster=cluster)
+
+
+async def _follow(registry: Registry, supervisor: Supervisor, settings: Settings) -> None:
+    """Keep a watcher for each cluster of the registry; one whose cluster is gone says so before it ends."""
+    declared = {one.name for one in settings.config.clusters}
+    gone: dict[ClusterName, float] = {}
+    seen = 0
+    while True:
+        now = asyncio.get_running_loop().time()
+        running = {ClusterName(child.spec.cluster): child for child in supervisor.children if child.spec.kind == WATCH}
+        for name, member in registry.members.items():
+            gone.pop(name, None)
+            if name not in running and member.joined is not Mode.PULL:
+                supervisor.add(watcher_spec(settings, name))
+        for name, child in running.items():
+            if name in registry.members or name in declared:
+                continue
+            if now >= gone.setdefault(name, now + LINGER_S):
+                del gone[name]
+                await supervisor.remove(child)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(gone.values(), default=None)):
+                seen = await registry.changed(seen)
 
 
 async def _mind(log: EventLog, restarted: asyncio.Event) -> None:
@@ -126,16 +162,33 @@ async def _probes(listening: socket | None, supervisor: Supervisor, log: EventLo
             return str(error) or "does not answer"
         return ""
 
-    def child_check(index: int) -> health.Check:
+    async with health.probes(listening, live={"ping": alive}, ready=_Ready(broker, supervisor.children)):
+        yield
+
+
+class _Ready(Mapping[str, health.Check]):
+    """Checks of the broker and of the children, whichever they are at the time."""
+
+    def __init__(self, broker: health.Check, children: Sequence[Child]) -> None:
+        self._broker, self._children = broker, children
+
+    def __getitem__(self, name: str) -> health.Check:
+        if name == "broker":
+            return self._broker
+        child = next((one for one in self._children if one.spec.name == name), None)
+        if child is None:
+            raise KeyError(name)
+
         async def check() -> str:
-            child = supervisor.children[index]
             return "" if child.standing is Standing.READY else f"{child.standing} {child.last_exit}".rstrip()
 
         return check
 
-    ready = {child.spec.name: child_check(index) for index, child in enumerate(supervisor.children)}
-    async with health.probes(listening, live={"ping": alive}, ready={"broker": broker, **ready}):
-        yield
+    def __iter__(self) -> Iterator[str]:
+        return iter(["broker", *(child.spec.name for child in self._children)])
+
+    def __len__(self) -> int:
+        return 1 + len(self._children)
 
 
 @asynccontextmanager

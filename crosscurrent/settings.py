@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,8 +19,8 @@ import msgspec
 
 from crosscurrent.document import Document, DocumentError, explain
 from crosscurrent.errors import SettingsError
-from schemas.config import Config, NatsConfig
-from schemas.names import ClusterName, Resource
+from schemas.config import Config, HubNamespace, NatsConfig
+from schemas.names import ClusterName, Resource, is_cluster_name
 
 API_VERSION = "crosscurrent.dev/v1alpha1"
 DEFAULT_FILE = "crosscurrent.yaml"
@@ -34,7 +35,6 @@ reconcilers: [foo]"""
 MAX_WORKERS = 64
 """More than that is a typing error on any one machine."""
 _PREFIX = "CROSSCURRENT_"
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _DURATION = re.compile(r"(\d+(\.\d+)?(ms|s|m|h))+")
 _SERVICE_LINK = re.compile(r"^(tcp|udp|sctp)://")
 _SCHEMES = ("nats", "tls", "ws", "wss")
@@ -51,6 +51,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def state_directory(self) -> Path:
         """Where `up` keeps the embedded broker's store and the address file."""
         return Path(self.config.state_directory)
+
+    @property
+    def directory(self) -> Path:
+        """What relative paths start from, and where users' modules are looked for."""
+        return self.path.parent if self.path else Path.cwd()
 
     def where(self) -> str:
         """Return what to call the configuration in a message."""
@@ -161,7 +166,7 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
     first: dict[ClusterName, int] = {}
     for index, cluster in enumerate(config.clusters):
         place = f"clusters[{index}].name"
-        if not _NAME.fullmatch(cluster.name):
+        if not is_cluster_name(cluster.name):
             yield place, f"{cluster.name!r} is not a name: letters, digits, '-', '_' and '.', at most 63 characters"
         elif cluster.name in first:
             yield place, f"duplicate cluster name {cluster.name!r}, already used by clusters[{first[cluster.name]}]"
@@ -175,8 +180,10 @@ def _findings(config: Config) -> Iterator[tuple[str, str]]:
     yield from _types("resources", [one if one != "*/*" else "" for one in config.resources])
     yield from _types("federation.types", config.federation.types)
     yield from _imports(config)
+    yield from _registry(config)
     yield from _numbers(config)
     yield from _broker(config.nats)
+    yield from _members(config)
 
 
 def _types(field: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -195,10 +202,33 @@ def _imports(config: Config) -> Iterator[tuple[str, str]]:
             parts = text.split("/")
             if len(parts) != form.count("/") + 1 or not all(parts):
                 yield f"imports.{field}[{index}]", f"{text!r} is not {form}"
-            elif parts[0] not in known:
+            elif parts[0] not in known and not config.registry.hubs:
                 yield f"imports.{field}[{index}]", f"no cluster {parts[0]!r} is declared"
     if not 1 <= config.imports.look_seconds <= 3600:
         yield "imports.look_seconds", f"{config.imports.look_seconds:g} is not between 1 and 3600 seconds"
+
+
+def _registry(config: Config) -> Iterator[tuple[str, str]]:
+    known = [cluster.name for cluster in config.clusters]
+    found = config.registry
+    places: dict[str, Sequence[HubNamespace]]
+    places = {"secrets": found.secrets, "imports": found.imports, "profiles": found.profiles}
+    for field, entries in places.items():
+        for index, entry in enumerate(entries):
+            if entry.cluster not in known:
+                yield f"registry.{field}[{index}].cluster", f"no cluster {entry.cluster!r} is declared"
+            if not entry.namespace:
+                yield f"registry.{field}[{index}].namespace", "cannot be empty"
+    for index, profiles in enumerate(found.profiles):
+        for number, plugin in enumerate(profiles.access):
+            if not Path(plugin.command).is_absolute():
+                place = f"registry.profiles[{index}].access[{number}].command"
+                yield place, f"{plugin.command!r} is not an absolute path"
+    for index, text in enumerate(found.allow_addresses):
+        try:
+            ip_network(text)
+        except ValueError as error:
+            yield f"registry.allow_addresses[{index}]", str(error)
 
 
 def _numbers(config: Config) -> Iterator[tuple[str, str]]:
@@ -242,6 +272,20 @@ def _broker(nats: NatsConfig) -> Iterator[tuple[str, str]]:
         yield "nats.fact_days", f"{nats.fact_days} is not between 0 and 3650 days"
 
 
+def _members(config: Config) -> Iterator[tuple[str, str]]:
+    if not config.registry.joins:
+        return
+    if config.registry.joins not in [cluster.name for cluster in config.clusters]:
+        yield "registry.joins", f"no cluster {config.registry.joins!r} is declared"
+    for field in ("certificate", "key"):
+        if not getattr(config.members, field):
+            yield f"members.{field}", "missing: agents speak to the broker by TLS only"
+    if config.nats.url:
+        yield "nats.url", "clusters join the embedded broker only"
+    if not config.nats.port:
+        yield "nats.port", "missing: agents must know where the broker is"
+
+
 def _resolve(config: Config, directory: Path) -> Config:
     """Make every path absolute, relative ones against the file's directory."""
 
@@ -252,6 +296,11 @@ def _resolve(config: Config, directory: Path) -> Config:
         config.nats, credentials=absolute(config.nats.credentials), token_file=absolute(config.nats.token_file)
     )
     clusters = tuple(msgspec.structs.replace(item, kubeconfig=absolute(item.kubeconfig)) for item in config.clusters)
+    files = {field: absolute(getattr(config.members, field)) for field in ("certificate", "key", "authority")}
     return msgspec.structs.replace(
-        config, nats=nats, clusters=clusters, state_directory=absolute(config.state_directory)
+        config,
+        nats=nats,
+        clusters=clusters,
+        members=msgspec.structs.replace(config.members, **files),
+        state_directory=absolute(config.state_directory),
     )

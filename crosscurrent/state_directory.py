@@ -23,6 +23,8 @@ ADDRESS_FILE = "broker.json"
 LOCK_FILE = "up.lock"
 KEY_FILE = "redaction.key"
 SIGNING_KEY_FILE = "signing.key"
+BROKER_KEY_FILE = "broker.key"
+CREDENTIALS_FILE = "broker.creds"
 _NONE = "no running broker found: start `crosscurrent up`, or set nats.url"
 
 
@@ -32,7 +34,13 @@ class BrokerAddress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     url: str
     token: str = ""
     credentials: str = ""
-    """Path of a NATS credentials file; of a configured external broker only."""
+    """Path of a NATS credentials file: of a configured external broker, or of an embedded one that members join."""
+    tls: bool = False
+    """Whether it is spoken to by TLS from the first byte on."""
+    authority: str = ""
+    """Path of the certificates that signed the broker's; empty: those that every machine trusts."""
+    server_name: str = ""
+    """Name in its certificate; empty: the url's."""
     pid: int = 0
     """Process that runs the embedded broker; 0: external."""
 
@@ -136,6 +144,23 @@ def signing_key(directory: Path) -> bytes:
 
     """
     return _key(directory / SIGNING_KEY_FILE, "dependents are signed, so that they need no grant")
+
+
+def broker_key(directory: Path) -> bytes:
+    """Return the secret that everything the embedded broker trusts is made from: made once, kept.
+
+    Raises:
+        UserError: when it can be neither read nor made.
+
+    """
+    return _key(directory / BROKER_KEY_FILE, "members join, so the broker needs keys")
+
+
+def write_credentials(directory: Path, content: bytes) -> Path:
+    """Leave the credentials file of our own processes beside the broker's address, mode 0600, and return its path."""
+    path = directory / CREDENTIALS_FILE
+    _write_private(path, content)
+    return path
 
 
 def _key(path: Path, purpose: str) -> bytes:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crosscurrent import processes
 from crosscurrent.board import Board
 from crosscurrent.connect import connected
 from crosscurrent.demo_steps import SHARED_STEPS, BreakableScene, joined
@@ -100,7 +99,7 @@ def _clusters(settings: Settings) -> Iterator[Mapping[str, RemoteCluster]]:
 
     try:
         found = {
-            str(item.name): RemoteCluster(item.name, resolve_cluster(item, processes.directory_of(settings)))
+            str(item.name): RemoteCluster(item.name, resolve_cluster(item, settings.directory))
             for item in settings.config.clusters
         }
     except KubeconfigError as error:

@@ -200,42 +200,68 @@ class Supervisor:
             write: takes the children's log lines; None: our stderr.
 
         """
-        self.children = [Child(spec, environment, write or _to_stderr) for spec in specs]
-        self._phases = phases
+        self._environment, self._write, self._phases = environment, write or _to_stderr, phases
+        self.children = [self._child(spec) for spec in specs]
+        self._tasks: dict[Child, asyncio.Task[None]] = {}
+        self._to_start: asyncio.Queue[Child] = asyncio.Queue()
+        for child in self.children:
+            self._to_start.put_nowait(child)
 
     async def wait_ready(self) -> None:
         """Wait until every child has been ready once."""
         await asyncio.gather(*(child.became_ready.wait() for child in self.children))
 
+    def add(self, spec: ChildSpec) -> None:
+        """Keep one more child running."""
+        child = self._child(spec)
+        self.children.append(child)
+        self._to_start.put_nowait(child)
+
+    async def remove(self, child: Child) -> None:
+        """End a child for good."""
+        self.children.remove(child)
+        task = self._tasks.pop(child, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def run(self) -> None:
         """Keep all children running until cancelled, then end them: all of one kind at a time."""
-        forever = asyncio.create_task(asyncio.Event().wait(), name="children")
-        tasks: dict[Child, asyncio.Task[None]] = {}
-        starting = asyncio.create_task(self._start(tasks), name="start of the children")
+        failed = asyncio.get_running_loop().create_future()
+        starting = asyncio.create_task(self._start(failed), name="start of the children")
         try:
-            await starting
-            # Not `gather`: it would hand our cancellation to all of them at once.
-            done, _ = await asyncio.wait({forever, *tasks.values()}, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            await failed
         finally:
-            forever.cancel()
             starting.cancel()
             for phase in self._phases:
-                ending = [task for child, task in tasks.items() if child.spec.kind == phase]
+                # Not `gather` of all: it would hand our cancellation to all of them at once.
+                ending = [task for child, task in self._tasks.items() if child.spec.kind == phase]
                 for task in ending:
                     task.cancel()
                 await asyncio.gather(*ending, return_exceptions=True)
 
-    async def _start(self, tasks: dict[Child, asyncio.Task[None]]) -> None:
+    def _child(self, spec: ChildSpec) -> Child:
+        return Child(spec, self._environment, self._write)
+
+    async def _start(self, failed: asyncio.Future[None]) -> None:
         """Start as many at a time as there are cores: all at once, each would be ready only when the last one is."""
         at_once, loop = os.cpu_count() or 1, asyncio.get_running_loop()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
+                failed.set_exception(error)  # a mistake of ours: a child's failures are its own
+
         counts_until: dict[Child, float] = {}
-        for child in self.children:
+        while True:
+            child = await self._to_start.get()
             while len(under_way := [one for one, end in counts_until.items() if _is_starting(one, end)]) >= at_once:
                 seconds = min(counts_until[one] for one in under_way) - loop.time()
                 await _first_ready(under_way, seconds)
-            tasks[child] = asyncio.create_task(child.keep(), name=child.spec.name)
+            counts_until = {one: counts_until[one] for one in under_way}
+            if child not in self.children:
+                continue  # removed meanwhile
+            task = self._tasks[child] = asyncio.create_task(child.keep(), name=child.spec.name)
+            task.add_done_callback(ended)
             counts_until[child] = loop.time() + START_S
 
     def hurry(self) -> None:

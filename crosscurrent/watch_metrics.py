@@ -27,22 +27,24 @@ _COUNTERS: tuple[tuple[str, str, Callable[[TypeStatistics], float]], ...] = (
 class WatchCollector(Collector):
     """Metrics of one watcher."""
 
-    def __init__(self, statistics: Callable[[], ClusterStatistics]) -> None:
+    def __init__(self, statistics: Callable[[], ClusterStatistics | None]) -> None:
         self._statistics = statistics
 
     def collect(self) -> Iterable[Metric]:
-        """Return every metric family."""
+        """Return every metric family, without samples while there is nothing to watch."""
         known = self._statistics()
+        cluster, types = (known.cluster, known.types) if known else ("", ())
         queued = GaugeMetricFamily("crosscurrent_watch_queue", "Facts that wait for the broker.", labels=("cluster",))
-        queued.add_metric((known.cluster,), known.queued)
+        if known:
+            queued.add_metric((cluster,), known.queued)
         yield queued
         for name, text, read in _GAUGES:
             gauge = GaugeMetricFamily(f"crosscurrent_watch_{name}", text, labels=_LABELS)
-            for item in known.types:
-                gauge.add_metric((known.cluster, str(item.resource)), float(read(item)))
+            for item in types:
+                gauge.add_metric((cluster, str(item.resource)), float(read(item)))
             yield gauge
         for name, text, read in _COUNTERS:
             counter = CounterMetricFamily(f"crosscurrent_watch_{name}", text, labels=_LABELS)
-            for item in known.types:
-                counter.add_metric((known.cluster, str(item.resource)), float(read(item)))
+            for item in types:
+                counter.add_metric((cluster, str(item.resource)), float(read(item)))
             yield counter

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import structlog
 
 from engine.core.authoring import Reconciler
 from engine.core.brake import limits_of
@@ -15,13 +16,13 @@ from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.garbage_loader import GarbageLoader
 from engine.runtime.garbage_mapper import GarbageMapper
 from engine.runtime.garbage_performer import GarbagePerformer
-from engine.runtime.gated_api import GatedApi
+from engine.runtime.gated_api import GatedApis
 from engine.runtime.import_sources import ImportLoader, ImportMapper
 from engine.runtime.kubeconfig import Context
 from engine.runtime.live_reads import LiveReads
 from engine.runtime.opening_performer import OpeningPerformer
 from engine.runtime.performer import REQUEST_SECONDS, Performer
-from engine.runtime.ports import Clock, ClusterApi, EventLog
+from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError
 from engine.runtime.prover import Prover
 from engine.runtime.references import References
 from engine.runtime.release import Barrier
@@ -37,14 +38,18 @@ from schemas.names import ClusterName, Resource
 
 COLLECTING = 64
 """Keys of the collector at once: most of them wait out the second between the two looks of a proof."""
+RETRY_SECONDS = 1.0
+"""Until the broker is asked again."""
+
+_log = structlog.get_logger(__name__)
 
 
 class GarbageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the collector needs to know."""
 
     config: GarbageConfig = GarbageConfig()
-    second: Mapping[ClusterName, ClusterApi] = {}
-    """The same clusters through other connections, for the second look of a proof."""
+    second: Mapping[ClusterName, ClusterApi | None] | None = None
+    """The same clusters through other connections, for the second look of a proof; None: there are no others."""
     watched: tuple[Resource, ...] | None = None
     """The types that are watched; None: all."""
     workers: int = 1
@@ -67,35 +72,38 @@ async def run_reconcilers(
     reconcilers: Sequence[Reconciler],
     *,
     log: EventLog,
-    apis: Mapping[ClusterName, ClusterApi],
+    apis: Mapping[ClusterName, ClusterApi | None],
     clock: Clock,
     name: str,
     metrics: WorkerMetrics | None = None,
     settings: GarbageSettings | None = None,
     imports: ImportSettings | None = None,
+    engaged: asyncio.Queue[ClusterName] | None = None,
 ) -> None:
     """Work until cancelled.
 
     Args:
         reconcilers: what to run.
         log: prepared streams.
-        apis: every declared cluster, reachable or not.
+        apis: every cluster of the registry, reachable or not; looked at anew each time, so clusters may come and go.
         clock: time.
         name: of this process, unique among workers; it is written into DECISIONS.
         metrics: where to count.
         settings: of the collector, and for signing; None: nothing is signed.
         imports: of ServiceAccountImports.
+        engaged: gives clusters that have come.
 
     """
     metrics = metrics or WorkerMetrics()
     settings = settings or GarbageSettings()
     imports = imports or ImportSettings()
     performer = Performer(apis, clock, issuer=TokenIssuer(imports.contexts, timeout=REQUEST_SECONDS))
-    directory = FleetDirectory(log, clock, apis)
+    directory = FleetDirectory(log, clock, apis.keys())
     signing = SigningPerformer(performer, directory, settings.key)
     opening = OpeningPerformer(signing, directory, settings.sealing_key)
-    first = {one: GatedApi(api, clock) for one, api in apis.items()}
-    prover = Prover((first, {one: GatedApi(api, clock) for one, api in (settings.second or apis).items()}), clock)
+    first = GatedApis(apis, clock)
+    prover = Prover((first, GatedApis(apis if settings.second is None else settings.second, clock)), clock)
+    workers: list[Worker] = []
     try:
         async with asyncio.TaskGroup() as group:
             for one in reconcilers:
@@ -113,7 +121,7 @@ async def run_reconcilers(
                     )
                 else:
                     importing = one is import_reconciler
-                    names = tuple(apis)
+                    names = apis.keys()
                     worker = Worker(
                         one,
                         log=log,
@@ -127,15 +135,32 @@ async def run_reconcilers(
                         if importing
                         else None,
                     )
+                workers.append(worker)
                 group.create_task(worker.run(), name=f"reconciler {one.name}")
+            if engaged is not None:
+                group.create_task(_look_again(engaged, workers, clock), name="clusters that come")
     finally:
         await prover.close()
+
+
+async def _look_again(engaged: asyncio.Queue[ClusterName], workers: Sequence[Worker], clock: Clock) -> None:
+    """Have every reconciler look at what concerns a cluster that has come."""
+    while True:
+        cluster = await engaged.get()
+        for worker in workers:
+            while True:
+                try:
+                    await worker.mapper.engaged(cluster)
+                    break
+                except EventLogError as error:
+                    _log.warning("not looked at yet", cluster=cluster, why=str(error))
+                    await clock.sleep(RETRY_SECONDS)
 
 
 def _collecting(
     *,
     log: EventLog,
-    apis: Mapping[ClusterName, ClusterApi],
+    apis: Mapping[ClusterName, ClusterApi | None],
     clock: Clock,
     name: str,
     metrics: WorkerMetrics,
@@ -165,11 +190,11 @@ def _collecting(
         log=log,
         performer=GarbagePerformer(performer, collector, barrier),
         clock=clock,
-        clusters=tuple(apis),
+        clusters=apis.keys(),
         name=name,
         metrics=metrics,
         concurrency=COLLECTING,
         performing=COLLECTING,
-        mapper=GarbageMapper(log, garbage, tuple(apis), directory),
-        loader=GarbageLoader(log, clock, apis, watched=settings.watched, engine=config.engine),
+        mapper=GarbageMapper(log, garbage, apis.keys(), directory),
+        loader=GarbageLoader(log, clock, apis.keys(), watched=settings.watched, engine=config.engine),
     )

@@ -14,6 +14,8 @@ import msgspec
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 CLUSTERS = Resource("crosscurrent.dev", "v1alpha1", "clusters")
+DISENGAGED = "Disengaged"
+"""Reason of a record whose cluster nobody watches any more."""
 
 
 class ClusterState(StrEnum):
@@ -38,7 +40,8 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     version: str = ""
     """The API server's version, e.g. `v1.36.3`."""
     reason: str = ""
-    """CamelCase reason of a state other than live: Unreachable, Unauthorized, Forbidden, IdentityChanged, Restored, ..."""
+    """CamelCase reason of a state other than live: Unreachable, Unauthorized, Forbidden, IdentityChanged, Restored,
+    Disengaged, ...; of a live cluster: RegistryProblem, where its next credentials cannot be used."""
     message: str = ""
     since: str = ""
     """When this state began, RFC 3339 UTC."""

@@ -51,6 +51,63 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Of the cluster, for reconcilers that select clusters."""
 
 
+class HubNamespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clusters are read from. By itself: from ServiceAccountImports, through the `config` of their Secrets."""
+
+    cluster: ClusterName
+    """A declared cluster."""
+    namespace: str
+    """Have one for this alone: whoever may write there says where our workers connect to."""
+
+
+class SecretClustersConfig(HubNamespace, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Clusters by kubeconfig Secrets; each is named as its Secret."""
+
+    label: str = "sigs.k8s.io/multicluster-runtime-kubeconfig=true"
+    """Which Secrets; the default is multicluster-runtime's."""
+    key: str = "kubeconfig"
+    """Of the Secret's data."""
+
+
+class AccessPlugin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A program that has credentials for ClusterProfiles (KEP-5339). Only what is written here is ever run (SEC-21)."""
+
+    name: str
+    """Of the access provider in a profile's `status.accessProviders`."""
+    command: str
+    """Absolute path."""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    api_version: str = "client.authentication.k8s.io/v1"
+
+
+class ProfileClustersConfig(HubNamespace, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Clusters by ClusterProfiles (multicluster.x-k8s.io); each is named as its profile."""
+
+    access: tuple[AccessPlugin, ...] = ()
+    """In the order of preference."""
+
+
+class RegistryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clusters come from besides `clusters`; they are engaged and disengaged while we run."""
+
+    secrets: tuple[SecretClustersConfig, ...] = ()
+    imports: tuple[HubNamespace, ...] = ()
+    """Clusters by the imports of a namespace; each is named as its import."""
+    profiles: tuple[ProfileClustersConfig, ...] = ()
+    joins: ClusterName = ClusterName("")
+    """The declared cluster whose ClusterJoins let others join by themselves; each is named as its join. Empty: nobody may."""
+    allow_addresses: tuple[str, ...] = ()
+    """Networks, as `127.0.0.0/8`, that such clusters may be in although they are this machine's own, link-local or a cloud's
+    metadata (SEC-22). None by default: no cluster of anybody's is there but in tests."""
+
+    @property
+    def hubs(self) -> frozenset[ClusterName]:
+        """The declared clusters that are read."""
+        places: tuple[HubNamespace, ...] = (*self.secrets, *self.imports, *self.profiles)
+        return frozenset([*(one.cluster for one in places), *filter(None, [self.joins])])
+
+
 class BrakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the mass-delete breaker trips. Only owners that nobody saw go are counted; see docs/garbage-collection.md."""
 
@@ -90,6 +147,21 @@ class ImportsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Where imports may be, as `CLUSTER/NAMESPACE`: the same for writing their Secrets."""
 
 
+class MembersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How clusters that join by themselves (`registry.joins`) reach the embedded broker, see docs/bootstrapping.md."""
+
+    bind: str = "0.0.0.0"  # noqa: S104 - to be reached from elsewhere is what it is for
+    """Address that the broker listens on, at `nats.port`."""
+    certificate: str = ""
+    """Path of the broker's certificate, PEM, relative to the configuration file."""
+    key: str = ""
+    """Path of its private key."""
+    authority: str = ""
+    """Path of the certificates that signed it; empty: those that every machine trusts."""
+    server_name: str = ""
+    """Name in the certificate by which our own processes know the broker; empty: 127.0.0.1."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
@@ -107,6 +179,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Of the reconciler `federation`."""
     imports: ImportsConfig = ImportsConfig()
     """Of the reconciler `imports`."""
+    members: MembersConfig = MembersConfig()
+    """How clusters that join by themselves reach the broker."""
+    registry: RegistryConfig = RegistryConfig()
+    """Clusters that are found in other clusters."""
     watch_retry_seconds: float = 30.0
     """Longest wait before a cluster or type that failed is tried again: a recovered one is seen within this."""
     workers: int = 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import NewType
 
 import msgspec
 
 ClusterName = NewType("ClusterName", str)
 """The configured name of a cluster: an alias, unique within one configuration."""
+_CLUSTER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 ClusterId = NewType("ClusterId", str)
 """A cluster's identity: the UID of its `kube-system` namespace (DESIGN §2.4)."""
@@ -18,6 +20,11 @@ ResourceVersion = NewType("ResourceVersion", str)
 
 CLUSTER_SCOPED = ""
 """The namespace of an object that has none. In subjects it is written `_`."""
+
+
+def is_cluster_name(text: str) -> bool:
+    """Return whether a cluster may be called so: letters, digits, '-', '_' and '.', at most 63 characters."""
+    return _CLUSTER_NAME.fullmatch(text) is not None
 
 
 class Resource(msgspec.Struct, frozen=True, order=True):

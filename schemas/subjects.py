@@ -23,6 +23,11 @@ DECISIONS = "decisions"
 TIMERS = "timers"
 DUE = "due"
 CHECKPOINTS = "checkpoints"
+JOIN = "crosscurrent.join"
+"""A cluster that is no member asks here to become one, and a member for a new credential."""
+JOIN_INBOX = "_INBOX_join"
+MEMBERS = "members"
+CALLS = "calls"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_:\-]")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
@@ -277,6 +282,35 @@ def checkpoint_rows(name: str, pattern: str = f"{FACTS}.>") -> str:
 def checkpoint_part(name: str, subject: str, number: int) -> str:
     """CHECKPOINTS subject of the part, by its number, that holds a record with this subject."""
     return f"{CHECKPOINTS}.rows.{name}.{'.'.join(subject.split('.')[:4])}.{number}"
+
+
+def member(cluster: str) -> str:
+    """Subject of what a member asks of the hub's log; cluster may be `*`. No stream keeps it."""
+    return f"{MEMBERS}.{'*' if cluster == '*' else escape(cluster)}"
+
+
+def parse_member(subject: str) -> ClusterName:
+    """Return the member that speaks on a subject.
+
+    Raises:
+        ValueError: when it is not one.
+
+    """
+    head, _, token = subject.partition(".")
+    if head != MEMBERS or not token or "." in token:
+        message = f"{subject!r} is not the subject of a member"
+        raise ValueError(message)
+    return ClusterName(unescape(token))
+
+
+def calls(cluster: str) -> str:
+    """Subject of the requests to a member's API server that it carries out for the hub. No stream keeps it."""
+    return f"{CALLS}.{escape(cluster)}"
+
+
+def member_inbox(cluster: str) -> str:
+    """Prefix of the subjects on which a member, and nobody else, hears answers."""
+    return f"_INBOX_{MEMBERS}.{escape(cluster)}"
 
 
 def overlap(one: str, other: str) -> bool:

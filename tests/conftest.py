@@ -18,15 +18,15 @@ from engine.sandbox.assets import find_assets
 from engine.sandbox.fleet import Fleet
 from engine.sandbox.go_toolchain import AssetsUnavailable
 from engine.sandbox.nats_server import NatsServer
-from tests.garbage.table import Table
+from tests.garbage.table import Table, number_of
 
-LONGEST = ("clusters", "contracts/api_server", "compose", "garbage", "crosscurrent")
+LONGEST = ("xgc", "clusters", "contracts/api_server", "compose", "garbage", "crosscurrent")
 """Groups of tests that take longest, and so begin first."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where the suite runs in two processes, keep a directory's tests together, and all that share the three clusters."""
+    """Where the suite runs in two processes, keep a directory's tests together, and all that share clusters."""
     groups = {item: _group(item) for item in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
@@ -51,6 +51,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def _group(item: pytest.Item) -> str:
     directory = item.path.parent.relative_to(Path(__file__).parent).as_posix()
+    if number_of(item.name):
+        return "xgc"
     # A machine has one Docker engine of ours at a time: its tests are never apart.
     shared = "real_clusters" in getattr(item, "fixturenames", ()) and directory != "compose"
     return "clusters" if shared else directory

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -32,6 +32,7 @@ TYPES = (
     ("crosscurrent.dev", "v1alpha1", "deletionbrakes", "DeletionBrake", False),
     ("crosscurrent.dev", "v1alpha1", "abandonments", "Abandonment", False),
     ("crosscurrent.dev", "v1alpha1", "unregistrations", "Unregistration", False),
+    ("crosscurrent.dev", "v1alpha1", "clusterjoins", "ClusterJoin", False),
     ("multicluster.admiralty.io", "v1alpha1", "serviceaccountimports", "ServiceAccountImport", True),
     ("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", False),
     ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False),
@@ -334,7 +335,7 @@ class ScriptedCluster:
             taken = {p for p in mine & _owned(entry) if _value(live, p) != _value(fields, p)}
             causes += [(entry["manager"], path) for path in sorted(taken)]
             if force:
-                entry["fieldsV1"] = {path: {} for path in sorted(_owned(entry) - taken)}
+                entry["fieldsV1"] = _fields(_owned(entry) - taken)
         if causes and not force:
             listed = [
                 {"reason": "FieldManagerConflict", "message": f'conflict with "{m}"', "field": f".{p}"}
@@ -344,7 +345,7 @@ class ScriptedCluster:
         for path in {p for e in before for p in _owned(e)} - mine - {p for e in others for p in _owned(e)}:
             _remove(live, path)
         merged = _merged(live, fields)
-        entry = _entry(manager, "Apply", {}, subresource) | {"fieldsV1": {path: {} for path in sorted(mine)}}
+        entry = _entry(manager, "Apply", {}, subresource) | {"fieldsV1": _fields(mine)}
         merged["metadata"]["managedFields"] = [*[e for e in others if e["fieldsV1"]], entry]
         return self._store(key, merged)
 
@@ -433,10 +434,8 @@ _IDENTITY = {"apiVersion", "kind", "metadata.name", "metadata.namespace"}
 
 
 def _entry(manager: str, operation: str, body: Json, subresource: str) -> Json:
-    owned = {
-        path: {} for path in sorted(_leaves(body)) if path not in _IDENTITY and not path.startswith("metadata.uid")
-    }
-    entry = {"manager": manager, "operation": operation, "fieldsV1": owned}
+    owned = {path for path in _leaves(body) if path not in _IDENTITY and not path.startswith("metadata.uid")}
+    entry = {"manager": manager, "operation": operation, "fieldsV1": _fields(owned)}
     return entry | {"subresource": subresource} if subresource else entry
 
 
@@ -444,8 +443,22 @@ def _is_of(entry: Json, manager: str, subresource: str) -> bool:
     return (entry["manager"], entry["operation"], entry.get("subresource", "")) == (manager, "Apply", subresource)
 
 
+def _fields(paths: Iterable[str]) -> Json:
+    """Paths as fieldsV1 nests them, one level deep: more than that nobody asks for."""
+    nested: Json = {}
+    for path in sorted(paths):
+        head, _, rest = path.partition(".")
+        below = nested.setdefault(f"f:{head}", {})
+        if rest:
+            below[f"f:{rest}"] = {}
+    return nested
+
+
 def _owned(entry: Json) -> set[str]:
-    return set(entry["fieldsV1"])
+    found = set()
+    for head, below in entry["fieldsV1"].items():
+        found |= {f"{head[2:]}.{rest[2:]}" for rest in below} if below else {head[2:]}
+    return found
 
 
 def _leaves(value: Any, path: str = "") -> set[str]:

@@ -15,7 +15,7 @@ from engine.core.epoch import Standing
 from engine.core.known import Key, Seen
 from engine.core.list_watch import PAGE_OBJECTS
 from engine.core.watch_wire import Item, Unreadable, decode_page
-from engine.runtime.ports import Clock, ClusterApi, ClusterUnreachable, CredentialsRejected, EventLog, EventLogError
+from engine.runtime.ports import Clock, ClusterApi, ClusterUnreachable, CredentialsRejected, EventLogError, FactLog
 from schemas.names import ResourceVersion, newer
 from watchers.probe import LIST_METADATA
 from watchers.settings import WatchSettings
@@ -42,7 +42,7 @@ class AntiEntropy:
         *,
         standing: Standing,
         api: ClusterApi,
-        log: EventLog,
+        log: FactLog,
         clock: Clock,
         settings: WatchSettings,
     ) -> None:

@@ -13,11 +13,9 @@ import structlog
 
 from engine.core.backoff import Backoff, draw, failed
 from engine.core.epoch import Standing, recognised, restored
-from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError, Message
-from schemas import subjects
-from schemas.clusters import CLUSTERS, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
-from schemas.facts import Cause, FactId, FactType, encode_fact
-from schemas.names import ResourceVersion, Uid
+from engine.runtime.ports import Clock, ClusterApi, EventLogError, FactLog, Message
+from schemas.clusters import CLUSTERS, DISENGAGED, ClusterState, ClusterStatus
+from watchers.cluster_record import record_message
 from watchers.engagement import Engagement, EpochOver
 from watchers.fact_messages import FactMessages, rfc3339
 from watchers.probe import NoAnswer, ask_identity, ask_version
@@ -25,6 +23,7 @@ from watchers.publisher import Lane, Publisher
 from watchers.settings import WatchSettings
 from watchers.standing import load_cluster
 from watchers.statistics import ClusterStatistics
+from watchers.waiting import wait_either
 
 STREAMS = ("FACTS", "STATE")
 """Streams whose re-creation means that facts are lost."""
@@ -33,7 +32,7 @@ STREAMS = ("FACTS", "STATE")
 class ClusterWatcher:
     """Watches one cluster: `run` it in a task, `heal` it when the log has lost something."""
 
-    def __init__(self, api: ClusterApi, log: EventLog, clock: Clock, settings: WatchSettings) -> None:
+    def __init__(self, api: ClusterApi, log: FactLog, clock: Clock, settings: WatchSettings) -> None:
         self._api, self._event_log, self._clock, self._settings = api, log, clock, settings
         self._publisher = Publisher(log, clock, settings, self._recreated)
         self._standing = Standing()
@@ -44,6 +43,8 @@ class ClusterWatcher:
         self._lives: dict[str, str] = {}
         """Incarnations of the streams."""
         self._engagement: Engagement | None = None
+        self._soon = asyncio.Event()
+        self._warning = ""
         self._lane = self._record_lane()
         self._log = structlog.get_logger(__name__).bind(cluster=api.name)
 
@@ -62,6 +63,36 @@ class ClusterWatcher:
         self._publish_record()
         if self._engagement is not None:
             self._engagement.types.heal(reason)
+
+    def hurry(self) -> None:
+        """End every wait: the cluster's credentials have changed."""
+        self._soon.set()
+        if self._engagement is not None:
+            self._engagement.hurry()
+
+    def warn(self, problem: str) -> None:
+        """Have the record say what is wrong although the cluster is live, e.g. with its credentials; empty: nothing is."""
+        self._warning = problem
+        if self._status.state is ClusterState.LIVE:
+            self._report(ClusterState.LIVE)
+
+    async def disengage(self) -> None:
+        """Publish that nobody watches the cluster any more; call it when `run` has been cancelled.
+
+        Raises:
+            EventLogError: when it cannot be published.
+
+        """
+        if self._reported:
+            message = "no provider of the registry knows it any more"
+            self._status = msgspec.structs.replace(
+                self._status,
+                state=ClusterState.SUSPECT,
+                reason=DISENGAGED,
+                message=message,
+                since=rfc3339(self._clock.time()),
+            )
+            await self._event_log.publish([self._record()])
 
     def statistics(self) -> ClusterStatistics:
         """Return what the watcher knows and has done so far."""
@@ -128,7 +159,8 @@ class ClusterWatcher:
                 jitter = draw(self._settings.seed, tries)
                 backoff, seconds = failed(backoff, self._clock.monotonic(), jitter, error.retry_after)
                 self._log.warning("cluster does not join", reason=error.reason, message=str(error), retry_in=seconds)
-                await self._clock.sleep(seconds)
+                await wait_either(self._soon, seconds, self._clock)
+                self._soon.clear()
         before, self._standing = self._standing, recognised(self._standing, identity, self._clock.time())
         version = await ask_version(self._api)
         self._log.info("cluster engaged", identity=identity, epoch=self._standing.epoch, version=version)
@@ -169,6 +201,8 @@ class ClusterWatcher:
 
     def _report(self, state: ClusterState, reason: str = "", message: str = "", *, version: str = "") -> None:
         """Publish the record if anything in it but times and wording is new."""
+        if state is ClusterState.LIVE and self._warning:
+            reason, message = "RegistryProblem", self._warning
         status = ClusterStatus(
             state=state,
             identity=self._standing.identity,
@@ -187,32 +221,12 @@ class ClusterWatcher:
         self._publish_record()
 
     def _publish_record(self) -> None:
-        if not self._reported:
-            return
-        name, status = self._api.name, self._status
+        if self._reported:
+            self._publisher.offer(self._lane, [self._record()])
+
+    def _record(self) -> Message:
         self._record_version = max(self._record_version + 1, int(self._clock.time() * 1000))
-        record = ClusterRecord(
-            metadata=ClusterMeta(name=name, uid=status.identity, labels=self._settings.labels), status=status
-        )
-        ref = cluster_ref(name)
-        fact_id = FactId(
-            status.identity,
-            status.epoch,
-            ref.group,
-            ref.resource,
-            Uid(status.identity),
-            ResourceVersion(str(self._record_version)),
-        )
-        body = encode_fact(
-            fact_id,
-            FactType.UPDATED,
-            ref,
-            CLUSTERS,
-            cause=Cause.OBSERVED,
-            time=rfc3339(self._clock.time()),
-            data=msgspec.json.encode(record),
-        )
-        self._publisher.offer(self._lane, [Message(subject=subjects.fact(ref), body=body, id=str(fact_id))])
+        return record_message(self._api.name, self._status, self._settings.labels, self._record_version)
 
     def _record_lane(self) -> Lane:
         messages = FactMessages(
@@ -226,6 +240,6 @@ class ClusterWatcher:
         return Lane("record", messages, self._publish_record)
 
 
-async def run_watcher(api: ClusterApi, log: EventLog, clock: Clock, settings: WatchSettings) -> None:
+async def run_watcher(api: ClusterApi, log: FactLog, clock: Clock, settings: WatchSettings) -> None:
     """Watch one cluster until cancelled; for callers that need neither `heal` nor `statistics`."""
     await ClusterWatcher(api, log, clock, settings).run()

@@ -9,7 +9,7 @@ import structlog
 
 from engine.core.backoff import Backoff, draw, failed
 from engine.core.epoch import Standing
-from engine.runtime.ports import Clock, ClusterApi, EventLog
+from engine.runtime.ports import Clock, ClusterApi, FactLog
 from schemas.clusters import ClusterState
 from schemas.names import ResourceVersion, comparable, newer
 from watchers.anti_entropy import AntiEntropy
@@ -60,7 +60,7 @@ class Engagement:
         *,
         resumed: bool,
         api: ClusterApi,
-        log: EventLog,
+        log: FactLog,
         clock: Clock,
         publisher: Publisher,
         settings: WatchSettings,
@@ -70,6 +70,7 @@ class Engagement:
         self._api, self._log_store, self._clock, self._publisher = api, log, clock, publisher
         self._settings, self._report = settings, report
         self._gate, self._check, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._soon = asyncio.Event()
         self._gate.set()
         self._progress = ResourceVersion("")
         self._over: EpochOver | None = None
@@ -90,6 +91,12 @@ class Engagement:
             self._over = self._over or _first(over)
         assert self._over is not None  # noqa: S101 - nothing else ends the tasks but cancellation
         return self._over
+
+    def hurry(self) -> None:
+        """End every wait and ask the cluster at once: its credentials have changed."""
+        self._soon.set()
+        self._check.set()
+        self.types.hurry()
 
     def _make(self, served: Served) -> TypeWatch:
         return TypeWatch(
@@ -140,7 +147,8 @@ class Engagement:
                 now, tries = self._clock.monotonic(), tries + 1
                 backoff, seconds = failed(backoff, now, draw(self._settings.seed, tries), error.retry_after)
                 self._log.warning("cluster is suspect", reason=error.reason, message=str(error), retry_in=seconds)
-                await self._clock.sleep(seconds)
+                await wait_either(self._soon, seconds, self._clock)
+                self._soon.clear()
         if not self._gate.is_set():
             self._report(ClusterState.REJOINING, version=await ask_version(self._api))
             self._gate.set()

@@ -17,7 +17,7 @@ import structlog
 from engine.core.backoff import draw
 from engine.core.known import Change
 from engine.core.watch_states import Sync
-from engine.runtime.ports import Clock, EventLog, EventLogError, Message, MessageTooLarge
+from engine.runtime.ports import Clock, EventLogError, FactLog, Message, MessageTooLarge
 from schemas.facts import SyncType
 from watchers.fact_messages import FactMessages, rfc3339
 from watchers.settings import WatchSettings
@@ -70,7 +70,7 @@ class Publisher:
     """
 
     def __init__(
-        self, log: EventLog, clock: Clock, settings: WatchSettings, recreated: Callable[[], Awaitable[bool]]
+        self, log: FactLog, clock: Clock, settings: WatchSettings, recreated: Callable[[], Awaitable[bool]]
     ) -> None:
         self._event_log, self._clock, self._settings, self._recreated = log, clock, settings, recreated
         self._drops = 0

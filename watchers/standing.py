@@ -7,7 +7,7 @@ import structlog
 
 from engine.core.epoch import Standing
 from engine.core.known import Key, Seen
-from engine.runtime.ports import EventLog
+from engine.runtime.ports import FactLog
 from schemas import subjects
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
 from schemas.facts import FactId, SyncRecord, decode_fact, decode_sync
@@ -29,7 +29,7 @@ class TypeStanding(msgspec.Struct, frozen=True):
     """Reason of a GAP that stands, e.g. TypeGone."""
 
 
-async def load_type(log: EventLog, cluster: ClusterName, resource: Resource, current: Standing) -> TypeStanding:
+async def load_type(log: FactLog, cluster: ClusterName, resource: Resource, current: Standing) -> TypeStanding:
     """Read the known-set and the checkpoint of a type from STATE, headers only.
 
     A watch may resume at the last sync record if that says synced in this identity and epoch; facts that came after it
@@ -65,7 +65,7 @@ async def load_type(log: EventLog, cluster: ClusterName, resource: Resource, cur
     return TypeStanding(known, version, gap)
 
 
-async def load_cluster(log: EventLog, cluster: ClusterName) -> ClusterRecord | None:
+async def load_cluster(log: FactLog, cluster: ClusterName) -> ClusterRecord | None:
     """Return the last record of a cluster, None where there is none or it cannot be read.
 
     Raises:
@@ -84,7 +84,7 @@ async def load_cluster(log: EventLog, cluster: ClusterName) -> ClusterRecord | N
         return None
 
 
-async def _last_sync(log: EventLog, cluster: ClusterName, resource: Resource) -> SyncRecord | None:
+async def _last_sync(log: FactLog, cluster: ClusterName, resource: Resource) -> SyncRecord | None:
     subject = subjects.sync(cluster, resource.group, resource.plural)
     stored = (await log.last(STATE, [subject])).get(subject)
     if stored is None:

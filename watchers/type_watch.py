@@ -46,8 +46,8 @@ from engine.runtime.ports import (
     ClusterApi,
     ClusterUnreachable,
     CredentialsRejected,
-    EventLog,
     EventLogError,
+    FactLog,
     Reply,
 )
 from schemas.facts import SyncType
@@ -92,7 +92,7 @@ class TypeWatch:
         cluster: ClusterName,
         standing: Standing,
         api: ClusterApi,
-        log: EventLog,
+        log: FactLog,
         clock: Clock,
         publisher: Publisher,
         settings: WatchSettings,

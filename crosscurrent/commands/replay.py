@@ -14,7 +14,6 @@ from crosscurrent.comparison import compare, document, report
 from crosscurrent.errors import UserError
 from crosscurrent.options import ConfigFile
 from crosscurrent.output import Format, dump, note, say
-from crosscurrent.processes import directory_of
 from crosscurrent.recording import Recording
 from engine.core.authoring import Reconciler
 from reconcilers.registry import BUILT_IN, UnknownReconciler, find
@@ -95,7 +94,7 @@ def _places(config: Path | None, against: str) -> dict[str, str]:
 
 def _find(place: str, config: Path | None) -> Reconciler:
     try:
-        return find(place, search=directory_of(settings.load(config)))
+        return find(place, search=settings.load(config).directory)
     except UnknownReconciler as error:
         raise UserError(str(error)) from error
 
@@ -131,7 +130,7 @@ def _write_test(
     case = (raised or candidates)[-1]
     name = case.request.reconciler
     place = places.get(name, name)
-    search = "" if place in BUILT_IN else f", Path({str(directory_of(settings.load(config)).resolve())!r})"
+    search = "" if place in BUILT_IN else f", Path({str(settings.load(config).directory.resolve())!r})"
     check = "assert case.planned(decision) == case.actions"
     if case.entry.failures:
         check = f"assert decision is not None  # it raised {case.entry.reason.splitlines()[0]}"

@@ -15,7 +15,9 @@ from crosscurrent.options import Bind, ConfigFile, MetricsPort, ProbePort
 
 
 async def watch(
-    cluster: Annotated[str, Parameter(help="Name of a configured cluster.", completer=completers.declared_clusters)],
+    cluster: Annotated[
+        str, Parameter(help="Name of a cluster, declared or of the registry.", completer=completers.declared_clusters)
+    ],
     /,
     *,
     probe_port: ProbePort = 0,
@@ -25,7 +27,7 @@ async def watch(
 ) -> int:
     """Run the watcher of one cluster."""
     settings = configuration.load(config, required=True)
-    chosen = processes.find_cluster(settings, cluster)
+    chosen = processes.watchable(settings, cluster)
     logs.configure(f"watch {cluster}")
     from prometheus_client import CollectorRegistry  # noqa: PLC0415 - after the arguments are known to be right
 

@@ -22,7 +22,6 @@ from crosscurrent.fleet import read_types
 from crosscurrent.options import At
 from crosscurrent.output import Format, dump, printable, say
 from crosscurrent.place import place_of
-from crosscurrent.processes import directory_of
 from crosscurrent.settings import Settings
 from engine.core.authoring import Reconciler
 from engine.core.brake import limits_of
@@ -313,7 +312,7 @@ def _documents(path: Path) -> Iterator[dict[str, Any]]:
 
 def _reconcilers(settings: Settings) -> list[Reconciler]:
     try:
-        found = find_all(settings.config.reconcilers, search=directory_of(settings))
+        found = find_all(settings.config.reconcilers, search=settings.directory)
     except UnknownReconciler as error:
         raise UserError(str(error)) from error
     return [one for one in found if one is not garbage]  # it goes by live evidence, see `_collector`
@@ -331,7 +330,7 @@ def _replaced(reconcilers: Sequence[Reconciler], change: Change, settings: Setti
     if not change.reconciler:
         return list(reconcilers)
     try:
-        new = find(change.reconciler, search=directory_of(settings))
+        new = find(change.reconciler, search=settings.directory)
     except UnknownReconciler as error:
         raise UserError(str(error)) from error
     return [*(one for one in reconcilers if one.name != new.name), new]

@@ -37,6 +37,7 @@ MAX_SECONDS = 3600
 """Longest life of a token (SEC-24)."""
 MIN_SECONDS = 600
 """The least that an API server issues."""
+SECRET_KEYS = frozenset({"server", "ca.crt", "namespace", "token", "config", "kubeconfig"})
 ANY = "*"
 _SUFFIX = 5
 _MAX_NAME = 253

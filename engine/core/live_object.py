@@ -37,6 +37,12 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         name = f"{manager}:{subresource}" if subresource else manager
         return fields_hashes(self.managed_fields or []).get(name, "")
 
+    def applied(self, manager: str, field: str) -> frozenset[str]:
+        """Return which keys of a top-level field a manager has applied and nobody has written since."""
+        entries = [one for one in self.managed_fields or [] if one.get("manager") == manager]
+        keys = (key for one in entries for key in (one.get("fieldsV1") or {}).get(f"f:{field}") or ())
+        return frozenset(key.removeprefix("f:") for key in keys)
+
 
 class ListedMetadata(Metadata, frozen=True, kw_only=True, rename="camel"):
     """`metadata` of an object in a list, where nobody asks who wrote which field: that is half of it."""

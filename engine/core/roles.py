@@ -12,14 +12,16 @@ from collections.abc import Iterable, Sequence
 
 from engine.core.authoring import Reconciler
 from engine.core.importing import IMPORTS, SECRETS, SERVICE_ACCOUNT_GRANTS, SERVICE_ACCOUNTS
+from engine.core.joining import CLUSTER_JOINS
 from schemas.actions import Json
-from schemas.config import ImportsConfig
+from schemas.config import HubNamespace, ImportsConfig, RegistryConfig
 from schemas.names import ClusterName, Resource
 
 RBAC = "rbac.authorization.k8s.io"
 READ = ("get", "list", "watch")
 NAMESPACES = Resource("", "v1", "namespaces")
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+PROFILES = Resource("multicluster.x-k8s.io", "v1alpha1", "clusterprofiles")
 IDENTITY = "kube-system"
 
 
@@ -32,15 +34,17 @@ def roles(
     reconcilers: Sequence[Reconciler],
     imports: ImportsConfig,
     *,
+    registry: RegistryConfig | None = None,
     resources: Iterable[Resource] = (),
     account: tuple[str, str],
 ) -> list[Json]:
-    """Return the objects to apply in a cluster: a ClusterRole, Roles for tokens and Secrets, and their bindings.
+    """Return the objects to apply in a cluster: a ClusterRole, Roles for tokens, Secrets and profiles, and their bindings.
 
     Args:
         cluster: its configured name.
         reconcilers: the configured ones.
         imports: which accounts and namespaces imports may use.
+        registry: where clusters are read from.
         resources: types that are watched besides.
         account: namespace and name of the engine's ServiceAccount there.
 
@@ -54,10 +58,14 @@ def roles(
             raise NoRoles(message)
     importing = any(IMPORTS in one.watches for one in reconcilers)
     rules = [*_cluster_rules(reconcilers, resources, importing=importing)]
+    if registry is not None and registry.joins == cluster:
+        rules += [rule(CLUSTER_JOINS, READ), rule(CLUSTER_JOINS, ("patch",), subresource="status")]
     found = _bound("ClusterRole", "crosscurrent", "", rules, account)
     if importing:
         for namespace, namespaced in sorted(_namespaced(cluster, imports).items()):
             found += _bound("Role", "crosscurrent-imports", namespace, namespaced, account)
+    for namespace, namespaced in sorted(_of_registry(cluster, registry or RegistryConfig()).items()):
+        found += _bound("Role", "crosscurrent-registry", namespace, namespaced, account)
     return found
 
 
@@ -97,6 +105,17 @@ def _namespaced(cluster: ClusterName, imports: ImportsConfig) -> dict[str, list[
         place, namespace = text.split("/")
         if place == cluster:
             found.setdefault(namespace, []).append(rule(SECRETS, ("get", "create", "patch", "delete")))
+    return found
+
+
+def _of_registry(cluster: ClusterName, registry: RegistryConfig) -> dict[str, list[Json]]:
+    """Return the rules of each namespace that clusters are read from. A Secret that is listed cannot be chosen by label."""
+    found: dict[str, list[Json]] = {}
+    places: tuple[HubNamespace, ...] = (*registry.secrets, *registry.imports)
+    for namespace in dict.fromkeys(one.namespace for one in places if one.cluster == cluster):
+        found[namespace] = [rule(SECRETS, ("list", "watch"))]
+    for namespace in dict.fromkeys(one.namespace for one in registry.profiles if one.cluster == cluster):
+        found.setdefault(namespace, []).append(rule(PROFILES, ("list", "watch")))
     return found
 
 

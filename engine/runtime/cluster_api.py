@@ -10,7 +10,8 @@ Rules:
       timeout; a stream by silence. Streams need no slot, or a hundred watches would starve every request.
     * Token files, plugins and certificates are looked at every `LOOK_SECONDS`; on a 401 at once, and the request is
       repeated once if that gave other credentials (W-13, W-29).
-    * No redirects, no proxy from the environment, no compression, no cookies, no link-local addresses (SEC-22, SEC-23).
+    * No redirects, no proxy from the environment, no compression, no cookies, no link-local addresses (SEC-22, SEC-23);
+      what else may not be connected to, `engine.runtime.addresses` says.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ import structlog
 from multidict import CIMultiDict
 from yarl import URL
 
+from engine.runtime.addresses import DECLARED, Addresses
 from engine.runtime.credentials import CredentialSource, Material, on_disk
 from engine.runtime.http_session import new_session, read_body, read_lines
 from engine.runtime.kubeconfig import Context
@@ -61,15 +63,15 @@ class KubernetesApi:
     def __init__(
         self,
         name: ClusterName,
-        context: Context,
+        context: Context | None,
         *,
         connections: int,
         connect_timeout: float,
         current: Callable[[], Context] | None = None,
+        addresses: Addresses = DECLARED,
     ) -> None:
         """Use `open`: this must run inside the event loop."""
         self._name = name
-        self._base = context.server
         self._source = CredentialSource(context, current)
         self._connections = connections
         self._slots = asyncio.Semaphore(connections)
@@ -81,31 +83,41 @@ class KubernetesApi:
         self._renewed_at = float("-inf")
         self._closed = False
         self._failure: str | None = None
-        self._session = new_session()
+        self._session = new_session(addresses)
 
     @classmethod
     async def open(
         cls,
         name: ClusterName,
-        context: Context,
+        context: Context | None,
         *,
         connections: int = CONNECTIONS,
         connect_timeout: float = CONNECT_SECONDS,
         current: Callable[[], Context] | None = None,
+        addresses: Addresses = DECLARED,
     ) -> KubernetesApi:
         """Return the API of a cluster. Sends nothing and reads no credential yet, so it does not fail.
 
         Args:
             name: the cluster's configured name.
-            context: where it is and who we are.
+            context: where it is and who we are; None: as yet unknown, `current` tells.
             connections: requests in flight at most.
             connect_timeout: seconds for the TCP and TLS handshakes.
             current: returns the context of each later moment, called in a thread at every look; None: it never changes.
+                Raises `CredentialsRejected` while there is none.
+            addresses: where it may be.
 
         """
         # The library takes a while to import, which must not stop the streams of other clusters.
         await asyncio.to_thread(_library)
-        return cls(name, context, connections=connections, connect_timeout=connect_timeout, current=current)
+        return cls(
+            name,
+            context,
+            connections=connections,
+            connect_timeout=connect_timeout,
+            current=current,
+            addresses=addresses,
+        )
 
     @property
     def name(self) -> ClusterName:
@@ -124,16 +136,16 @@ class KubernetesApi:
         timeout: float,
     ) -> Reply:
         """Send one request and return the answer; see `ClusterApi.request`."""
-        url = self._url(path, params)
+        target = _target(path, params)
         headers = {"Accept": accept} if body is None else {"Accept": accept, "Content-Type": content_type}
         queued = True
         try:
             async with asyncio.timeout(timeout), self._slots:
                 queued = False
                 secured = await self._secured()
-                reply = await self._exchange(secured, method, url, headers, body)
+                reply = await self._exchange(secured, method, target, headers, body)
                 if reply.status == 401 and (renewed := await self._renewed(secured)):
-                    reply = await self._exchange(renewed, method, url, headers, body)
+                    reply = await self._exchange(renewed, method, target, headers, body)
                 return reply
         except TimeoutError as error:
             busy = f"all {self._connections} connections stayed busy" if queued else "no answer"
@@ -146,16 +158,17 @@ class KubernetesApi:
         self, path: str, *, params: Mapping[str, str], idle_timeout: float
     ) -> AsyncGenerator[Reply | list[bytes], None]:
         """Open a watch; see `ClusterApi.stream`. Close the iterator (`aclosing`) to close the connection at once."""
-        url = self._url(path, params)
+        target = _target(path, params)
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=min(self._connect_timeout, idle_timeout), sock_read=idle_timeout
         )
         try:
-            secured = await asyncio.wait_for(self._secured(), idle_timeout)
-            response = await self._send(secured, "GET", url, {"Accept": "application/json"}, None, timeout)
+            async with asyncio.timeout(idle_timeout):  # not `wait_for`, which may lose a cancellation before 3.12
+                secured = await self._secured()
+            response = await self._send(secured, "GET", target, {"Accept": "application/json"}, None, timeout)
             if response.status == 401 and (renewed := await self._renewed(secured)):
                 response.close()
-                response = await self._send(renewed, "GET", url, {"Accept": "application/json"}, None, timeout)
+                response = await self._send(renewed, "GET", target, {"Accept": "application/json"}, None, timeout)
             try:
                 if response.status != 200:
                     yield Reply(response.status, await read_body(response), response.headers)
@@ -172,6 +185,10 @@ class KubernetesApi:
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._unreachable(f"watch of {path}", error) from error
 
+    def refresh(self) -> None:
+        """Look at the credentials before the next request: whoever provides them says that they have changed."""
+        self._look_at, self._renewed_at = 0.0, float("-inf")
+
     async def close(self) -> None:
         """Close every connection; requests and streams under way fail with `ClusterUnreachable`."""
         self._closed = True
@@ -180,17 +197,10 @@ class KubernetesApi:
             await asyncio.gather(self._renewal, return_exceptions=True)
         await self._session.close()
 
-    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
-        if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
-            message = f"{path!r} is not an absolute, percent-encoded path"
-            raise ValueError(message)
-        query = f"?{urlencode(params, quote_via=quote)}" if params else ""
-        return URL(f"{self._base}{path}{query}", encoded=True)
-
     async def _exchange(
-        self, secured: _Secured, method: str, url: URL, headers: dict[str, str], body: bytes | None
+        self, secured: _Secured, method: str, target: str, headers: dict[str, str], body: bytes | None
     ) -> Reply:
-        response = await self._send(secured, method, url, headers, body, self._request_timeout)
+        response = await self._send(secured, method, target, headers, body, self._request_timeout)
         async with response:
             return Reply(response.status, await read_body(response), response.headers)
 
@@ -198,7 +208,7 @@ class KubernetesApi:
         self,
         secured: _Secured,
         method: str,
-        url: URL,
+        target: str,
         headers: dict[str, str],
         body: bytes | None,
         timeout: aiohttp.ClientTimeout,
@@ -210,7 +220,7 @@ class KubernetesApi:
         everything.update(headers)
         return await self._session.request(
             method,
-            url,
+            URL(f"{secured.base}{target}", encoded=True),
             data=body,
             headers=everything,
             timeout=timeout,
@@ -268,13 +278,19 @@ class KubernetesApi:
         material = await self._source.read(renew=force)
         if self._current is None or self._current.digest != material.digest:
             self._current = await _secure(material)
-            self._base = str(material.cluster["server"]).rstrip("/")
         self._look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
 
     def _unreachable(self, what: str, error: BaseException) -> ClusterUnreachable:
         if isinstance(error, RuntimeError) and "closed" not in str(error).lower():
             raise error  # a mistake of ours; aiohttp's are "Session is closed" and "Connection closed"
         return ClusterUnreachable(f"{self._name}: {what}: {_said(error)}")
+
+
+def _target(path: str, params: Mapping[str, str] | None) -> str:
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+        message = f"{path!r} is not an absolute, percent-encoded path"
+        raise ValueError(message)
+    return f"{path}?{urlencode(params, quote_via=quote)}" if params else path
 
 
 def _said(error: BaseException) -> str:
@@ -294,9 +310,16 @@ class _Secured:
     """What every request carries, made from one `Material`."""
 
     def __init__(
-        self, digest: bytes, headers: CIMultiDict[str], tls: ssl.SSLContext | bool, proxy: str | None, name: str | None
+        self,
+        material: Material,
+        headers: CIMultiDict[str],
+        tls: ssl.SSLContext | bool,
+        proxy: str | None,
+        name: str | None,
     ) -> None:
-        self.digest = digest
+        self.digest = material.digest
+        self.base = str(material.cluster["server"]).rstrip("/")
+        """Belongs to the credentials: those of one server are never sent to another."""
         self.headers = headers
         self.tls = tls
         """Part of aiohttp's key of a pooled connection: a changed certificate opens new connections by itself."""
@@ -372,7 +395,7 @@ async def _secure(material: Material) -> _Secured:
     headers.extend(_impersonation(material.user))
     for setting in (await configuration.auth_settings()).values():
         headers[setting["key"]] = setting["value"]
-    return _Secured(material.digest, headers, tls, configuration.proxy, configuration.tls_server_name)
+    return _Secured(material, headers, tls, configuration.proxy, configuration.tls_server_name)
 
 
 def _tls(configuration: Any) -> ssl.SSLContext:

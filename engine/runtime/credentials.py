@@ -30,6 +30,8 @@ EXPIRY_MARGIN_SECONDS = 90.0
 """A plugin is run again this long before its token expires: more than the time between two looks, and some skew."""
 PLUGIN_ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR")
 """What a plugin sees of our environment. Whatever else it needs is named in its kubeconfig's `env`."""
+PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"
+"""Extension of a kubeconfig's cluster that its plugin gets as `spec.cluster.config`."""
 _FILES = ("certificate-authority", "client-certificate", "client-key")
 
 
@@ -48,11 +50,11 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
 class CredentialSource:
     """Reads one context's credentials; remembers what a plugin answered until that expires."""
 
-    def __init__(self, context: Context, current: Callable[[], Context] | None = None) -> None:
+    def __init__(self, context: Context | None, current: Callable[[], Context] | None = None) -> None:
         """Start with a context.
 
         Args:
-            context: of now.
+            context: of now; None: there is none yet.
             current: returns the context of each later moment, in a thread; None: it never changes.
 
         """
@@ -72,14 +74,17 @@ class CredentialSource:
         """
         if self._current is not None and (context := await asyncio.to_thread(self._current)) != self._context:
             self._context, self._plugin_user = context, None
-        user = dict(self._context.user)
+        if self._context is None:
+            message = "there are no credentials yet"
+            raise CredentialsRejected(message)
+        cluster, user = self._context.cluster, dict(self._context.user)
         if "exec" in user:
-            user = await self._from_plugin(user, renew=renew)
-        return await asyncio.to_thread(_material, self._context.cluster, user)
+            user = await self._from_plugin(cluster, user, renew=renew)
+        return await asyncio.to_thread(_material, cluster, user)
 
-    async def _from_plugin(self, user: Json, *, renew: bool) -> Json:
+    async def _from_plugin(self, cluster: Json, user: Json, *, renew: bool) -> Json:
         if self._plugin_user is None or renew or time.time() > self._plugin_expires - EXPIRY_MARGIN_SECONDS:
-            status = await run_plugin(user["exec"], self._context.cluster)
+            status = await run_plugin(user["exec"], cluster)
             self._plugin_user, self._plugin_expires = _plugin_answer(status, str(user["exec"]["command"]))
         rest = {key: value for key, value in user.items() if key != "exec"}
         return {**rest, **self._plugin_user}
@@ -145,6 +150,9 @@ def _exec_info(plugin: Json, cluster: Json) -> Json:
         spec["cluster"] = {key: cluster[key] for key in shared if key in cluster}
         if path := cluster.get("certificate-authority"):
             spec["cluster"]["certificate-authority-data"] = base64.b64encode(Path(path).read_bytes()).decode()
+        for entry in cluster.get("extensions") or ():
+            if isinstance(entry, dict) and entry.get("name") == PLUGIN_EXTENSION:
+                spec["cluster"]["config"] = entry.get("extension")
     return {"apiVersion": plugin["apiVersion"], "kind": "ExecCredential", "spec": spec}
 
 

@@ -18,6 +18,7 @@ from engine.runtime import log_wire as wire
 from engine.runtime.jetstream import CONNECT_TIMEOUT_SECONDS, Connection
 from engine.runtime.log_catch_up import CatchUp
 from engine.runtime.log_consume import Pump
+from engine.runtime.log_credentials import Tls
 from engine.runtime.log_heal import Healer
 from engine.runtime.log_publish import GroupCommit
 from engine.runtime.log_read import LastReader, Scan
@@ -64,6 +65,7 @@ class NatsEventLog:
         *,
         token: str = "",
         credentials: str = "",
+        tls: Tls | None = None,
         name: str = "crosscurrent",
         replicas: int = 1,
         fact_days: float = 7.0,
@@ -76,6 +78,7 @@ class NatsEventLog:
             url: `nats://host:4222`, `tls://...`; several, separated by commas; may hold `user:password@` or `token@`.
             token: authenticates, unless the url does.
             credentials: path of a NATS credentials file.
+            tls: how the broker is known; None: as the url says.
             name: of this client in the broker's listings.
             replicas: of each stream.
             fact_days: days for which FACTS keeps history.
@@ -87,7 +90,13 @@ class NatsEventLog:
 
         """
         connection = await Connection.open(
-            url, name=name, token=token, credentials=credentials, inbox_prefix=inbox_prefix, timeout=timeout
+            url,
+            name=name,
+            token=token,
+            credentials=credentials,
+            tls=tls,
+            inbox_prefix=inbox_prefix,
+            timeout=timeout,
         )
         return cls(connection, replicas=replicas, fact_days=fact_days)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import msgspec
 
@@ -23,10 +23,10 @@ _Fleet = tuple[dict[ClusterName, ClusterStatus], dict[ClusterId, ClusterName]]
 class FleetDirectory:
     """The clusters' records."""
 
-    def __init__(self, log: EventLog, clock: Clock, clusters: Iterable[ClusterName]) -> None:
-        """Read the records of these clusters."""
+    def __init__(self, log: EventLog, clock: Clock, clusters: Collection[ClusterName]) -> None:
+        """Read the records of these clusters, whichever they are at the time."""
         self._event_log = log
-        self._subjects = [subjects.fact(cluster_ref(name)) for name in clusters]
+        self._names = clusters
         self._reads: SharedReads[str, _Fleet] = SharedReads(clock, REMEMBERED_SECONDS)
 
     async def clusters(self) -> dict[ClusterName, ClusterStatus]:
@@ -48,7 +48,8 @@ class FleetDirectory:
 
     async def _ask(self) -> _Fleet:
         clusters = {}
-        for record in (await self._event_log.last("STATE", self._subjects)).values():
+        wanted = [subjects.fact(cluster_ref(name)) for name in self._names]
+        for record in (await self._event_log.last("STATE", wanted)).values():
             described = msgspec.json.decode(decode_fact(record.body).data, type=ClusterRecord)
             clusters[described.metadata.name] = described.status
         found: dict[ClusterId, list[ClusterName]] = {}

@@ -6,7 +6,7 @@ again on live evidence, with preconditions, so that old rows can mislead it to a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -38,7 +38,7 @@ class GarbageLoader(ViewLoader):
         self,
         log: EventLog,
         clock: Clock,
-        clusters: Iterable[ClusterName],
+        clusters: Collection[ClusterName],
         *,
         watched: Sequence[Resource] | None,
         engine: str,
@@ -48,14 +48,13 @@ class GarbageLoader(ViewLoader):
         Args:
             log: the streams.
             clock: time.
-            clusters: the declared ones.
+            clusters: the registry's, looked at anew each time.
             watched: the watched types; None: all.
             engine: id of this engine.
 
         """
-        names = tuple(clusters)
-        super().__init__(log, clock, names)
-        self._event_log, self._now, self._names = log, clock, names
+        super().__init__(log, clock, clusters)
+        self._event_log, self._now, self._names = log, clock, clusters
         self._engine, self._index = engine, DependentsIndex(log)
         self._declared = watched
         self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
@@ -70,11 +69,11 @@ class GarbageLoader(ViewLoader):
         """Return what is known for a request."""
         entry = fence.entry
         incarnation = await self._event_log.incarnation("STATE")
-        mine = subjects.fact(request.object)
+        mine, names = subjects.fact(request.object), tuple(self._names)
         read = await self._event_log.last(
-            "STATE", [mine, *(subjects.fact(cluster_ref(name)) for name in self._names), f"{subjects.SYNC}.>"]
+            "STATE", [mine, *(subjects.fact(cluster_ref(name)) for name in names), f"{subjects.SYNC}.>"]
         )
-        clusters = [cluster_of(name, read.get(subjects.fact(cluster_ref(name)))) for name in self._names]
+        clusters = [cluster_of(name, read.get(subjects.fact(cluster_ref(name)))) for name in names]
         synced, seen = _synced(read.values(), clusters)
         targets = entry.targets if entry else ()
         view = GarbageView(

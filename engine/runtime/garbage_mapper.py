@@ -9,7 +9,7 @@ INDEX is written before the request, so that the view finds the dependent that w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -25,7 +25,7 @@ from engine.runtime.wakes import Wakes
 from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, ClusterState
-from schemas.facts import Fact, SyncType, decode_fact, decode_sync
+from schemas.facts import Fact, decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 KINDS_LEARNT = 10_000
@@ -50,11 +50,11 @@ class GarbageMapper:
         self,
         log: EventLog,
         reconciler: Reconciler,
-        clusters: Sequence[ClusterName],
+        clusters: Collection[ClusterName],
         directory: FleetDirectory,
     ) -> None:
-        """Map for `reconciler`, whose objects live in `clusters`."""
-        self._event_log, self._reconciler, self._clusters = log, reconciler, frozenset(clusters)
+        """Map for `reconciler`, whose objects live in `clusters`, which may change."""
+        self._event_log, self._reconciler, self._clusters = log, reconciler, clusters
         self._directory = directory
         self._index = DependentsIndex(log)
         self._wakes = Wakes(log)
@@ -78,12 +78,17 @@ class GarbageMapper:
         record = delivery.record
         if record.subject.startswith(f"{subjects.SYNC}."):
             sync = decode_sync(record.body)
-            if sync.type is SyncType.COMPLETED:
+            if sync.ends_gap:
                 cluster, group, resource = subjects.parse_sync(record.subject)
                 await self._request_owners(cluster, subjects.dependents_in(sync.identity, group, resource), record)
         else:
             await self._fact(record, subjects.parse_fact(record.subject))
         await delivery.ack()
+
+    async def engaged(self, cluster: ClusterName) -> None:
+        """Place dependents that named the cluster, and look at all: facts may have come by before it was one of ours."""
+        await self._place(cluster)
+        await self.request_all()
 
     async def request_all(self, cause: Record | None = None) -> None:
         """Request every owner and every dependent."""

@@ -6,7 +6,7 @@ time out, are all UNKNOWN, and are asked again: an API server that is merely slo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from engine.runtime.budget import Budget
 from engine.runtime.ports import Clock, ClusterApi, Reply
@@ -58,3 +58,27 @@ class GatedApi:
 
     async def close(self) -> None:
         """Do nothing: the connection belongs to others."""
+
+
+class GatedApis(Mapping[ClusterName, ClusterApi | None]):
+    """The clusters of a mapping that may change, each through one `GatedApi` for as long as its connection is the same."""
+
+    def __init__(self, apis: Mapping[ClusterName, ClusterApi | None], clock: Clock) -> None:
+        """Ask `apis`."""
+        self._apis, self._clock = apis, clock
+        self._gated: dict[ClusterName, tuple[ClusterApi, GatedApi]] = {}
+
+    def __getitem__(self, name: ClusterName) -> ClusterApi | None:
+        api = self._apis[name]
+        if api is None:
+            return None
+        known = self._gated.get(name)
+        if known is None or known[0] is not api:
+            known = self._gated[name] = (api, GatedApi(api, self._clock))
+        return known[1]
+
+    def __iter__(self) -> Iterator[ClusterName]:
+        return iter(self._apis)
+
+    def __len__(self) -> int:
+        return len(self._apis)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 import aiohttp
 from aiohttp.abc import ResolveResult
 
-from engine.runtime.kubeconfig_checks import forbidden_address
+from engine.runtime.addresses import DECLARED, Addresses
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line of a stream; etcd takes objects of 1.5 MiB, so a longer line is no watch event."""
@@ -24,13 +24,25 @@ TCP_UNACKNOWLEDGED_SECONDS = 30
 """Half-open connections: idle ones are probed, and written ones given up, within about 40 s (W-16); Linux takes 13 min."""
 
 
-def new_session() -> aiohttp.ClientSession:
+def new_session(addresses: Addresses = DECLARED) -> aiohttp.ClientSession:
     """Return a session without proxy from the environment, cookies or decompression (SEC-23); the caller closes it.
 
     Its pool has no limit: watches hold a connection each, and those who send requests count them.
+
+    Args:
+        addresses: what it may connect to; each address is judged as its socket is made, however it was found (SEC-22).
+
     """
+
+    def make(address: aiohttp.AddrInfoType) -> socket.socket:
+        host = str(address[4][0])
+        if refusal := addresses.refusal(host):
+            message = f"{host} is {refusal}, which may not be connected to"
+            raise OSError(errno.EACCES, message)
+        return _socket(address)
+
     connector = aiohttp.TCPConnector(
-        limit=0, keepalive_timeout=KEEPALIVE_SECONDS, resolver=_Resolver(), socket_factory=_socket
+        limit=0, keepalive_timeout=KEEPALIVE_SECONDS, resolver=_Resolver(addresses), socket_factory=make
     )
     return aiohttp.ClientSession(
         connector=connector,
@@ -112,7 +124,11 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
 
 
 class _Resolver(aiohttp.ThreadedResolver):
-    """Looks names up, and refuses those that lead to link-local addresses, at every look (rebinding, SEC-22)."""
+    """Looks names up, and refuses those that lead, with any of their addresses, where they may not (SEC-22)."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        super().__init__()
+        self._addresses = addresses
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -122,7 +138,8 @@ class _Resolver(aiohttp.ThreadedResolver):
         except UnicodeError as error:  # a label that is empty or too long
             message = f"{host!r} is no host name"
             raise OSError(errno.EINVAL, message) from error
-        if any(forbidden_address(entry["host"]) for entry in found):
-            message = f"{host} resolves to a link-local address"
-            raise OSError(errno.EACCES, message)
+        for entry in found:
+            if refusal := self._addresses.refusal(entry["host"]):
+                message = f"{host} resolves to {refusal}, which may not be connected to"
+                raise OSError(errno.EACCES, message)
         return found

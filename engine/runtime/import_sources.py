@@ -7,7 +7,7 @@ cluster (its alias: specs know no identities) and name, instead of identity and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -28,7 +28,7 @@ from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
 class ImportMapper(Mapper):
     """Maps imports and grants to imports."""
 
-    def __init__(self, log: EventLog, reconciler: Reconciler, clusters: tuple[ClusterName, ...]) -> None:
+    def __init__(self, log: EventLog, reconciler: Reconciler, clusters: Collection[ClusterName]) -> None:
         super().__init__(log, reconciler, clusters)
         self._places = OwnerIndex(log, reconciler.name)
 
@@ -40,6 +40,10 @@ class ImportMapper(Mapper):
         await self._event_log.consume(
             "STATE", self.durable, filters, self.handle, concurrency=MAPPERS_IN_FLIGHT, ack_wait=ack_wait
         )
+
+    def _concerned_by(self, group: str, plural: str) -> Sequence[Resource]:
+        grants = (group, plural) == (SERVICE_ACCOUNT_GRANTS.group, SERVICE_ACCOUNT_GRANTS.plural)
+        return (IMPORTS,) if grants else super()._concerned_by(group, plural)
 
     async def _fact(self, record: Record, ref: ObjectRef, *, patient: bool = False) -> None:
         if (ref.group, ref.resource) == (SERVICE_ACCOUNT_GRANTS.group, SERVICE_ACCOUNT_GRANTS.plural):
@@ -67,7 +71,7 @@ class ImportMapper(Mapper):
 class ImportLoader(ViewLoader):
     """Loads views of imports."""
 
-    def __init__(self, log: EventLog, clock: Clock, clusters: Iterable[ClusterName], *, look_seconds: float) -> None:
+    def __init__(self, log: EventLog, clock: Clock, clusters: Collection[ClusterName], *, look_seconds: float) -> None:
         """Read through `log`; see `ViewLoader`.
 
         Args:

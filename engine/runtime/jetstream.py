@@ -30,7 +30,7 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
 from engine.runtime import log_wire as wire
-from engine.runtime.log_credentials import connect_options
+from engine.runtime.log_credentials import Signer, Tls, connect_options
 from engine.runtime.log_errors import NoAnswer, NobodyListens, Refused
 from engine.runtime.log_wire import Answer
 from engine.runtime.ports import EventLogError
@@ -212,7 +212,8 @@ class Connection:
         *,
         name: str,
         token: str = "",
-        credentials: str = "",
+        credentials: str | Signer = "",
+        tls: Tls | None = None,
         inbox_prefix: str = "_INBOX",
         timeout: float = CONNECT_TIMEOUT_SECONDS,
     ) -> Self:
@@ -222,7 +223,8 @@ class Connection:
             url: `nats://host:4222`, `tls://...`; several, separated by commas; may hold `user:password@` or `token@`.
             name: of this client, for the broker's listings.
             token: authenticates, unless the url does.
-            credentials: path of a credentials file (JWT and nkey).
+            credentials: path of a credentials file (JWT and nkey), or what stands for one.
+            tls: how the broker is known; None: as the url says.
             inbox_prefix: of reply subjects; a user with restricted subscriptions has one of its own.
             timeout: seconds to try for.
 
@@ -230,7 +232,7 @@ class Connection:
             EventLogError: when nothing answers in time or the broker refuses us.
 
         """
-        servers, options = connect_options(url, token=token, credentials=credentials)
+        servers, options = connect_options(url, token=token, credentials=credentials, tls=tls)
         self = cls(",".join(servers), inbox_prefix)
         if not any(server.startswith("ws") for server in servers):
             self._client._transport = _Transport()  # noqa: SLF001 - nats-py has no other way to pass one
@@ -247,7 +249,7 @@ class Connection:
         if connecting.cancelled() or problem:
             await self.close()
             why = str(self._refusal or problem or "no answer")
-            if "reset by peer" in why:
+            if "reset by peer" in why or "Broken pipe" in why:
                 # A refusal that the broker's hanging up has overtaken looks like this.
                 why += "; it hung up while we introduced ourselves: wrong authorization, or no NATS server?"
             raise EventLogError(f"no broker at {self.servers}: {why}") from problem
@@ -363,15 +365,15 @@ class Connection:
         """Return a subject of our own, for `subscribe`."""
         return f"{self._inbox_prefix}.{secrets.token_hex(11)}"
 
-    async def subscribe(self, subject: str, route: Route) -> Subscription:
-        """Pass every message on `subject` to `route`, over reconnections too.
+    async def subscribe(self, subject: str, route: Route, *, queue: str = "") -> Subscription:
+        """Pass every message on `subject` to `route`, over reconnections too; of a `queue`'s subscribers, one gets it.
 
         Raises:
             NoAnswer: when the connection is lost just then.
 
         """
         try:
-            subscription = await self._client.subscribe(subject)
+            subscription = await self._client.subscribe(subject, queue)
         except OSError as problem:  # it writes by itself where the client has noticed the loss only in part
             raise NoAnswer(f"{subject}: the connection to the broker was lost: {problem}") from problem
         sid: int = subscription._id  # noqa: SLF001 - the number that messages carry
@@ -412,7 +414,10 @@ class Connection:
             _log.debug("closed by force", reason=str(problem))
         finally:
             self._client.hang_up()
-            await asyncio.sleep(0)  # the loop closes an aborted socket in its next turn
+            for _ in range(
+                2
+            ):  # the loop closes an aborted socket in its next turn, and one under TLS in the one after that
+                await asyncio.sleep(0)
         self._lose()
 
     # --- what the client tells us ---

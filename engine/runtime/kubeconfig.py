@@ -6,7 +6,8 @@ Rules:
     * Relative paths are relative to the file that holds them.
     * Nothing that runs programs or weakens TLS unless it was asked for by name: `exec` only from an allow-list of absolute
       paths, no `auth-provider`, no `insecure-skip-tls-verify` (SEC-21, SEC-23).
-    * The server is https, or on the loopback interface, and never a link-local address (SEC-22).
+    * The server is https, or on the loopback interface, and never a link-local address (SEC-22); `engine.runtime.addresses`
+      says what else holds for a kubeconfig that was read from a cluster.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from engine.runtime.addresses import DECLARED, Addresses
 from engine.runtime.kubeconfig_checks import KubeconfigError, check_server, check_tls, check_user
 from schemas.actions import Json
 from schemas.config import ClusterConfig
@@ -182,7 +184,12 @@ def parse(raw: bytes, *, source: str, directory: Path | None) -> Json:
 
 
 def resolve(
-    document: Json, context: str = "", *, exec_allow: Collection[str] = (), allow_insecure: bool = False
+    document: Json,
+    context: str = "",
+    *,
+    exec_allow: Collection[str] = (),
+    allow_insecure: bool = False,
+    addresses: Addresses = DECLARED,
 ) -> Context:
     """Return one context of a loaded kubeconfig.
 
@@ -191,6 +198,7 @@ def resolve(
         context: its name; empty for current-context.
         exec_allow: absolute paths of `exec` plugins that may be run.
         allow_insecure: permit `insecure-skip-tls-verify`.
+        addresses: where it may lead.
 
     Raises:
         KubeconfigError: when there is no such context, or it may not be used.
@@ -210,7 +218,7 @@ def resolve(
     user_name = contexts[name].get("user")
     user = _named(document, "users", "user", user_name, name, source) if user_name else {}
     where = f"context {name!r} of {source}"
-    check_server(cluster, where)
+    check_server(cluster, where, addresses)
     check_tls(cluster, where, allow_insecure=allow_insecure)
     check_user(user, where, exec_allow)
     return Context(name=name, cluster=cluster, user=user, source=source)

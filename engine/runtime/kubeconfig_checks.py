@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.runtime.addresses import DECLARED, Addresses
 from schemas.actions import Json
 
 
@@ -15,8 +16,11 @@ class KubeconfigError(Exception):
     """Raised when no usable context can be had from a kubeconfig; the message says what to do about it."""
 
 
-def check_server(cluster: Json, where: str) -> None:
+def check_server(cluster: Json, where: str, addresses: Addresses = DECLARED) -> None:
     """Refuse a context if its server is no API server's URL, or credentials would go there in the clear (SEC-22).
+
+    A context that was read from a cluster never goes without TLS, not even to this machine, and names no proxy: whoever
+    wrote it would have us connect to addresses that we cannot judge.
 
     Raises:
         KubeconfigError: when it is refused.
@@ -36,13 +40,16 @@ def check_server(cluster: Json, where: str) -> None:
         # Not quoted: it may hold a password.
         message = f"{where}: its `server` is not of the form https://HOST[:PORT][/PATH]"
         raise KubeconfigError(message)
-    if url.scheme == "http" and not _loopback(host):
-        message = (
-            f"{where}: {server!r} is neither https nor on the loopback interface; credentials would go in the clear"
-        )
+    if url.scheme == "http" and not (addresses.declared and _loopback(host)):
+        local = " nor on the loopback interface" if addresses.declared else ""
+        not_this = "neither https" if local else "not https"
+        message = f"{where}: {server!r} is {not_this}{local}; credentials would go in the clear"
         raise KubeconfigError(message)
-    if forbidden_address(host):
-        message = f"{where}: {server!r} is a link-local address, which no API server has"
+    if refusal := addresses.refusal(host):
+        message = f"{where}: {server!r} is {refusal}, which may not be connected to"
+        raise KubeconfigError(message)
+    if cluster.get("proxy-url") and not addresses.declared:
+        message = f"{where} names a `proxy-url`, which is not allowed here"
         raise KubeconfigError(message)
 
 
@@ -72,16 +79,6 @@ def check_user(user: Json, where: str, exec_allow: Collection[str]) -> None:
     plugin = user.get("exec")
     if plugin is not None:
         _check_plugin(plugin, where, exec_allow)
-
-
-def forbidden_address(address: str) -> bool:
-    """Return whether an IP address is link-local, where clouds serve their credentials (SEC-22)."""
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(ip, "ipv4_mapped", None) or ip
-    return mapped.is_link_local or str(ip) == "fd00:ec2::254"
 
 
 def _loopback(host: str) -> bool:

@@ -8,20 +8,37 @@ rotated one is used without a restart.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
+import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+import msgspec
 
+from engine.core.nkeys import KeyPair, NotAKey
 from engine.runtime.ports import EventLogError
 
 _BLOCK = re.compile(rb"-+BEGIN ([A-Z0-9 ]+)-+\s+(\S+)\s+-+END [A-Z0-9 ]+-+")
-_PREFIX_BYTES = 2
-_SEED_BYTES = 32
-_CHECKSUM_BYTES = 2
+
+
+class Signer(Protocol):
+    """A credential: asked at every connection, so a renewed one is used without a restart."""
+
+    def jwt(self) -> bytearray:
+        """Return the JWT that says who we are."""
+
+    def sign(self, nonce: str) -> bytes:
+        """Return the signature of the broker's nonce, base64."""
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """How a broker is known. TLS then comes before anything is said, so nobody in between can talk us out of it (SEC-19)."""
+
+    authority: str = ""
+    """Path of the certificates that signed the broker's, PEM; empty: those that every machine trusts."""
+    server_name: str = ""
+    """Name in the broker's certificate; empty: that of the url."""
 
 
 class Credentials:
@@ -44,7 +61,10 @@ class Credentials:
 
     def sign(self, nonce: str) -> bytes:
         """Return the signature of the broker's nonce, base64."""
-        key = Ed25519PrivateKey.from_private_bytes(_seed(self._block(b"USER NKEY SEED"), self._path))
+        try:
+            key = KeyPair.read(self._block(b"USER NKEY SEED").decode())
+        except NotAKey as problem:
+            raise EventLogError(f"credentials file {self._path}: its nkey seed cannot be used: {problem}") from problem
         return base64.b64encode(key.sign(nonce.encode()))
 
     def _block(self, name: bytes) -> bytes:
@@ -57,21 +77,15 @@ class Credentials:
         return bytes(blocks[name])
 
 
-def _seed(text: bytes, path: Path) -> bytes:
-    """Return the 32 bytes of an nkey seed: base32 of prefix, seed and CRC-16."""
-    try:
-        raw = base64.b32decode(text + b"=" * (-len(text) % 8))
-    except binascii.Error:
-        raw = b""
-    if len(raw) != _PREFIX_BYTES + _SEED_BYTES + _CHECKSUM_BYTES:
-        raise EventLogError(f"credentials file {path}: its seed is not an nkey seed")
-    if binascii.crc_hqx(raw[:-_CHECKSUM_BYTES], 0) != int.from_bytes(raw[-_CHECKSUM_BYTES:], "little"):
-        raise EventLogError(f"credentials file {path}: the checksum of its seed is wrong")
-    return raw[_PREFIX_BYTES:-_CHECKSUM_BYTES]
+def connect_options(
+    url: str, *, token: str, credentials: str | Signer, tls: Tls | None = None
+) -> tuple[list[str], dict[str, Any]]:
+    """Return the servers without their secrets, and what authenticates us and them.
 
+    Raises:
+        EventLogError: when a credential or an authority cannot be used.
 
-def connect_options(url: str, *, token: str, credentials: str) -> tuple[list[str], dict[str, Any]]:
-    """Return the servers without their secrets, and what authenticates."""
+    """
     servers: list[str] = []
     options: dict[str, Any] = {"token": token} if token else {}
     for entry in url.split(","):
@@ -82,6 +96,16 @@ def connect_options(url: str, *, token: str, credentials: str) -> tuple[list[str
             options = {"token": unquote(parts.username)}
         servers.append(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
     if credentials:
-        file = Credentials(credentials)
-        options = {"user_jwt_cb": file.jwt, "signature_cb": file.sign}
-    return servers, options
+        signer = Credentials(credentials) if isinstance(credentials, str) else credentials
+        options = {"user_jwt_cb": signer.jwt, "signature_cb": signer.sign}
+    return servers, options | (_tls_options(tls) if tls is not None else {})
+
+
+def _tls_options(tls: Tls) -> dict[str, Any]:
+    try:
+        context = ssl.create_default_context(cafile=tls.authority or None)
+    except OSError as problem:  # SSLError is one
+        raise EventLogError(f"{tls.authority}: no certificates to know the broker by: {problem}") from problem
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    named = {"tls_hostname": tls.server_name} if tls.server_name else {}
+    return {"tls": context, "tls_handshake_first": True, **named}

@@ -9,6 +9,7 @@ echo of its own write, does not wake it (`engine.core.foresight`).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -21,8 +22,8 @@ from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
 from schemas.decisions import EntryState, decode_foresight
-from schemas.facts import SyncType, decode_fact, decode_sync
-from schemas.names import ClusterId, ClusterName, ObjectRef
+from schemas.facts import decode_fact, decode_sync
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 LOOKS, LOOK_SECONDS = 2, 0.01
 """At an open key that may be about to foresee a fact: most close within 20 ms."""
@@ -49,8 +50,8 @@ class StillOpen(Exception):
 class Mapper:
     """Maps what one reconciler should hear of."""
 
-    def __init__(self, log: EventLog, reconciler: Reconciler, clusters: tuple[ClusterName, ...]) -> None:
-        """Map for `reconciler`, whose objects live in `clusters`."""
+    def __init__(self, log: EventLog, reconciler: Reconciler, clusters: Collection[ClusterName]) -> None:
+        """Map for `reconciler`, whose objects live in `clusters`, which may change."""
         self._event_log = log
         self._reconciler = reconciler
         self._clusters = clusters
@@ -75,9 +76,9 @@ class Mapper:
         """Map one record of STATE and acknowledge it."""
         record = delivery.record
         if record.subject.startswith(f"{subjects.SYNC}."):
-            if decode_sync(record.body).type is SyncType.COMPLETED:
+            if decode_sync(record.body).ends_gap:
                 _, group, plural = subjects.parse_sync(record.subject)
-                concerned = self._reconciler.concerned_by(group, plural)
+                concerned = self._concerned_by(group, plural)
                 await self._scan_and_request(
                     [subjects.facts_of("*", one.group, one.plural) for one in concerned], record
                 )
@@ -88,6 +89,11 @@ class Mapper:
                 await delivery.nak(AGAIN_SECONDS)
                 return
         await delivery.ack()
+
+    async def engaged(self, cluster: ClusterName) -> None:  # noqa: ARG002 - what concerns it can be anywhere
+        """Look at everything again: facts of a cluster may have come by before it was one of ours."""
+        self._names.clear()
+        await self.request_all()
 
     async def request_all(self, cause: Record | None = None) -> None:
         """Request every object that the reconciler watches."""
@@ -139,6 +145,10 @@ class Mapper:
         latest = (await self._event_log.last("STATE", [record.subject])).get(record.subject)
         if latest is not None and latest.seq > record.seq:
             await self._fact(latest, subjects.parse_fact(latest.subject))
+
+    def _concerned_by(self, group: str, plural: str) -> Sequence[Resource]:
+        """Return the watched types whose objects a change of a type's standing concerns."""
+        return self._reconciler.concerned_by(group, plural)
 
     def _is_owned(self, ref: ObjectRef) -> bool:
         return any((ref.group, ref.resource) == (kind.group, kind.plural) for kind in self._reconciler.owns)

@@ -90,16 +90,8 @@ class Delivery(Protocol):
 Handler = Callable[[Delivery], Awaitable[None]]
 
 
-class EventLog(Protocol):
-    """The streams of DESIGN §5. Stream names: FACTS, STATE, INDEX, REQUESTS, DECISIONS, TIMERS."""
-
-    async def prepare(self) -> None:
-        """Create or migrate every stream; safe to call by many processes at once and again.
-
-        Raises:
-            EventLogError: when a stream cannot be made as DESIGN §5 asks, saying which and why.
-
-        """
+class FactLog(Protocol):
+    """What a watcher needs of the event log: it publishes facts, and reads what STATE holds of its own."""
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish to FACTS in order; returns when all are acknowledged.
@@ -113,25 +105,6 @@ class EventLog(Protocol):
             EventLogError: when the outcome of some is unknown; publish the same messages again.
 
         """
-
-    async def append(
-        self, stream: str, message: Message, *, expect_last: int | None = None, rollup: bool = False
-    ) -> int:
-        """Publish one message to a stream other than FACTS and return its sequence.
-
-        Args:
-            stream: the stream that holds the subject.
-            message: what to publish.
-            expect_last: sequence that the subject's last message must have; 0: there must be none; None: no precondition.
-            rollup: drop the subject's earlier messages.
-
-        Raises:
-            WrongLastSequence: when the precondition does not hold.
-
-        """
-
-    async def publish_many(self, stream: str, messages: Sequence[Message]) -> None:
-        """Publish to a stream other than FACTS, pipelined, without preconditions; returns when all are acknowledged."""
 
     async def last(self, stream: str, subjects: Sequence[str], *, most: int | None = None) -> dict[str, Record]:
         """Return the last record of each subject that has one; filters with wildcards give one per matching subject.
@@ -154,6 +127,46 @@ class EventLog(Protocol):
             EventLogError: when the broker fails; what came until then is not complete.
 
         """
+
+    async def incarnation(self, stream: str) -> str:
+        """Return which life of the stream this is: it changes when the stream is re-created. Cached for a second."""
+
+    async def heal(self) -> list[str]:
+        """Look for what breaks sourcing FACTS into STATE (DESIGN §5), mend it, and return what was found, in words.
+
+        A non-empty answer means that STATE may lack facts: every watcher must do a healing pass.
+        """
+
+
+class EventLog(FactLog, Protocol):
+    """The streams of DESIGN §5. Stream names: FACTS, STATE, INDEX, REQUESTS, DECISIONS, TIMERS."""
+
+    async def prepare(self) -> None:
+        """Create or migrate every stream; safe to call by many processes at once and again.
+
+        Raises:
+            EventLogError: when a stream cannot be made as DESIGN §5 asks, saying which and why.
+
+        """
+
+    async def append(
+        self, stream: str, message: Message, *, expect_last: int | None = None, rollup: bool = False
+    ) -> int:
+        """Publish one message to a stream other than FACTS and return its sequence.
+
+        Args:
+            stream: the stream that holds the subject.
+            message: what to publish.
+            expect_last: sequence that the subject's last message must have; 0: there must be none; None: no precondition.
+            rollup: drop the subject's earlier messages.
+
+        Raises:
+            WrongLastSequence: when the precondition does not hold.
+
+        """
+
+    async def publish_many(self, stream: str, messages: Sequence[Message]) -> None:
+        """Publish to a stream other than FACTS, pipelined, without preconditions; returns when all are acknowledged."""
 
     def follow(self, stream: str, filters: Sequence[str], *, after: int | None = None) -> AsyncIterator[Record]:
         """Iterate over records as they come, in stream order and without an end.
@@ -202,17 +215,8 @@ class EventLog(Protocol):
         Scheduling the same `key_subject` again replaces the timer.
         """
 
-    async def incarnation(self, stream: str) -> str:
-        """Return which life of the stream this is: it changes when the stream is re-created. Cached for a second."""
-
     async def last_sequence(self, stream: str) -> int:
         """Return the sequence of the stream's last message, 0 when it is empty."""
-
-    async def heal(self) -> list[str]:
-        """Look for what breaks sourcing FACTS into STATE (DESIGN §5), mend it, and return what was found, in words.
-
-        A non-empty answer means that STATE may lack facts: every watcher must do a healing pass.
-        """
 
     async def close(self) -> None:
         """Flush and disconnect."""

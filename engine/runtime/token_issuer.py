@@ -7,6 +7,7 @@ Rules:
     * Nothing is asked of the account's cluster before the Secret's own is known to answer: no token is issued for nothing.
     * A Secret that somebody else wrote is never touched.
     * What was issued is noted in the Secret (`crosscurrent.dev/issued-for`): a changed account, address or authority shows.
+      So does a value that somebody else wrote into it, which the API server says is theirs.
     * Messages name verb, resource and cluster.
 """
 
@@ -20,34 +21,24 @@ from pathlib import Path
 import msgspec
 
 from engine.core.api_errors import Status, result_of
-from engine.core.importing import ISSUED_FOR, MAX_SECONDS, SECRETS, SERVICE_ACCOUNTS, Endpoint, issued_for, secret_body
+from engine.core.importing import (
+    ISSUED_FOR,
+    SECRET_KEYS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Endpoint,
+    issued_for,
+    secret_body,
+)
 from engine.core.live_object import Metadata, is_ours
 from engine.core.outcomes import conflict, outcome_of, place
 from engine.runtime import api_calls
 from engine.runtime.kubeconfig import Context
 from engine.runtime.object_writer import ObjectWriter
 from engine.runtime.ports import ClusterApi
+from engine.runtime.token_requests import Token, request_token
 from schemas.actions import Apply, Issue, Json, Outcome, Result
 from schemas.names import ClusterName
-
-
-class _Spec(msgspec.Struct, rename="camel"):
-    expiration_seconds: int
-
-
-class _Status(msgspec.Struct):
-    token: str
-
-    def __repr__(self) -> str:
-        return "_Status(...)"
-
-
-class _TokenRequest(msgspec.Struct, tag_field="kind", tag="TokenRequest"):
-    spec: _Spec
-    status: _Status
-
-
-_token_requests = msgspec.json.Decoder(_TokenRequest)
 
 
 class TokenIssuer:
@@ -101,16 +92,20 @@ class TokenIssuer:
         if isinstance(account, Outcome):
             return account
         wanted = issued_for(action, account.uid, endpoint)
-        as_it_should = secret is not None and (secret.annotations or {}).get(ISSUED_FOR) == wanted
+        as_it_should = (
+            secret is not None
+            and (secret.annotations or {}).get(ISSUED_FOR) == wanted
+            and secret.applied(manager, "data") >= SECRET_KEYS  # nobody has written another value since
+        )
         if secret is not None and as_it_should and not action.renew:
             return outcome_of(action, Result.UNCHANGED, secret)
         answer = await self._token(remote, action)
         if isinstance(answer, Outcome):
             return answer
-        body = secret_body(action, account.uid, endpoint, answer.status.token)
+        body = secret_body(action, account.uid, endpoint, answer.text)
         written = await self._write(action, body, writer, first=first)
         return msgspec.structs.replace(
-            written, action="Issue", issued_seconds=float(answer.spec.expiration_seconds) if written.ok else 0.0
+            written, action="Issue", issued_seconds=float(answer.seconds) if written.ok else 0.0
         )
 
     async def _look(self, api: ClusterApi, action: Issue) -> Metadata | Outcome | None:
@@ -127,22 +122,19 @@ class TokenIssuer:
             return _refused_there(action, "get serviceaccounts", found)
         return found if not found.deleting else _refused_there(action, "get serviceaccounts", _GONE)
 
-    async def _token(self, api: ClusterApi, action: Issue) -> _TokenRequest | Outcome:
-        spec: Json = {"expirationSeconds": action.seconds}
-        if action.audiences:
-            spec["audiences"] = list(action.audiences)
-        answer = await api_calls.call(
+    async def _token(self, api: ClusterApi, action: Issue) -> Token | Outcome:
+        account = action.account
+        answer = await request_token(
             api,
-            "POST",
-            api_calls.object_path(SERVICE_ACCOUNTS, action.account.namespace, action.account.name, "token"),
-            _token_requests,
+            account.namespace,
+            account.name,
+            seconds=action.seconds,
+            audiences=action.audiences,
             timeout=self._timeout,
-            body={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec},
         )
         if isinstance(answer, Status):
             return _refused_there(action, "create serviceaccounts/token", answer)
-        token, seconds = answer.status.token, answer.spec.expiration_seconds
-        if not token or not token.isascii() or not token.isprintable() or not 0 < seconds <= MAX_SECONDS:
+        if answer is None:
             message = f"{_there(action, 'create serviceaccounts/token')}: the answer is no token of at most an hour"
             return outcome_of(action, Result.REFUSED, reason="NoToken", message=message)
         return answer

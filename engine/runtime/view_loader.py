@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -46,14 +46,16 @@ class Loaded(Fence, kw_only=True):
 
 
 class ViewLoader:
-    """Loads views for one set of declared clusters."""
+    """Loads views for one set of clusters."""
 
-    def __init__(self, log: EventLog, clock: Clock, clusters: Iterable[ClusterName]) -> None:
-        """Read through `log`; only `clusters` take part."""
+    def __init__(self, log: EventLog, clock: Clock, clusters: Collection[ClusterName]) -> None:
+        """Read through `log`; only `clusters` take part, whichever they are at the time."""
         self._log = log
         self._histories = Histories(log)
         self._clock = clock
-        self._records = {name: subjects.fact(cluster_ref(name)) for name in clusters}
+        self._clusters = clusters
+        self._records: dict[ClusterName, str] = {}
+        """Subjects of the clusters' records."""
         self._polled: tuple[bytes, Entry | None] = (b"", None)
         """The last entry decoded: whoever waits for a key reads the same one, which may be long, again and again."""
         self._fleets: dict[tuple[Resource, ...], _Fleet] = {}
@@ -101,7 +103,7 @@ class ViewLoader:
         places = {request.object, *(target.ref for target in targets)}
         patterns = [pattern for one in reads if (pattern := one.pattern(request.object))]
         for one in reads:
-            places.update(one.places(request.object, self._records))
+            places.update(one.places(request.object, fleet.records))
         found = await self._read(loaded, [*fleet.wanted, *map(subjects.fact, places)], patterns)
         if patterns:
             places.update(_matched(found, patterns))
@@ -162,6 +164,8 @@ class ViewLoader:
         return found
 
     def _fleet(self, types: Sequence[Resource]) -> _Fleet:
+        if self._records.keys() != set(self._clusters):
+            self._records, self._fleets = {name: subjects.fact(cluster_ref(name)) for name in self._clusters}, {}
         known = self._fleets.get(tuple(types))
         if known is None:
             known = self._fleets[tuple(types)] = _Fleet(self._records, types)
@@ -181,7 +185,8 @@ class _Fleet:
 
     def __init__(self, records: Mapping[ClusterName, str], types: Iterable[Resource]) -> None:
         """Take the clusters' subjects, and the types."""
-        self._clusters = records
+        self.records = records
+        """Subjects of the clusters' records, by name."""
         syncs = [subjects.sync(name, kind.group, kind.plural) for name in records for kind in types]
         self.wanted = (*records.values(), *syncs)
         """Subjects to read."""
@@ -192,7 +197,7 @@ class _Fleet:
         """Return what was found says; worked out again only where it differs from the last time."""
         read = [found.get(subject) for subject in self.wanted]
         if read != self._read:
-            clusters = tuple(cluster_of(name, found.get(subject)) for name, subject in self._clusters.items())
+            clusters = tuple(cluster_of(name, found.get(subject)) for name, subject in self.records.items())
             synced, mentioned = synced_types(found, self.wanted, clusters), mentioned_types(found, self.wanted)
             self._read, self._last = read, _Standing(clusters, synced, mentioned)
         return self._last

@@ -51,6 +51,8 @@ RECONCILER_CPU_SECONDS = 1.0
 MAX_DELIVERIES = 500
 """A request that was handed out this often without an answer has killed its workers: parked (F-27). Waiting for a key whose
 holder was killed takes about 60 of them, so this is some eight holders."""
+STRANGER_DELIVERIES, STRANGER_NAK_SECONDS = 5, 1.0
+"""Of a request for a cluster that is not in the registry; a provider's news is in every process within 5 s."""
 ROUNDS = 3
 """Of actions under one lock: the writes, the status that reports them, and one more if that failed."""
 LOOKS = 3
@@ -91,6 +93,9 @@ class Maps(Protocol):
     async def request_all(self, cause: Record | None = None) -> None:
         """Request everything."""
 
+    async def engaged(self, cluster: ClusterName) -> None:
+        """Look again at what a cluster concerns that has become one of ours."""
+
 
 class _Held(NamedTuple):
     """A key that another worker holds, as this one sees it."""
@@ -113,7 +118,7 @@ class Worker:
         log: EventLog,
         performer: Performer,
         clock: Clock,
-        clusters: Sequence[ClusterName],
+        clusters: Collection[ClusterName],
         name: str,
         metrics: WorkerMetrics | None = None,
         concurrency: int = 64,
@@ -128,7 +133,7 @@ class Worker:
             log: the streams.
             performer: does what it answers.
             clock: time.
-            clusters: the declared clusters; objects elsewhere are not touched.
+            clusters: the registry's clusters, looked at anew each time; objects elsewhere are not touched.
             name: of this worker, unique, for the entries that it makes.
             metrics: where to count.
             concurrency: requests in flight; each mostly waits for the broker or an API server.
@@ -138,12 +143,12 @@ class Worker:
 
         """
         self.reconciler = reconciler
-        self.mapper: Maps = mapper or Mapper(log, reconciler, tuple(clusters))
+        self.mapper: Maps = mapper or Mapper(log, reconciler, clusters)
         self.metrics = metrics or WorkerMetrics()
         self._event_log = log
         self._performer = performer
         self._clock = clock
-        self._clusters = frozenset(clusters)
+        self._clusters = clusters
         self._loader = loader or ViewLoader(log, clock, clusters)
         self._name = name
         self._concurrency = concurrency
@@ -195,7 +200,11 @@ class Worker:
         _, ref = subjects.parse_keyed(delivery.record.subject)
         request = Request(self.reconciler.name, ref)
         if ref.cluster not in self._clusters:
-            await delivery.ack()
+            # One that this worker is about to learn of, or that others know already; else what is left of a former one.
+            if delivery.delivered <= STRANGER_DELIVERIES:
+                await delivery.nak(STRANGER_NAK_SECONDS)
+            else:
+                await delivery.ack()
             return
         async with self._turns.take(delivery.record.subject, delivery.record.seq) as turn:
             if turn is Turn.GO:

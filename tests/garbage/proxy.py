@@ -198,7 +198,7 @@ class Proxy:
             number = None
             try:
                 with self.fault(fault, part=part, last=last) as number:
-                    self._cut(lambda asked, _: (cuts or fault)(asked) is not None)
+                    self._cut(lambda asked, _: part in asked.path and (cuts or fault)(asked) is not None)
                     yield
             finally:
                 self._cut(lambda _, by: by is not None and by == number)

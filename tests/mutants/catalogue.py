@@ -24,6 +24,7 @@ PROVER = "engine/runtime/prover.py"
 REFERENCES = "engine/runtime/references.py"
 BRAKES = "engine/runtime/brakes.py"
 RELEASE = "engine/runtime/release.py"
+REMAINING = "engine/runtime/remaining.py"
 PERFORMER = "engine/runtime/garbage_performer.py"
 LIVE_READS = "engine/runtime/live_reads.py"
 SHARED_READS = "engine/runtime/shared_reads.py"
@@ -332,13 +333,13 @@ MUTANTS = (
     Mutant("the rate limit is ignored", BRAKE, "> limits.per_minute:", "> 10**9:"),
     Mutant(
         "a silent cluster holds nothing",
-        RELEASE,
+        REMAINING,
         "        if isinstance(live, Status):\n            return live\n",
         "        if isinstance(live, Status):\n            return None\n",
     ),
     Mutant(
         "another cluster's empty list opens the barrier",
-        RELEASE,
+        REMAINING,
         "if status is None or live != status.identity:",
         "if status is None:",
     ),
@@ -351,12 +352,31 @@ MUTANTS = (
     ),
     Mutant(
         "part of a list opens the barrier",
-        RELEASE,
+        REMAINING,
         "            if not resume:\n                return found\n",
         "            return found\n",
     ),
-    Mutant("a list that is none opens the barrier", RELEASE, 'if not page.kind.endswith("List") or', "if False and"),
-    Mutant("a forged block counts", RELEASE, "if wanted in verbs and", "if"),
+    Mutant("a list that is none opens the barrier", REMAINING, 'if not page.kind.endswith("List") or', "if False and"),
+    Mutant("an old look opens the barrier", REMAINING, " and now - look.began > LOOK_SECONDS", " and False"),
+    Mutant(
+        "dependents that have gone since hold the owner",
+        REMAINING,
+        "            if not any(isinstance(found, str) for found in findings.values()):\n                return findings\n",
+        "            return findings\n",
+    ),
+    Mutant(
+        "an owner is asked for in the same words before it is noted how it goes",
+        CASCADE,
+        "Hint.GOING if owner.deleting and PROPAGATION_ANNOTATION in notes_of(owner) else",
+        "Hint.GOING if owner.deleting else",
+    ),
+    Mutant(
+        "a contested identity is asked for once",
+        CASCADE,
+        "        told = Hint.CONTESTED\n",
+        "        told = Hint.ABSENT\n",
+    ),
+    Mutant("a forged block counts", REMAINING, "if wanted in verbs and", "if"),
     Mutant(
         "unsynced counts as empty",
         CASCADE,

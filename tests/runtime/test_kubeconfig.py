@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from engine.runtime.addresses import DECLARED
 from engine.runtime.kubeconfig import (
     Context,
     KubeconfigError,
@@ -18,7 +19,6 @@ from engine.runtime.kubeconfig import (
     resolve,
     resolve_cluster,
 )
-from engine.runtime.kubeconfig_checks import forbidden_address
 from schemas.config import ClusterConfig
 from schemas.names import ClusterName
 
@@ -243,4 +243,4 @@ def test_data_in_base64_is_accepted() -> None:
     ],
 )
 def test_link_local_addresses_are_known(address: str, forbidden: bool) -> None:
-    assert forbidden_address(address) is forbidden
+    assert bool(DECLARED.refusal(address)) is forbidden

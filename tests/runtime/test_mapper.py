@@ -10,13 +10,16 @@ import msgspec
 import pytest
 
 from engine.core.authoring import dependent
+from engine.core.importing import IMPORTS, SERVICE_ACCOUNT_GRANTS
 from engine.core.ownership import OWNERS_ANNOTATION
 from engine.runtime import mapper as module
+from engine.runtime.import_sources import ImportMapper
 from engine.runtime.mapper import Mapper
 from engine.runtime.ports import Message
 from engine.sandbox.memory_log import MemoryLog
 from reconcilers.foo import DEPLOYMENTS as KIND
 from reconcilers.foo import deployment, foo
+from reconcilers.imports import imports
 from schemas import subjects
 from schemas.clusters import ClusterState
 from schemas.decisions import Entry, EntryState, encode_entry
@@ -131,16 +134,22 @@ async def test_a_change_of_the_cluster_set_wakes_every_key(woken: tuple[MemoryLo
 
 
 @pytest.mark.parametrize(
-    ("kind", "wakes"), [(SyncType.COMPLETED, True), (SyncType.BOOKMARK, False), (SyncType.GAP, False)]
+    ("kind", "reason", "wakes"),
+    [
+        (SyncType.COMPLETED, "", True),
+        (SyncType.BOOKMARK, "", False),
+        (SyncType.BOOKMARK, "Forbidden: the gap that it ends", True),
+        (SyncType.GAP, "Forbidden", False),
+    ],
 )
-async def test_contents_becoming_known_wakes_every_key_and_a_bookmark_none(
-    woken: tuple[MemoryLog, World], kind: SyncType, wakes: bool
+async def test_contents_becoming_known_wakes_every_key_and_a_mere_bookmark_none(
+    woken: tuple[MemoryLog, World], kind: SyncType, reason: str, wakes: bool
 ) -> None:
     log, world = woken
     await world.put(foo_ref(), foo_body())
     await drain(log)
     subject = subjects.sync(C2, DEPLOYMENTS.group, DEPLOYMENTS.plural)
-    await log.publish([Message(subject=subject, body=sync_fact(C2, DEPLOYMENTS, kind))])
+    await log.publish([Message(subject=subject, body=sync_fact(C2, DEPLOYMENTS, kind, reason))])
     await asyncio.sleep(0.1)
     assert bool(requested(log)) is wakes
 
@@ -245,3 +254,42 @@ async def test_what_one_key_has_foreseen_wakes_another_that_owns_it_too(woken: t
 def test_new_code_reads_everything_again() -> None:
     changed = msgspec.structs.replace(foo, code="other")
     assert Mapper(MemoryLog(), foo, ()).durable != Mapper(MemoryLog(), changed, ()).durable
+
+
+async def test_a_cluster_that_becomes_one_of_ours_is_looked_at_again_and_its_facts_wake_from_then_on() -> None:
+    log = MemoryLog()
+    world = World(log, [C1, C2])
+    await world.start()
+    ours = {C2: None}
+    mapper = Mapper(log, foo, ours.keys())
+    task = asyncio.create_task(mapper.run(1.0))
+    await world.put(foo_ref(), foo_body())
+    await asyncio.sleep(0.1)
+    assert not log.records("REQUESTS")
+    ours[C1] = None
+    await mapper.engaged(C1)
+    assert requested(log) == {foo_ref()}
+    await world.put(foo_ref("second"), foo_body("second"))
+    await eventually(lambda: requested(log) == {foo_ref(), foo_ref("second")})
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_grants_that_have_been_read_wake_the_imports_that_may_wait_for_them() -> None:
+    log = MemoryLog()
+    world = World(log, [C1, C2])
+    await world.start()
+    mapper = ImportMapper(log, imports, (C1, C2))
+    ref = ObjectRef(C2, IMPORTS.group, IMPORTS.plural, "default", "remote")
+    spec = {"clusterName": C1, "namespace": "default", "name": "account"}
+    body = {"metadata": {"name": "remote", "namespace": "default", "uid": "i-1", "resourceVersion": "1"}, "spec": spec}
+    fact_id, encoded = fact_message(ref, IMPORTS, body, version="1")
+    await log.publish([Message(subject=subjects.fact(ref), body=encoded, id=fact_id)])
+    task = asyncio.create_task(mapper.run(1.0))
+    await eventually(lambda: requested(log) == {ref})
+    await drain(log)
+    subject = subjects.sync(C1, SERVICE_ACCOUNT_GRANTS.group, SERVICE_ACCOUNT_GRANTS.plural)
+    await log.publish([Message(subject=subject, body=sync_fact(C1, SERVICE_ACCOUNT_GRANTS))])
+    await eventually(lambda: requested(log) == {ref})
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

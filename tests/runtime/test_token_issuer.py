@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -82,6 +83,17 @@ async def test_the_token_goes_into_the_secret_and_nowhere_else() -> None:
     assert TOKEN not in msgspec.json.encode(outcome).decode()
 
 
+async def test_a_secret_that_somebody_else_wrote_into_is_written_anew_at_the_next_look() -> None:
+    scene = Scene()
+    await scene.issue(first=True)
+    secret = scene.secret()
+    (ours,) = [one for one in secret["metadata"]["managedFields"] if one["manager"] == MANAGER]
+    del ours["fieldsV1"]["f:data"]["f:token"]
+    scene.target.put("", "secrets", {**secret, "data": {**secret["data"], "token": "Z2FyYmFnZQ=="}})
+    assert (await scene.issue(an_issue())).result is Result.DONE
+    assert b64decode(scene.secret()["data"]["token"]).decode() == TOKEN
+
+
 async def test_a_look_asks_for_no_token_while_everything_is_as_it_should_be() -> None:
     scene = Scene()
     await scene.issue(first=True)
@@ -146,6 +158,17 @@ async def test_a_refused_token_names_verb_resource_and_cluster_and_leaves_the_se
 async def test_a_token_that_does_not_live_at_most_an_hour_is_not_taken(seconds: int) -> None:
     outcome = await Scene(seconds=seconds).issue(first=True)
     assert (outcome.result, outcome.reason) == (Result.REFUSED, "NoToken")
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_the_life_of_a_token_is_what_its_server_says_however_far_the_clocks_differ(hours: int) -> None:
+    scene = Scene()
+    expires = scene.clock.time() + hours * 3600 + 3600
+    stamp = datetime.fromtimestamp(expires, UTC).isoformat()
+    answer = {"spec": {"expirationSeconds": 3600}, "status": {"token": TOKEN, "expirationTimestamp": stamp}}
+    scene.answer = Reply(201, msgspec.json.encode({"kind": "TokenRequest", **answer}))
+    outcome = await scene.issue(first=True)
+    assert (outcome.result, outcome.issued_seconds) == (Result.DONE, 3600.0)
 
 
 async def test_a_missing_account_and_a_silent_target_are_asked_for_no_token() -> None:
