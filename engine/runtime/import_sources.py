@@ -52,11 +52,10 @@ class ImportMapper(Mapper):
         if (ref.group, ref.resource) != (IMPORTS.group, IMPORTS.plural):
             await super()._fact(record, ref, patient=patient)
             return
-        keys = await self._unforeseen(record, [ref], patient=patient)
         # Entered before it is asked for: a grant that comes later finds it, one that came earlier is read.
         places = _places_of(record)
         indexed = await self._places.update(ref, places)
-        await self._request(keys, record)
+        await self._request(await self._unforeseen(record, [ref]), record)
         if indexed.former:
             await self._places.forget(ref, places, indexed)
         if indexed.changed:

@@ -113,15 +113,23 @@ class Mapper:
             await self.request_all(record)
             return
         own = [ref] if self._is_watched(ref.group, ref.resource) else []
-        owners = await self._owners(record) if self._is_owned(ref) else {}
-        keys = await self._unforeseen(record, [*owners.values(), *own], patient=patient)
-        await self._wake_readers(record, ref)
         if not self._is_owned(ref):
+            keys = await self._unforeseen(record, own, patient=patient)
+            await self._wake_readers(record, ref)
             await self._request(keys, record)
             return
+        await self._wake_readers(record, ref)
+        owners = await self._owners(record)
+        # Also where the fact is mapped again later: a tombstone may take its place until then, and must find the owner.
         indexed = await self._index.update(ref, owners)
-        former = await self._unforeseen(record, list(indexed.former.values()))
-        await self._request([*keys, *former], record)
+        keys = [*owners.values(), *indexed.former.values(), *own]
+        try:
+            keys = await self._unforeseen(record, keys, patient=patient and not indexed.former)
+        except StillOpen:
+            if indexed.changed:
+                await self._catch_up(record)
+            raise
+        await self._request(keys, record)
         if indexed.former:
             await self._index.forget(ref, owners, indexed)
         if indexed.changed:

@@ -217,6 +217,17 @@ async def test_the_echo_of_a_write_waits_until_its_key_has_said_whether_it_fores
     assert requested(log) == {foo_ref("second")}
 
 
+async def test_a_dependent_that_goes_before_its_echo_is_mapped_wakes_its_owner(woken: tuple[MemoryLog, World]) -> None:
+    log, world = woken
+    await decided(log, foo_ref(), state=EntryState.OPEN)
+    await world.put(deployment_ref(C2), child_of())
+    await eventually(lambda: bool(indexed(log)))
+    assert requested(log) == set()
+    await world.remove(deployment_ref(C2))
+    await decided(log, foo_ref())
+    await eventually(lambda: requested(log) == {foo_ref()})
+
+
 async def test_a_key_that_stays_open_is_asked_for_in_the_end(
     woken: tuple[MemoryLog, World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
