@@ -130,6 +130,7 @@ class SyncData(msgspec.Struct, frozen=True, omit_defaults=True):
     sync: str = ""
     """Identifier of the list that started."""
     reason: str = ""
+    """Of a gap, and of the bookmark that ends one."""
     objects: int = 0
     """How many objects the completed list held."""
 
@@ -151,6 +152,11 @@ class SyncRecord(msgspec.Struct, frozen=True, kw_only=True):
     def synced(self) -> bool:
         """Whether a row missing from the view means absent rather than unknown."""
         return self.type in (SyncType.COMPLETED, SyncType.BOOKMARK)
+
+    @property
+    def ends_gap(self) -> bool:
+        """Whether that was unknown until now, so that whoever waited for it must look again."""
+        return self.type is SyncType.COMPLETED or (self.type is SyncType.BOOKMARK and bool(self.data.reason))
 
 
 def decode_fact(body: bytes) -> Fact:

@@ -146,7 +146,7 @@ def cluster_fact(name: ClusterName, state: ClusterState = ClusterState.LIVE, ver
     )
 
 
-def sync_fact(cluster: ClusterName, resource: Resource, kind: SyncType = SyncType.COMPLETED) -> bytes:
+def sync_fact(cluster: ClusterName, resource: Resource, kind: SyncType = SyncType.COMPLETED, reason: str = "") -> bytes:
     """Bytes of a sync record."""
     record = SyncRecord(
         id=f"{cluster}-{resource.plural}-{kind}",
@@ -157,6 +157,6 @@ def sync_fact(cluster: ClusterName, resource: Resource, kind: SyncType = SyncTyp
         identity=identity(cluster),
         epoch=1,
         resourceversion=ResourceVersion("1"),
-        data=SyncData(),
+        data=SyncData(reason=reason),
     )
     return encode_sync(record, resource)

@@ -360,7 +360,7 @@ def _follow(state: Watching, given: Lines, known: Known) -> tuple[State, Outputs
             version = passed
     course = _advance(course, version, given.now)
     if bookmark and (course.gap or (version != course.marked and given.now - course.marked_at >= MARK_SECONDS)):
-        said.append(Sync(SyncType.BOOKMARK, version))
+        said.append(Sync(SyncType.BOOKMARK, version, reason=course.gap))
         course = _replace(course, gap="", marked=version, marked_at=given.now)
     return Watching(course, state.opened_at, state.lines + len(given.lines)), said
 

@@ -25,7 +25,7 @@ from engine.runtime.wakes import Wakes
 from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, ClusterState
-from schemas.facts import Fact, SyncType, decode_fact, decode_sync
+from schemas.facts import Fact, decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 KINDS_LEARNT = 10_000
@@ -78,7 +78,7 @@ class GarbageMapper:
         record = delivery.record
         if record.subject.startswith(f"{subjects.SYNC}."):
             sync = decode_sync(record.body)
-            if sync.type is SyncType.COMPLETED:
+            if sync.ends_gap:
                 cluster, group, resource = subjects.parse_sync(record.subject)
                 await self._request_owners(cluster, subjects.dependents_in(sync.identity, group, resource), record)
         else:

@@ -22,7 +22,7 @@ from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, cluster_ref
 from schemas.decisions import EntryState, decode_foresight
-from schemas.facts import SyncType, decode_fact, decode_sync
+from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 LOOKS, LOOK_SECONDS = 2, 0.01
@@ -76,7 +76,7 @@ class Mapper:
         """Map one record of STATE and acknowledge it."""
         record = delivery.record
         if record.subject.startswith(f"{subjects.SYNC}."):
-            if decode_sync(record.body).type is SyncType.COMPLETED:
+            if decode_sync(record.body).ends_gap:
                 _, group, plural = subjects.parse_sync(record.subject)
                 concerned = self._concerned_by(group, plural)
                 await self._scan_and_request(

@@ -535,7 +535,9 @@ def test_a_gap_is_said_once_and_ends_with_a_bookmark() -> None:
     state, outputs = step(state, Lines(NOW, [event("ADDED", "a", 11)]), {})
     assert kinds(outputs) == ["ADDED a observed"]
     state, outputs = step(state, Lines(NOW, [bookmark(11)]), {})
-    assert kinds(outputs) == ["BOOKMARK"]
+    assert outputs == [Sync(SyncType.BOOKMARK, ResourceVersion("11"), reason="Forbidden: no")]
+    state, outputs = step(state, Lines(NOW + 600, [bookmark(12)]), {})
+    assert outputs == [Sync(SyncType.BOOKMARK, ResourceVersion("12"))]
 
 
 def test_a_server_that_asks_for_time_gets_at_least_that() -> None:

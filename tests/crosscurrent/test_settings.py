@@ -40,6 +40,19 @@ def write(directory: Path, text: str) -> Path:
         ("imports: {look_seconds: 0}", ":3: imports.look_seconds: 0 is not between 1 and 3600 seconds"),
         ("imports: {accounts: [a/b]}", ": imports.accounts[0]: 'a/b' is not CLUSTER/NAMESPACE/NAME"),
         ("imports: {namespaces: [a/b]}", ": imports.namespaces[0]: no cluster 'a' is declared"),
+        ("registry: {joins: a}", ": registry.joins: no cluster 'a' is declared"),
+        (
+            "registry: {joins: a}\nclusters: [{name: a}]\nnats: {port: 4222}",
+            ": members.certificate: missing: agents speak",
+        ),
+        (
+            "registry: {joins: a}\nclusters: [{name: a}]\nmembers: {certificate: c, key: k}",
+            ": nats.port: missing: agents must know where",
+        ),
+        (
+            "registry: {joins: a}\nnats: {url: 'nats://h:1'}\nmembers: {certificate: c, key: k}",
+            ": nats.url: clusters join the embedded broker only",
+        ),
         ("nats: {fact_days: week}", ":3: nats.fact_days: expected a number, got 'week'"),
         ("nats: {fact_days: 0}", ":3: nats.fact_days: 0.0 is not between 0 and 3650 days"),
         ("nats: {sync: sometimes}", ":3: nats.sync: 'sometimes' is neither 'always' nor a duration such as 2m"),

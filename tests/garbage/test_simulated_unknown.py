@@ -155,6 +155,26 @@ def test_simulated_xgc_11_owner_recreated_new_uid_while_the_watcher_is_down() ->
     run(story)
 
 
+@pytest.mark.parametrize("code", [401, 403])
+def test_simulated_xgc_11_owner_recreated_new_uid_while_its_type_could_not_be_watched(code: int) -> None:
+    """The watch goes on where it was, and not before a bookmark is its type known again."""
+
+    async def story(world: World) -> None:
+        owner, dep = await world.pair()
+        refused = status(code, "Unauthorized" if code == 401 else "Forbidden")
+        world.addresses["a"].break_with(lambda asked: refused if asked[1] == "/api/v1/configmaps" else None)
+        await world.clock.sleep(60.0)
+        await world.remove_by_hand(owner)
+        new = await world.make(world.a, "owner")
+        after = await world.make(world.b, "after", world.ref(new))
+        await world.kept(dep, after, seconds=HOUR)
+        world.addresses["a"].break_with(None)
+        await world.gone(dep)
+        await world.kept(new, after, seconds=HOUR)
+
+    run(story)
+
+
 def test_simulated_xgc_12_equal_uid_two_clusters_for_an_hour() -> None:
     async def story(world: World) -> None:
         owner, dep = await world.pair()

@@ -86,13 +86,14 @@ def test_xgc_06_unauthorized_is_not_absent_to_the_cluster(scene: Scene) -> None:
     scene.gone(dep, late)
 
 
-@pytest.mark.together("away")
+@pytest.mark.together("quiet")
 def test_xgc_11_owner_recreated_new_uid_while_nobody_watches(scene: Scene) -> None:
-    old, before = owner_and_dependent(scene)
+    old = scene.make(scene.c, "owner", kind="Sprocket")
+    before = scene.make(scene.b, "before", scene.ref(old))
     scene.known(before)
-    with scene.away(scene.c):
+    with scene.outage(scene.c, lambda _: "reset", part=ALL_SPROCKETS, whole=False):
         scene.remove_by_hand(old)
-        new = scene.make(scene.c, "owner")
+        new = scene.make(scene.c, "owner", kind="Sprocket")
         after = scene.make(scene.b, "after", scene.ref(new))
     scene.gone(before)
     scene.kept(after, new)

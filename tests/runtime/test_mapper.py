@@ -134,16 +134,22 @@ async def test_a_change_of_the_cluster_set_wakes_every_key(woken: tuple[MemoryLo
 
 
 @pytest.mark.parametrize(
-    ("kind", "wakes"), [(SyncType.COMPLETED, True), (SyncType.BOOKMARK, False), (SyncType.GAP, False)]
+    ("kind", "reason", "wakes"),
+    [
+        (SyncType.COMPLETED, "", True),
+        (SyncType.BOOKMARK, "", False),
+        (SyncType.BOOKMARK, "Forbidden: the gap that it ends", True),
+        (SyncType.GAP, "Forbidden", False),
+    ],
 )
-async def test_contents_becoming_known_wakes_every_key_and_a_bookmark_none(
-    woken: tuple[MemoryLog, World], kind: SyncType, wakes: bool
+async def test_contents_becoming_known_wakes_every_key_and_a_mere_bookmark_none(
+    woken: tuple[MemoryLog, World], kind: SyncType, reason: str, wakes: bool
 ) -> None:
     log, world = woken
     await world.put(foo_ref(), foo_body())
     await drain(log)
     subject = subjects.sync(C2, DEPLOYMENTS.group, DEPLOYMENTS.plural)
-    await log.publish([Message(subject=subject, body=sync_fact(C2, DEPLOYMENTS, kind))])
+    await log.publish([Message(subject=subject, body=sync_fact(C2, DEPLOYMENTS, kind, reason))])
     await asyncio.sleep(0.1)
     assert bool(requested(log)) is wakes
 
