@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,15 +20,17 @@ from engine.runtime.cluster_api import KubernetesApi
 from engine.runtime.declared_clusters import DeclaredClusters
 from engine.runtime.kubeconfig import parse, resolve
 from engine.runtime.live_clusters import LiveClusters
-from engine.runtime.ports import CredentialsRejected
+from engine.runtime.ports import ClusterUnreachable, CredentialsRejected
 from engine.runtime.profile_clusters import ProfileClusters
 from engine.runtime.registry import Member, Provider, Registry
 from engine.runtime.secret_clusters import SecretClusters, imported_clusters
+from engine.sandbox.certificates import CertificateAuthority
 from engine.sandbox.identities import Rule
 from engine.sandbox.simulator.api_server import SimulatedApiServer
 from engine.sandbox.simulator.fleet import SimulatedFleet
 from schemas.config import AccessPlugin, ClusterConfig
 from schemas.names import ClusterName
+from tests.runtime.raw_server import Exchange, RawServer
 
 HERE = read_from_clusters(["127.0.0.0/8"])
 """The simulated clusters are on this machine, as nobody's are."""
@@ -399,6 +402,49 @@ async def test_connections_come_and_go_with_the_clusters_and_take_up_new_credent
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             await clusters.close()
+
+
+async def test_a_rotated_authority_is_taken_up_and_the_former_one_counts_no_more(tmp_path: Path) -> None:
+    async def ok(exchange: Exchange) -> None:
+        await exchange.answer()
+
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    name = ClusterName("one")
+
+    def certify(authority: CertificateAuthority) -> None:
+        authority.issue("server", hosts=("127.0.0.1",)).write(tmp_path, "server")
+        tls.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+
+    former, present = CertificateAuthority("former"), CertificateAuthority("present")
+    certify(former)
+    async with RawServer(ok, tls=tls) as server:
+
+        def trusting(authority: CertificateAuthority) -> Member:
+            data = b64encode(authority.pem).decode()
+            context = server.context(**{"certificate-authority-data": data})
+            return Member(name=name, source="test", context=context)
+
+        provider = Told(trusting(former))
+        async with running(provider) as registry:
+            clusters = LiveClusters(registry)
+            assert await clusters.start(5)
+            following = asyncio.create_task(clusters.run())
+            try:
+                api = clusters.apis[name]
+                assert api is not None
+                assert (await api.request("GET", "/version", timeout=5)).status == 200
+                certify(present)
+                provider.found([trusting(present)])
+                await asyncio.sleep(0)
+                assert (await api.request("GET", "/version", timeout=5)).status == 200
+                provider.found([trusting(former)])
+                await asyncio.sleep(0)
+                with pytest.raises(ClusterUnreachable, match=r"one: GET /version: the certificate .* is not accepted"):
+                    await api.request("GET", "/version", timeout=5)
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+                await clusters.close()
 
 
 async def test_until_every_provider_has_told_a_cluster_that_was_seen_before_keeps_finalizers_in_place() -> None:
