@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.figures import Report, Settings, figure
 from benchmarks.fleet import FSYNC, ROOT, Fleet, shares
 from benchmarks.kube_client import session
+from engine.runtime.ports import EventLog
 
 NAME = "federation"
 TYPES = ("v1/namespaces", "apps/v1/deployments")
@@ -196,14 +197,10 @@ async def _relabel(fleet: Fleet, count: int, settings: Settings) -> tuple[float,
         api.request("PATCH", f"{REGISTERED}/c2", body, content_type="application/merge-patch+json")
 
     async with connected(load(fleet.directory / "crosscurrent.yaml")) as log:
-        while (there := await log.extent("REQUESTS")).messages:
-            await asyncio.sleep(0.1)  # what is still asked for from before would be counted
-        sequence = there.last
+        before = await _answered(log, 0)
         started = time.monotonic()
         label("one")
-        while (there := await log.extent("REQUESTS")).last < sequence + count or there.messages:
-            assert time.monotonic() < started + 60, "the requests are not answered"
-            await asyncio.sleep(0.01)
+        await _answered(log, before + count)
         looked = time.monotonic() - started
     started = time.monotonic()
     label("two")
@@ -211,6 +208,15 @@ async def _relabel(fleet: Fleet, count: int, settings: Settings) -> tuple[float,
     everywhere = time.monotonic() - started
     settings.say(f"federation: {count} looked at in {looked:.2f} s, moved in {everywhere:.1f} s")
     return looked, everywhere
+
+
+async def _answered(log: EventLog, sequence: int) -> int:
+    """Wait until as many requests were made and none is left; return how many."""
+    deadline = time.monotonic() + 60
+    while (there := await log.extent("REQUESTS")).last < sequence or there.messages:
+        assert time.monotonic() < deadline, "the requests are not answered"
+        await asyncio.sleep(0.01)
+    return there.last
 
 
 def _sizes(fleet: Fleet) -> dict[str, int]:

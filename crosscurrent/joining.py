@@ -15,9 +15,9 @@ import structlog
 
 from crosscurrent import processes
 from crosscurrent.cluster_registry import running_registry
-from crosscurrent.errors import UserError
+from crosscurrent.errors import BrokerUnreachable, UserError
 from crosscurrent.settings import Settings
-from crosscurrent.state_directory import BrokerAddress, broker_key, find_broker
+from crosscurrent.state_directory import broker_key, find_broker
 from schemas.config import ClusterConfig
 from schemas.members import Orders
 
@@ -44,17 +44,26 @@ _log = structlog.get_logger(__name__)
 
 
 async def open_connection(settings: Settings, purpose: str, stack: AsyncExitStack) -> Connection:
-    """Return a connection of our own to the broker, for what is no stream."""
-    from engine.runtime.jetstream import Connection  # noqa: PLC0415
+    """Return a connection of our own to the broker, for what is no stream.
 
-    address: BrokerAddress = find_broker(settings)
-    connection = await Connection.open(
-        address.url,
-        name=f"crosscurrent {purpose} {processes.process_name()}",
-        token=address.token,
-        credentials=address.credentials,
-        tls=processes.tls_of(address),
-    )
+    Raises:
+        BrokerUnreachable: when it does not answer.
+
+    """
+    from engine.runtime.jetstream import Connection  # noqa: PLC0415
+    from engine.runtime.ports import EventLogError  # noqa: PLC0415
+
+    address = find_broker(settings)
+    try:
+        connection = await Connection.open(
+            address.url,
+            name=f"crosscurrent {purpose} {processes.process_name()}",
+            token=address.token,
+            credentials=address.credentials,
+            tls=processes.tls_of(address),
+        )
+    except EventLogError as problem:
+        raise BrokerUnreachable(str(problem), "whoever runs us starts us again") from problem
     stack.push_async_callback(connection.close)
     return connection
 
@@ -71,13 +80,17 @@ def opener(settings: Settings, stack: AsyncExitStack) -> Opener:
         if member.joined is None:
             return await open_member(registry, member)
         from engine.core.joining import Mode  # noqa: PLC0415
+        from engine.runtime.addresses import read_from_clusters  # noqa: PLC0415
         from engine.runtime.lent_api import LentApi  # noqa: PLC0415
         from engine.runtime.member_api import MemberApi  # noqa: PLC0415
 
         if not connections:
             connections.append(await open_connection(settings, "calls", stack))
         agent = MemberApi(member.name, connections[0], clock)
-        return agent if member.joined is Mode.PULL else LentApi(agent, clock, seed=random.random())  # noqa: S311 - jitter
+        if member.joined is Mode.PULL:
+            return agent
+        addresses = read_from_clusters(settings.config.registry.allow_addresses)
+        return LentApi(agent, clock, seed=random.random(), addresses=addresses)  # noqa: S311 - jitter
 
     return open_one
 
@@ -170,6 +183,7 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
     from engine.runtime.member_calls import MemberCalls  # noqa: PLC0415
     from engine.runtime.member_log import MemberLog  # noqa: PLC0415
     from engine.runtime.membership import JoinFailed, JoinFiles, Membership  # noqa: PLC0415
+    from engine.runtime.ports import EventLogError  # noqa: PLC0415
     from schemas import subjects  # noqa: PLC0415
     from schemas.names import ClusterName  # noqa: PLC0415
 
@@ -189,13 +203,16 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
         key, identity = await _own(api, place, clock)
         membership = Membership(files, key, identity, clock, seed=secrets.randbits(32))
         await membership.join()
-        connection = await Connection.open(
-            url,
-            name=f"crosscurrent agent of {name}",
-            credentials=membership,
-            tls=tls,
-            inbox_prefix=subjects.member_inbox(name),
-        )
+        try:
+            connection = await Connection.open(
+                url,
+                name=f"crosscurrent agent of {name}",
+                credentials=membership,
+                tls=tls,
+                inbox_prefix=subjects.member_inbox(name),
+            )
+        except EventLogError as problem:
+            raise UserError(str(problem), "whoever runs us starts us again") from problem
         stack.push_async_callback(connection.close)
         lend = Lender(api, context, files.read("server"), (place.namespace, place.account)).lend
         calls = MemberCalls(connection, name, api, clock, lend)

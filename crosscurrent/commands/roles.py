@@ -24,7 +24,7 @@ async def roles(
 ) -> int:
     """Print the RBAC objects that we need in a cluster."""
     settings = configuration.load(config, required=True)
-    found = processes.find_cluster(settings, cluster)
+    name_there = processes.watchable(settings, cluster)
     namespace, slash, name = account.partition("/")
     if not slash or not namespace or not name or "/" in name:
         raise UsageError(f"--account: {account!r} is not NAMESPACE/NAME")
@@ -36,7 +36,7 @@ async def roles(
 
     try:
         objects = needed(
-            found.name,
+            name_there,
             reconcilers,
             settings.config.imports,
             registry=settings.config.registry,

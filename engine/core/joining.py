@@ -23,7 +23,7 @@ from engine.core.authoring import condition, timestamp
 from engine.core.nkeys import NotAKey, Role, check_public
 from schemas.actions import Json
 from schemas.members import JoinAsk
-from schemas.names import ClusterId, ClusterName, Resource
+from schemas.names import ClusterId, ClusterName, Resource, is_cluster_name
 
 CLUSTER_JOINS = Resource("crosscurrent.dev", "v1alpha1", "clusterjoins")
 JOINED, RENEWED = "Joined", "Renewed"
@@ -104,6 +104,8 @@ def judge(
         taken: where else a cluster of that name comes from.
 
     """
+    if not is_cluster_name(ask.cluster):
+        return _stranger("Invalid", "what it calls itself is no cluster's name")
     try:
         check_public(ask.key, Role.USER)
     except NotAKey as problem:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from engine.core.authoring import Reconciler
 from engine.core.importing import IMPORTS, SECRETS, SERVICE_ACCOUNT_GRANTS, SERVICE_ACCOUNTS
+from engine.core.joining import CLUSTER_JOINS
 from schemas.actions import Json
 from schemas.config import HubNamespace, ImportsConfig, RegistryConfig
 from schemas.names import ClusterName, Resource
@@ -57,6 +58,8 @@ def roles(
             raise NoRoles(message)
     importing = any(IMPORTS in one.watches for one in reconcilers)
     rules = [*_cluster_rules(reconcilers, resources, importing=importing)]
+    if registry is not None and registry.joins == cluster:
+        rules += [rule(CLUSTER_JOINS, READ), rule(CLUSTER_JOINS, ("patch",), subresource="status")]
     found = _bound("ClusterRole", "crosscurrent", "", rules, account)
     if importing:
         for namespace, namespaced in sorted(_namespaced(cluster, imports).items()):

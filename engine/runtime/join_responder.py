@@ -23,7 +23,7 @@ from schemas import subjects
 from schemas.clusters import CLUSTERS, DISENGAGED, ClusterRecord
 from schemas.facts import decode_fact
 from schemas.members import JoinAnswer, JoinAsk, Orders, encode, join_asks
-from schemas.names import ClusterId, ClusterName
+from schemas.names import ClusterId, ClusterName, is_cluster_name
 
 CREDENTIAL_SECONDS = 3600
 """Life of a member's credential: a stolen one ends by itself, and a hub that is away for longer is no harm (`joining`)."""
@@ -106,7 +106,7 @@ class JoinResponder:
             _log.warning("join cannot be judged now", cluster=ask.cluster, problem=str(problem))
             return JoinAnswer(reason="Unavailable", message="the hub cannot look it up just now")
         if not verdict.admitted or join is None:
-            _log.warning("join refused", cluster=ask.cluster, reason=verdict.reason, message=verdict.message)
+            _log.warning("join refused", cluster=ask.cluster[:64], reason=verdict.reason, message=verdict.message)
             return JoinAnswer(reason=verdict.reason if verdict.said != STRANGER else "Refused", message=verdict.said)
         _log.info("cluster admitted", cluster=ask.cluster, how=verdict.reason, identity=ask.identity, key=ask.key)
         now = int(self._clock.time())
@@ -117,7 +117,7 @@ class JoinResponder:
     async def _decide(self, ask: JoinAsk) -> tuple[Verdict, ClusterJoin | None]:
         others = await self._identities()
         for _ in range(TRIES):
-            stored = await self._store.read(ask.cluster)
+            stored = await self._store.read(ask.cluster) if is_cluster_name(ask.cluster) else None
             now = self._clock.time()
             join = None if stored is None else stored.join
             verdict = judge(join, ask, others, now, taken=self._taken(ask.cluster))
@@ -135,7 +135,10 @@ class JoinResponder:
         pattern = subjects.facts_in("*", CLUSTERS.group, CLUSTERS.plural, "")
         found = {}
         for record in (await self._event_log.last("STATE", [pattern])).values():
-            described = msgspec.json.decode(decode_fact(record.body).data, type=ClusterRecord)
+            try:
+                described = msgspec.json.decode(decode_fact(record.body).data, type=ClusterRecord)
+            except msgspec.DecodeError:
+                continue  # of a cluster that is forgotten
             if described.status.reason != DISENGAGED:
                 found[described.status.identity] = described.metadata.name
         return found

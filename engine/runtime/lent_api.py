@@ -15,6 +15,7 @@ from contextlib import aclosing
 import structlog
 
 from engine.core.renewal import renewal
+from engine.runtime.addresses import Addresses
 from engine.runtime.cluster_api import KubernetesApi
 from engine.runtime.kubeconfig import Context, KubeconfigError
 from engine.runtime.kubeconfig_checks import check_server
@@ -37,11 +38,12 @@ class LentApi:
         member: its agent.
         clock: time.
         seed: a number in [0, 1) that spreads renewals.
+        addresses: where an agent may send us (SEC-22).
 
     """
 
-    def __init__(self, member: MemberApi, clock: Clock, *, seed: float) -> None:
-        self._member, self._clock, self._seed = member, clock, seed
+    def __init__(self, member: MemberApi, clock: Clock, *, seed: float, addresses: Addresses) -> None:
+        self._member, self._clock, self._seed, self._addresses = member, clock, seed, addresses
         self._api: KubernetesApi | None = None
         self._context: Context | None = None
         self._renew_at = self._ends_at = 0.0
@@ -112,19 +114,22 @@ class LentApi:
     async def _borrow(self, timeout: float) -> None:
         asked_at = self._clock.monotonic()
         lent = await self._member.borrow(timeout=timeout)
-        self._context = context_of(self.name, lent)
+        self._context = context_of(self.name, lent, self._addresses)
         self._renew_at = renewal(asked_at, lent.seconds, self._seed)
         self._ends_at = asked_at + lent.seconds
         _log.info("token borrowed", cluster=self.name, server=lent.server, seconds=lent.seconds)
         if self._api is None:
-            self._api = await KubernetesApi.open(self.name, self._context, current=self._current)
+            self._api = await KubernetesApi.open(
+                self.name, self._context, current=self._current, addresses=self._addresses
+            )
+        self._api.refresh()
 
     def _current(self) -> Context:
         assert self._context is not None  # noqa: S101 - it is set before anybody can ask
         return self._context
 
 
-def context_of(name: ClusterName, lent: Lent) -> Context:
+def context_of(name: ClusterName, lent: Lent, addresses: Addresses) -> Context:
     """Return how a member is reached with a token that it lent.
 
     Raises:
@@ -135,7 +140,7 @@ def context_of(name: ClusterName, lent: Lent) -> Context:
     if lent.authority:
         cluster["certificate-authority-data"] = b64encode(lent.authority).decode()
     try:
-        check_server(cluster, f"the agent of {name}")
+        check_server(cluster, f"the agent of {name}", addresses)
     except KubeconfigError as problem:
         raise CredentialsRejected(str(problem)) from problem
     return Context(name=name, cluster=cluster, user={"token": lent.token}, source=f"the agent of {name}")

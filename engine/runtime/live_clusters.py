@@ -47,7 +47,7 @@ class LiveClusters:
 
     Attributes:
         apis: a connection to each; None for one that is not told yet.
-        second: others to the same clusters, for proofs that take two looks; empty unless asked for.
+        second: others to the same clusters, for proofs that take two looks; the same unless asked for.
         contexts: how each is reached just now.
         engaged: clusters that have come since the start, for whoever must look at them.
 

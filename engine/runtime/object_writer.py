@@ -11,8 +11,7 @@ Rules:
       ignores it where there is no object and refuses it where there is one. So one request creates it, and nobody's object
       is merged with; what is refused is looked at.
     * What exists already and is not ours is adopted only if that is asked for, and never from another owner of ours: a first
-      apply needs a reference to the same owner on the live object, or our field manager if the body names
-      no owner.
+      apply needs a reference to the same owner on the live object, or our field manager if the body names no owner.
     * A delete reads first; the object must still be the same and still refer to its owner (DESIGN §2.2, G12 to G14).
     * A request without an answer may have been carried out; all of this can be repeated (F-30).
 """

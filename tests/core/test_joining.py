@@ -59,6 +59,8 @@ def test_the_token_lets_a_cluster_join_once_and_binds_its_key_and_identity() -> 
         (ask(key="UNOKEY"), OPEN, "Invalid"),
         (ask(key=KeyPair(Role.ACCOUNT, bytes(32)).public), OPEN, "Invalid"),
         (ask(identity=""), OPEN, "Invalid"),
+        (ask(cluster="../member1"), OPEN, "Invalid"),
+        (ask(cluster="m" * 70_000), OPEN, "Invalid"),
         (ask(key=OTHERS), JOINED, "Replayed"),
         (ask(key=OTHERS, token=""), JOINED, "TokenMissing"),
         (ask(key=OTHERS, token="0" * 64), JOINED, "Forged"),

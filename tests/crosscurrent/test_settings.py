@@ -40,6 +40,19 @@ def write(directory: Path, text: str) -> Path:
         ("imports: {look_seconds: 0}", ":3: imports.look_seconds: 0 is not between 1 and 3600 seconds"),
         ("imports: {accounts: [a/b]}", ": imports.accounts[0]: 'a/b' is not CLUSTER/NAMESPACE/NAME"),
         ("imports: {namespaces: [a/b]}", ": imports.namespaces[0]: no cluster 'a' is declared"),
+        ("registry: {joins: a}", ": registry.joins: no cluster 'a' is declared"),
+        (
+            "registry: {joins: a}\nclusters: [{name: a}]\nnats: {port: 4222}",
+            ": members.certificate: missing: agents speak",
+        ),
+        (
+            "registry: {joins: a}\nclusters: [{name: a}]\nmembers: {certificate: c, key: k}",
+            ": nats.port: missing: agents must know where",
+        ),
+        (
+            "registry: {joins: a}\nnats: {url: 'nats://h:1'}\nmembers: {certificate: c, key: k}",
+            ": nats.url: clusters join the embedded broker only",
+        ),
         ("nats: {fact_days: week}", ":3: nats.fact_days: expected a number, got 'week'"),
         ("nats: {fact_days: 0}", ":3: nats.fact_days: 0.0 is not between 0 and 3650 days"),
         ("nats: {sync: sometimes}", ":3: nats.sync: 'sometimes' is neither 'always' nor a duration such as 2m"),
@@ -61,6 +74,20 @@ def write(directory: Path, text: str) -> Path:
         ("resources: [v1/pods, 3]", ":3: resources[1]: expected text, got 3"),
         ("probe_port: 80800", ":3: probe_port: 80800 is not a port"),
         ("probe_port: 8080", "metrics_port: 8080 is the probe_port already"),
+        (
+            "registry: {secrets: [{cluster: hub, namespace: fleet}]}",
+            "registry.secrets[0].cluster: no cluster 'hub' is declared",
+        ),
+        (
+            "clusters: [{name: hub}]\nregistry: {imports: [{cluster: hub, namespace: ''}]}",
+            "registry.imports[0].namespace: cannot be empty",
+        ),
+        (
+            "clusters: [{name: h}]\nregistry: {profiles: [{cluster: h, namespace: n, access: [{name: a, command: plugin}]}]}",
+            "registry.profiles[0].access[0].command: 'plugin' is not an absolute path",
+        ),
+        ("registry: {allow_addresses: [localhost]}", "registry.allow_addresses[0]: 'localhost' does not appear to be"),
+        ("registry: {secrets: [{cluster: hub}]}", "registry.secrets[0].namespace: missing"),
         ("workers: 1\nworkers: 2", ":4: workers: given twice"),
         ("clusters:\n  - name: a\n name: b", ":5: not valid YAML:"),
         ("clusters: [", ":4: not valid YAML:"),

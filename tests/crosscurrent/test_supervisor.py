@@ -103,6 +103,21 @@ async def test_one_that_does_not_become_ready_keeps_no_other_from_starting(monke
         await until(lambda: supervisor.children[2].standing is Standing.READY)
 
 
+async def test_children_can_be_added_and_removed_while_the_others_run() -> None:
+    async with supervised(spec("a")) as (supervisor, _):
+        await asyncio.wait_for(supervisor.wait_ready(), 10)
+        first = supervisor.children[0]
+        pid = first.pid
+        supervisor.add(spec("b"))
+        second = supervisor.children[1]
+        await until(lambda: second.standing is Standing.READY)
+        gone = second.pid
+        await supervisor.remove(second)
+        assert supervisor.children == [first]
+        assert not alive(gone)
+        assert (first.pid, first.restarts) == (pid, 0)
+
+
 async def test_a_killed_child_is_started_again_and_the_others_do_not_notice() -> None:
     async with supervised(spec("a"), spec("b")) as (supervisor, _):
         await asyncio.wait_for(supervisor.wait_ready(), 10)

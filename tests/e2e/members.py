@@ -30,7 +30,11 @@ def hub_settings(directory: Path, port: int, joins: str) -> tuple[dict[str, Any]
         "authority": "./ca.crt",
         "server_name": HUB_NAME,
     }
-    return {"nats": {"port": port}, "members": members, "registry": {"joins": joins}}, authority.pem.decode()
+    return {
+        "nats": {"port": port},
+        "members": members,
+        "registry": {"joins": joins, "allow_addresses": ["127.0.0.0/8"]},
+    }, authority.pem.decode()
 
 
 def new_token() -> str:

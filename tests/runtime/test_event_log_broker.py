@@ -252,7 +252,7 @@ async def test_closing_without_a_broker_takes_no_longer_than_three_seconds(
 async def test_to_subscribe_just_when_the_connection_breaks_is_an_answer_that_did_not_come(
     door: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(subject: str) -> None:
+    async def broken(subject: str, queue: str = "") -> None:
         raise ConnectionResetError("Connection lost")
 
     monkeypatch.setattr(door._client, "subscribe", broken)

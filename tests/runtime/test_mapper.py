@@ -10,13 +10,16 @@ import msgspec
 import pytest
 
 from engine.core.authoring import dependent
+from engine.core.importing import IMPORTS, SERVICE_ACCOUNT_GRANTS
 from engine.core.ownership import OWNERS_ANNOTATION
 from engine.runtime import mapper as module
+from engine.runtime.import_sources import ImportMapper
 from engine.runtime.mapper import Mapper
 from engine.runtime.ports import Message
 from engine.sandbox.memory_log import MemoryLog
 from reconcilers.foo import DEPLOYMENTS as KIND
 from reconcilers.foo import deployment, foo
+from reconcilers.imports import imports
 from schemas import subjects
 from schemas.clusters import ClusterState
 from schemas.decisions import Entry, EntryState, encode_entry
@@ -268,5 +271,25 @@ async def test_a_cluster_that_becomes_one_of_ours_is_looked_at_again_and_its_fac
     assert requested(log) == {foo_ref()}
     await world.put(foo_ref("second"), foo_body("second"))
     await eventually(lambda: requested(log) == {foo_ref(), foo_ref("second")})
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_grants_that_have_been_read_wake_the_imports_that_may_wait_for_them() -> None:
+    log = MemoryLog()
+    world = World(log, [C1, C2])
+    await world.start()
+    mapper = ImportMapper(log, imports, (C1, C2))
+    ref = ObjectRef(C2, IMPORTS.group, IMPORTS.plural, "default", "remote")
+    spec = {"clusterName": C1, "namespace": "default", "name": "account"}
+    body = {"metadata": {"name": "remote", "namespace": "default", "uid": "i-1", "resourceVersion": "1"}, "spec": spec}
+    fact_id, encoded = fact_message(ref, IMPORTS, body, version="1")
+    await log.publish([Message(subject=subjects.fact(ref), body=encoded, id=fact_id)])
+    task = asyncio.create_task(mapper.run(1.0))
+    await eventually(lambda: requested(log) == {ref})
+    await drain(log)
+    subject = subjects.sync(C1, SERVICE_ACCOUNT_GRANTS.group, SERVICE_ACCOUNT_GRANTS.plural)
+    await log.publish([Message(subject=subject, body=sync_fact(C1, SERVICE_ACCOUNT_GRANTS))])
+    await eventually(lambda: requested(log) == {ref})
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

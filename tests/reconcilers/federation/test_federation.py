@@ -180,6 +180,28 @@ def test_a_preference_goes_no_further_than_its_namespace() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "resource", "field"),
+    [
+        ("StatefulSet", "statefulsets", "replicas"),
+        ("ReplicaSet", "replicasets", "replicas"),
+        ("Job", "jobs", "parallelism"),
+    ],
+)
+def test_a_preference_counts_whatever_has_a_scale(kind: str, resource: str, field: str) -> None:
+    ref, body = federated(kind, template={"spec": {}}, placement={"clusters": [{"name": C2}, {"name": C3}]})
+    ref = ObjectRef(C1, GROUP, f"federated{resource}", "default", "it")
+    preference = ObjectRef(C1, "scheduling.kubefed.io", "replicaschedulingpreferences", "default", "it")
+    wishes = {C2: {"weight": 1}, C3: {"weight": 2}}
+    spec = {"targetKind": f"Federated{kind}", "totalReplicas": 9, "clusters": wishes}
+    view = world((ref, body), (preference, {"metadata": {"name": "it"}, "spec": spec}))
+    view.synced |= {(C1, GROUP, ref.resource)}
+    assert {one.ref.cluster: one.body["spec"] for one in of(decide(ref, view), Apply)} == {
+        C2: {field: 3},
+        C3: {field: 6},
+    }
+
+
+@pytest.mark.parametrize(
     ("silent_for", "expected", "again"),
     [(59.0, {C2: 5, C3: 5}, 1.0), (60.0, {C2: 5, C3: 10}, None), (3600.0, {C2: 5, C3: 10}, None)],
 )
