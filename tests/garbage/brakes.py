@@ -11,7 +11,8 @@ BRAKES = "/apis/crosscurrent.dev/v1alpha1/deletionbrakes"
 
 
 def brakes_in(cluster: ApiServer) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = cluster.client.request("GET", BRAKES)[1]["items"]
+    """Return the standing ones; none from a server that has just come up and does not know the type yet."""
+    found: list[dict[str, Any]] = cluster.client.request("GET", BRAKES)[1].get("items", [])
     return found
 
 

@@ -137,6 +137,11 @@ class Scene:
         """Wait until the collector has made these dependents findable."""
         self._all(dependents, lambda body: bool(label_of(body)), "not labelled")
 
+    def watched(self, made: Object) -> None:
+        """Wait until a watch shows what is done to an object now."""
+        version = self.patch(made, {"metadata": {"annotations": {"seen": "now"}}})["metadata"]["resourceVersion"]
+        until(lambda: self.standing.versions([made.ref]).get(made.ref) == version, what=self.system.tail)
+
     def _all(self, objects: Iterable[Object], has: Callable[[Json], bool], what: str) -> None:
         left = list(objects)
 

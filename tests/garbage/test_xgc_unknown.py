@@ -126,6 +126,7 @@ def test_xgc_40_broken_type_does_not_block(scene: Scene) -> None:
         assert scene.b.client.request("PATCH", path, mended, content_type=MERGE)[0] == 200
     scene.gone(broken)
     assert scene.alive(of_broken)
+    scene.watched(broken_owner)  # or nobody would see how its deletion is asked for
     scene.delete(broken_owner)
     scene.gone(broken_owner, of_broken)
 
