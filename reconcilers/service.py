@@ -195,6 +195,6 @@ def _collecting(
         metrics=metrics,
         concurrency=COLLECTING,
         performing=COLLECTING,
-        mapper=GarbageMapper(log, garbage, apis.keys(), directory),
+        mapper=GarbageMapper(log, garbage, apis.keys(), directory, clock, brake.window_seconds),
         loader=GarbageLoader(log, clock, apis.keys(), watched=settings.watched, engine=config.engine),
     )

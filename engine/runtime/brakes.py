@@ -1,9 +1,10 @@
 """The mass-delete breaker at work: suspects in INDEX, trips and approvals in custom resources of the owners' clusters.
 
-Before the first dependent of a suspect is deleted, the suspect is written down, waited for `settle_seconds` so that those
-that went with it are written down as well, and counted with them (`engine.core.brake`). A trip is a `DeletionBrake` in the
-owners' cluster, read live: it outlives this process and the broker. Approved (`spec.approved: true`), it lets its scope pass
-until the suspects are within the limits again; then it is taken away. What cannot be read or written holds.
+An owner that a list lacked is written down as a suspect as soon as the mapper sees that, any other before its first dependent
+is deleted; it is waited for `settle_seconds`, so that those that went with it are written down as well, and counted with them
+(`engine.core.brake`). A trip is a `DeletionBrake` in the owners' cluster, read live: it outlives this process and the broker.
+Approved (`spec.approved: true`), it lets its scope pass for a window from then, and for as long as the suspects are over the
+limits; then it is removed. What cannot be read or written holds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import structlog
 
 from engine.core.api_errors import Status
 from engine.core.brake import Limits, Scope, ScopeKind, Suspect, Trip, count_known, scopes_of, trips
+from engine.core.history import seconds
 from engine.runtime import api_calls
 from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError, Message, WrongLastSequence
 from engine.runtime.shared_reads import SharedReads
@@ -52,14 +54,26 @@ class _Spec(msgspec.Struct, frozen=True):
     approved: bool = False
 
 
+class _Managed(msgspec.Struct, frozen=True, rename={"fields": "fieldsV1"}):
+    time: str = ""
+    fields: msgspec.Raw = msgspec.Raw(b"{}")
+
+
 class _Brake(msgspec.Struct, frozen=True):
     class Meta(msgspec.Struct, frozen=True, rename="camel"):
         name: str
         uid: Uid
         deletion_timestamp: str | None = None
+        managed_fields: tuple[_Managed, ...] = ()
 
     metadata: Meta
     spec: _Spec = _Spec()
+
+    @property
+    def set_at(self) -> float:
+        """Wall time at which `spec.approved` was last set, seconds since the epoch."""
+        times = [one.time for one in self.metadata.managed_fields if b'"f:approved"' in bytes(one.fields) and one.time]
+        return max(map(seconds, times), default=0.0)
 
 
 class _Brakes(msgspec.Struct, frozen=True):
@@ -140,21 +154,19 @@ class Brakes:
                 return _tripped(brake.metadata.name, owner.cluster)
         over = {str(trip.scope) for trip in found}
         for brake in held:
-            if brake.spec.scope not in over:
+            # Those that were held for long are not all counted any more when the first of them comes by again.
+            lately = self._clock.time() - brake.set_at < self._limits.window_seconds
+            if brake.spec.scope not in over and not lately:
                 await self._rearm(owner.cluster, brake)
         return None
 
     async def _suspect(self, owner: ObjectRef) -> float:
         """Write an owner down as a suspect, and return since when it is one."""
-        now, subject = self._clock.time(), subjects.suspect(owner)
-        message = Message(subject=subject, body=repr(now).encode(), ttl=self._limits.window_seconds)
-        try:
-            await self._event_log.append("INDEX", message, expect_last=0)
-        except WrongLastSequence:
-            stored = (await self._event_log.last("INDEX", [subject])).get(subject)
-            return float(stored.body) if stored is not None else now
-        self._suspects.forget(_ALL)
-        return now
+        now = self._clock.time()
+        since = await suspect(self._event_log, owner, now, self._limits.window_seconds)
+        if since == now:
+            self._suspects.forget(_ALL)
+        return since
 
     async def _count(self, owner: ObjectRef, identities: Mapping[ClusterId, ClusterName]) -> list[Trip]:
         suspects = await self._suspects.read(_ALL, self._list_suspects)
@@ -225,6 +237,17 @@ class Brakes:
                 timeout=TIMEOUT_SECONDS,
             )
             _log.info("breaker armed again", scope=brake.spec.scope)
+
+
+async def suspect(log: EventLog, owner: ObjectRef, now: float, window_seconds: float) -> float:
+    """Write an owner down as one that is inferred to be absent, for the breaker's window; return since when it is."""
+    subject = subjects.suspect(owner)
+    try:
+        await log.append("INDEX", Message(subject=subject, body=repr(now).encode(), ttl=window_seconds), expect_last=0)
+    except WrongLastSequence:
+        stored = (await log.last("INDEX", [subject])).get(subject)
+        return float(stored.body) if stored is not None else now
+    return now
 
 
 def _group_resource(ref: ObjectRef) -> str:

@@ -15,17 +15,19 @@ import msgspec
 
 from engine.core.authoring import Reconciler
 from engine.core.cascade import OURS, UNREGISTRATIONS, Held, is_labelled, place_of
+from engine.core.history import seconds
 from engine.core.ownership import ADMIRALTY_ENGINE, HOLDING_FINALIZERS, OwnerReference, all_references
+from engine.runtime.brakes import suspect
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.mapper import MAPPERS_IN_FLIGHT
 from engine.runtime.owner_index import ABSENT
-from engine.runtime.ports import Delivery, EventLog, Message, Record
+from engine.runtime.ports import Clock, Delivery, EventLog, Message, Record
 from engine.runtime.wakes import Wakes
 from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, ClusterState
-from schemas.facts import Fact, decode_fact, decode_sync
+from schemas.facts import Cause, Fact, decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 KINDS_LEARNT = 10_000
@@ -52,8 +54,21 @@ class GarbageMapper:
         reconciler: Reconciler,
         clusters: Collection[ClusterName],
         directory: FleetDirectory,
+        clock: Clock,
+        window_seconds: float,
     ) -> None:
-        """Map for `reconciler`, whose objects live in `clusters`, which may change."""
+        """Map for a reconciler.
+
+        Args:
+            log: the streams.
+            reconciler: whose requests are made.
+            clusters: where its objects live; they may change.
+            directory: which of them has which identity.
+            clock: time.
+            window_seconds: for how long the breaker counts owners that a list has lacked.
+
+        """
+        self._clock, self._window = clock, window_seconds
         self._event_log, self._reconciler, self._clusters = log, reconciler, clusters
         self._directory = directory
         self._index = DependentsIndex(log)
@@ -126,6 +141,7 @@ class GarbageMapper:
             if identity in named:
                 wake.append(owner.on(named[identity]))
         if await self._is_owner(ref, fact, seen):
+            await self._suspect(ref, fact)
             wake.append(ref)
         await self._request(wake, record)
         if changed.former:
@@ -133,6 +149,13 @@ class GarbageMapper:
         if changed.changed:
             await self._catch_up(record)
         await self._place_late(record, ref, references)
+
+    async def _suspect(self, ref: ObjectRef, fact: Fact) -> None:
+        """Let the breaker count an owner that a list has lacked: dependents are looked at one by one, and some much later."""
+        if fact.deleted and fact.cause is Cause.INFERRED:
+            since = seconds(fact.time)
+            if self._clock.time() - since <= self._window:  # a new mapper goes through facts of days
+                await suspect(self._event_log, ref, since, self._window)
 
     async def _catch_up(self, record: Record) -> None:
         """Map the latest fact of an object if another has come since this one: an entry may have been written out of turn."""

@@ -227,7 +227,8 @@ def replay(scene: Scene) -> None:
         assert len(facts) > len(refs), "there is no history to replay"
         facts *= 2
         dice.shuffle(facts)
-        mapper = GarbageMapper(log, garbage, clusters, FleetDirectory(log, SystemClock(), clusters))
+        directory = FleetDirectory(log, SystemClock(), clusters)
+        mapper = GarbageMapper(log, garbage, clusters, directory, SystemClock(), 300.0)
         for record in facts:
             await mapper.handle(Again(msgspec.structs.replace(record, seq=0)))
         keys = [subjects.keyed(subjects.REQUESTS, garbage.name, ref) for ref in refs] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -553,6 +554,25 @@ async def test_a_trip_outlives_the_process_and_the_broker_and_an_approval_opens_
     assert (await later.collect(dep)).result is Result.DONE
     assert brakes(later) == [], "it is armed again once the suspects are few"
     await later.prover.close()
+
+
+async def test_an_approval_stands_for_a_window_though_few_of_those_that_were_held_are_counted_by_then(
+    bench: Bench,
+) -> None:
+    await many(bench, 25)
+    window = Limits().window_seconds
+    bench.clock.now += window
+    at = datetime.fromtimestamp(bench.clock.time(), UTC).isoformat()
+    managed = [{"manager": "kubectl", "time": at, "fieldsV1": {"f:spec": {"f:approved": {}}}}]
+    for brake in brakes(bench):
+        metadata = {**brake["metadata"], "managedFields": managed}
+        opened = {**brake, "metadata": metadata, "spec": {**brake["spec"], "approved": True}}
+        bench.a.put("crosscurrent.dev", "deletionbrakes", opened)
+    for name, wait, standing in (("one", 2.0, 3), ("two", window / 2, 3), ("three", window, 0)):
+        bench.clock.now += wait
+        dep = bench.dependent(bench.reference(f"gone-{name}", name=name), name=name)
+        assert (await bench.collect(dep)).result is Result.DONE
+        assert len(brakes(bench)) == standing, name
 
 
 @pytest.mark.parametrize("trouble", ["forbidden", "unreachable"])
