@@ -43,6 +43,9 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     host: str = health.LOOPBACK
 
 
+COLLECT_EVERY = 20_000
+"""New containers between two looks for cycles among the young; Python's 700 make it a tenth of a worker's time."""
+
 Work = Callable[[Callable[[], None]], Awaitable[None]]
 """The work; it calls its argument when it is ready, and runs until cancelled."""
 
@@ -101,10 +104,12 @@ async def host(work: Work, registry: CollectorRegistry, ports: Ports) -> int:
 def settle() -> None:
     """Take what has been imported and set up out of the garbage collector's sight, once a process is ready.
 
-    It stays until the end. Not looked through again, a full collection takes microseconds instead of 40 ms.
+    It stays until the end. Not looked through again, a full collection takes microseconds instead of 40 ms. Nearly all of the
+    rest is freed by counting references, so that cycles are looked for less often.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, 20, 50)
 
 
 async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:
