@@ -44,7 +44,10 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
 
 COLLECT_EVERY = 20_000
-"""New containers between two looks for cycles among the young; Python's 700 make it a tenth of a worker's time."""
+"""New containers between two looks for cycles among the young; with Python's 700, every few reconciles cause one."""
+
+CANCEL_AGAIN_S = 2.0
+"""For the work to end: actions in hand are cut off, which takes milliseconds."""
 
 Work = Callable[[Callable[[], None]], Awaitable[None]]
 """The work; it calls its argument when it is ready, and runs until cancelled."""
@@ -122,8 +125,19 @@ async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:
         working.result()
         return
     working.cancel()
+    await asyncio.wait({working}, timeout=CANCEL_AGAIN_S)
+    while not working.done():
+        # A cancellation that meets the end of what was waited for can get lost on its way down, and nobody would try again.
+        mine = asyncio.current_task()
+        left = [task for task in asyncio.all_tasks() if task is not mine]
+        structlog.get_logger(__name__).warning(
+            "not ended yet: cancelled again", tasks=sorted(t.get_name() for t in left)
+        )
+        for task in left:
+            task.cancel()
+        await asyncio.wait({working}, timeout=CANCEL_AGAIN_S)
     with suppress(asyncio.CancelledError):
-        await working
+        working.result()
 
 
 async def _parent_ended(stopping: asyncio.Event) -> None:
