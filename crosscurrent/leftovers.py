@@ -84,7 +84,7 @@ async def _look_at(log: EventLog, records: Sequence[Record], clusters: dict[Clus
         found.append(
             Leftover(
                 cluster=dependent.cluster,
-                resource=f"{dependent.resource}.{dependent.group}" if dependent.group else dependent.resource,
+                resource=dependent.group_resource,
                 namespace=dependent.namespace,
                 name=dependent.name,
                 uid=held.uid,

@@ -77,10 +77,14 @@ class ObjectRef(msgspec.Struct, frozen=True, order=True):
         """Return the same place in another cluster."""
         return ObjectRef(cluster, self.group, self.resource, self.namespace, self.name)
 
+    @property
+    def group_resource(self) -> str:
+        """`deployments.apps`, or `configmaps` for the core group: kubectl's form."""
+        return f"{self.resource}.{self.group}" if self.group else self.resource
+
     def __str__(self) -> str:
-        resource = f"{self.resource}.{self.group}" if self.group else self.resource
         place = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return f"{self.cluster}: {resource} {place}"
+        return f"{self.cluster}: {self.group_resource} {place}"
 
 
 def newer(candidate: ResourceVersion | str, current: ResourceVersion | str) -> bool:

@@ -89,7 +89,7 @@ async def find_differences(log: EventLog, chosen: Filter, begin: str, end: str) 
 
 def print_differences(answer: Answer) -> None:
     """Print objects by cluster and type, with the fields that changed."""
-    for (cluster, kind), group in groupby(answer.found, key=lambda one: (one.ref.cluster, _kind(one))):
+    for (cluster, kind), group in groupby(answer.found, key=lambda one: (one.ref.cluster, one.ref.group_resource)):
         members = list(group)
         counts = Counter(one.verdict for one in members)
         told = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
@@ -115,7 +115,7 @@ def document(answer: Answer) -> dict[str, Any]:
         "differences": [
             {
                 "cluster": one.ref.cluster,
-                "resource": _kind(one),
+                "resource": one.ref.group_resource,
                 "namespace": one.ref.namespace,
                 "name": one.ref.name,
                 "verdict": one.verdict.value,
@@ -140,10 +140,6 @@ def _standings(past: Past, chosen: Filter) -> list[Standing]:
 def _concerns(chosen: Filter, cluster: str, kind: str) -> bool:
     plural, _, group = kind.partition(".")
     return chosen.shows_sync(cluster, group, plural)
-
-
-def _kind(one: Difference) -> str:
-    return f"{one.ref.resource}.{one.ref.group}" if one.ref.group else one.ref.resource
 
 
 def _field(field: FieldChange) -> dict[str, Any]:

@@ -110,11 +110,11 @@ class Collecting:
         condemned = list(condemned)
         owners = {one.found.ref: list(_suspected(fork, one)) for one in condemned}
         places = dict.fromkeys(ref for refs in owners.values() for ref in refs)
-        suspects = [Suspect(ref.cluster, _group_resource(ref), fork.now) for ref in places]
-        known = count_known((ref.cluster, _group_resource(ref)) for ref in fork.owners().union(places))
+        suspects = [Suspect(ref.cluster, ref.group_resource, fork.now) for ref in places]
+        known = count_known((ref.cluster, ref.group_resource) for ref in fork.owners().union(places))
         found: dict[ObjectRef, str] = {}
         for ref in places:
-            scopes = scopes_of(ref.cluster, _group_resource(ref))
+            scopes = scopes_of(ref.cluster, ref.group_resource)
             over = trips(suspects, known, self._limits, now=fork.now, scopes=scopes)
             if over:
                 found[ref] = _told(over[0])
@@ -193,10 +193,6 @@ def _suspected(fork: Fork, judged: _Judged) -> Iterator[ObjectRef]:
         place = fork.gone.get(Uid(one.reference.uid))
         if one.standing is Standing.DANGLING and place is not None and one.reference.uid in fork.unseen:
             yield place
-
-
-def _group_resource(ref: ObjectRef) -> str:
-    return f"{ref.resource}.{ref.group}" if ref.group else ref.resource
 
 
 def _told(trip: Trip) -> str:

@@ -147,7 +147,7 @@ class Brakes:
         new = [await self._trip(owner.cluster, trip) for trip in found if str(trip.scope) not in by_scope]
         if new:
             return new[0]
-        mine = [str(scope) for scope in scopes_of(owner.cluster, _group_resource(owner))]
+        mine = [str(scope) for scope in scopes_of(owner.cluster, owner.group_resource)]
         held = [by_scope[scope] for scope in mine if scope in by_scope]
         for brake in held:
             if not brake.spec.approved:
@@ -173,14 +173,14 @@ class Brakes:
         known = Counter[Scope]()
         if len(suspects) > self._limits.absolute:
             known = await self._known.read(_ALL, lambda: self._count_known(identities))
-        scopes = scopes_of(owner.cluster, _group_resource(owner))
+        scopes = scopes_of(owner.cluster, owner.group_resource)
         return trips(suspects, known, self._limits, now=self._clock.time(), scopes=scopes)
 
     async def _list_suspects(self) -> list[Suspect]:
         found = []
         async for record in self._event_log.scan("INDEX", [f"{subjects.SUSPECTS}.>"]):
             ref = subjects.parse_suspect(record.subject)
-            found.append(Suspect(ref.cluster, _group_resource(ref), float(record.body)))
+            found.append(Suspect(ref.cluster, ref.group_resource, float(record.body)))
         return found
 
     async def _count_known(self, identities: Mapping[ClusterId, ClusterName]) -> Counter[Scope]:
@@ -189,7 +189,7 @@ class Brakes:
             identity, place, _ = subjects.parse_dependent(record.subject)
             if identity in identities:
                 owners.add(place.on(identities[identity]))
-        return count_known((place.cluster, _group_resource(place)) for place in owners)
+        return count_known((place.cluster, place.group_resource) for place in owners)
 
     async def _list(self, cluster: ClusterName) -> list[_Brake] | Status:
         async def ask() -> list[_Brake] | Status:
@@ -248,10 +248,6 @@ async def suspect(log: EventLog, owner: ObjectRef, now: float, window_seconds: f
         stored = (await log.last("INDEX", [subject])).get(subject)
         return float(stored.body) if stored is not None else now
     return now
-
-
-def _group_resource(ref: ObjectRef) -> str:
-    return f"{ref.resource}.{ref.group}" if ref.group else ref.resource
 
 
 def _tripped(name: str, cluster: ClusterName) -> Hold:

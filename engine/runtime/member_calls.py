@@ -133,9 +133,7 @@ class MemberCalls:
         return Called(ticket=self._ticket(), status=reply.status, body=reply.body, headers=headers)
 
     async def _borrow(self) -> CallAnswer:
-        lent = (
-            "this member lends no token: it watches and acts for itself" if self._lend is None else await self._lend()
-        )
+        lent = await self._lend()
         if isinstance(lent, Lent):
             _log.info("token handed to the hub", cluster=self._cluster, seconds=lent.seconds)
             return lent
