@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.core.authoring import reconciler
 from engine.core.cascade import (
+    LATELY_SECONDS,
     UNREGISTERED_SECONDS,
     UNWATCHED_SECONDS,
     GarbageView,
@@ -35,6 +36,8 @@ def garbage(view: View, request: Request) -> Decision:
         return Decision.do(*actions, again_after=ENTOMBED_SECONDS)
     asked = [one for action in actions if isinstance(action, Collect) for one in action.hints]
     again = UNWATCHED_SECONDS if any(one.startswith(Hint.UNWATCHED) for one in asked) else None
+    if view.asked:
+        again = LATELY_SECONDS  # they may be there still, after all
     if any(one.startswith(Hint.UNREGISTERED) for one in asked) and all(is_asked_already(view, one) for one in actions):
         again = UNREGISTERED_SECONDS  # what woke it may be the very decision that it waits for
     return Decision.do(*actions, again_after=again)

@@ -54,6 +54,8 @@ FIRST_AT_ONCE, LEAST_AT_ONCE = 300, 50
 """The same in the first decision, and where the lease or the rate cap leaves time for next to none."""
 UNWATCHED_SECONDS = 600.0
 """How often an owner is asked for whose type nobody watches."""
+LATELY_SECONDS = 10.0
+"""For so long a dependent that was deleted is not looked at again: the fact that it is gone passes through two processes."""
 UNREGISTERED_SECONDS = 1.0
 """A dependent of an owner in an unknown cluster is looked at again when something wakes it, but not more often."""
 
@@ -96,6 +98,7 @@ class GarbageView(View):
     Attributes:
         held: dependents of the requested object's place; there may be more.
         at_once: how many of them are looked at now, see `batch_after`.
+        asked: uids of those that the key's last decision has deleted, a moment ago: the facts that say so are on their way.
         since: epoch in which each reference of the requested object was first seen, by identity and place of its owner.
         watched: (group, plural) of the watched types; None: all.
         types: the types in which dependents may be, as `apps/v1/deployments`.
@@ -106,6 +109,7 @@ class GarbageView(View):
 
     held: tuple[Held, ...] = ()
     at_once: int = FIRST_AT_ONCE
+    asked: frozenset[Uid] = frozenset()
     since: Mapping[tuple[ClusterId, ObjectRef], int] = {}
     watched: frozenset[tuple[str, str]] | None = None
     types: tuple[str, ...] = ()
@@ -187,6 +191,30 @@ def batch_after(outcomes: Iterable[Outcome]) -> int:
     return min(MOST_AT_ONCE, max(FIRST_AT_ONCE, 2 * finished))
 
 
+def deleted_by(outcomes: Iterable[Outcome]) -> frozenset[Uid]:
+    """Return the uids of the dependents that a decision with these outcomes has deleted."""
+    deleted = (one for one in outcomes if one.action == "Collect" and one.result is Result.DONE and not one.version)
+    return frozenset(one.uid for one in deleted if one.uid)
+
+
+def next_batch(view: GarbageView, wanted: Iterable[Held]) -> list[Held]:
+    """Return those of the wanted dependents to look at now, the ones that something can be done about first.
+
+    Hundreds in a cluster that does not answer, or that were refused a moment ago, must not keep the others waiting.
+    """
+    left = [held for held in wanted if held.uid not in view.asked]
+    return sorted(left, key=lambda held: not is_open(view, held))[: view.at_once]
+
+
+def is_open(view: GarbageView, held: Held) -> bool:
+    """Return whether something can be done about a dependent at this moment, as far as the key knows."""
+    cluster = view.clusters.get(held.ref.cluster)
+    if held.uid in view.asked or cluster is None or not cluster.answering:
+        return False
+    target = view.targets.get((held.ref, "collect"))
+    return target is None or not target.attempts or view.now >= target.not_before
+
+
 def is_labelled(labels: Mapping[str, str], uid: Uid) -> bool:
     """Return whether a live LIST finds a dependent by its owner's uid."""
     return uid in (labels.get(OWNER_LABEL), labels.get(ADMIRALTY_LABEL)) or owner_label(uid) in labels
@@ -206,14 +234,14 @@ def collect_held(view: GarbageView, place: ObjectRef) -> list[Action]:
     if not synced:
         # As in `hint`: what was seen to go does not come back by its type's being unknown.
         went = [held for held in view.held if all(_was_seen_to_go(view, place, uid) for uid in held.owners)]
-        return [_collect_held(view, place, held, home, None) for held in went[: view.at_once]]
+        return [_collect_held(view, place, held, home, None) for held in next_batch(view, went)]
     present = view.get(place)
     if present is None and view.known(place) is Known.PRESENT:
         return []  # it is there, though its body is not published
     here = {present.uid} if present is not None else set[Uid]()
     # Those that are not findable waited for this owner's cluster or type when they were looked at themselves.
     wanted = [held for held in view.held if not here.issuperset(held.owners) or not held.findable]
-    return [_collect_held(view, place, held, home, present) for held in wanted[: view.at_once]]
+    return [_collect_held(view, place, held, home, present) for held in next_batch(view, wanted)]
 
 
 def let_go(view: GarbageView, owner: KubeObject) -> list[Action]:
@@ -241,7 +269,7 @@ def let_go(view: GarbageView, owner: KubeObject) -> list[Action]:
         blocking_only=not orphan and finalizer == CASCADE_FINALIZER,
         remaining=len(mine if orphan else blocks),
     )
-    return [*(_collect_held(view, owner.ref, held, home, owner) for held in wanted[: view.at_once]), release]
+    return [*(_collect_held(view, owner.ref, held, home, owner) for held in next_batch(view, wanted)), release]
 
 
 def orphan_late(view: GarbageView, place: ObjectRef) -> list[Action]:

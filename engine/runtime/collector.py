@@ -19,6 +19,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 import structlog
@@ -96,7 +97,8 @@ class Collector:
         self._reads = reads
         self._clock, self._engine, self._rate, self._timeout = clock, engine, deletes_per_second, timeout
         self._caps: dict[ClusterName, RateCap] = {}
-        self._deleted: OrderedDict[Uid, None] = OrderedDict()
+        self._deleted: OrderedDict[Uid, int] = OrderedDict()
+        """With the epoch of its cluster: what a restored etcd brings back is there again."""
         self._recording: set[asyncio.Task[None]] = set()
         """Records on their way."""
 
@@ -116,8 +118,6 @@ class Collector:
             LeaseOver: when the lease ran out first.
 
         """
-        if action.uid in self._deleted:
-            return gone(action)
         api = apis.get(action.ref.cluster)
         if api is None:
             return outcome_of(
@@ -143,12 +143,14 @@ class Collector:
     async def _settle(self, case: _Case, *, anew: bool) -> Outcome | None:
         """Judge once and act; None: its owners changed under our hands."""
         action, ref = case.action, case.action.ref
+        status = (await self._directory.clusters()).get(ref.cluster)
+        if status is not None and self._deleted.get(action.uid) == status.epoch:
+            return gone(action)
         live = await self._reads.read(action, case.api, anew=anew)
         if isinstance(live, Status):
             return gone(action) if absent(live, action) else refusal(action, live)
         if live.uid != action.uid:
             return gone(action)
-        status = (await self._directory.clusters()).get(ref.cluster)
         if status is None or not status.identity:
             return outcome_of(
                 action, Result.FAILED, reason="ClusterUnknown", message="its cluster has not reported yet"
@@ -278,7 +280,7 @@ class Collector:
             if refused.stale:
                 return None
             return gone(action) if absent(refused, action) else refusal(action, refused)
-        self._remember(action.uid)
+        self._remember(action.uid, case.epoch)
         self._record(case, fate, ownerships)
         return outcome_of(action, Result.DONE, code=200, uid=action.uid, reason=fate.reason, message=_told(ownerships))
 
@@ -328,8 +330,8 @@ class Collector:
     def _cap(self, cluster: ClusterName) -> RateCap:
         return self._caps.setdefault(cluster, RateCap(self._rate, self._clock))
 
-    def _remember(self, uid: Uid) -> None:
-        self._deleted[uid] = None
+    def _remember(self, uid: Uid, epoch: int) -> None:
+        self._deleted[uid] = epoch
         if len(self._deleted) > REMEMBERED:
             self._deleted.popitem(last=False)
 
@@ -366,7 +368,7 @@ class Collector:
                 owners=tuple(_evidence(one, action) for one in ownerships),
             ),
         )
-        _log.info("deleted", **msgspec.to_builtins(record.spec))
+        _log.debug("deleted", object=record.spec.object, uid=action.uid, reason=fate.reason)
         subject, fact_id, body = deletion_fact(action.ref, case.identity, case.epoch, record)
         message = Message(subject=subject, body=body, id=fact_id, ttl=RECORD_SECONDS)
         task = asyncio.create_task(self._publish(message), name=f"record {action.uid}")
@@ -403,21 +405,26 @@ def _told(ownerships: Sequence[Ownership]) -> str:
 
 
 def _evidence(one: Ownership, action: Collect) -> OwnerEvidence:
-    looks: tuple[Look, ...] = one.evidence.looks if isinstance(one.evidence, Absent) else ()
+    return OwnerEvidence(
+        owner=str(one.reference),
+        cluster=one.reference.cluster_id,
+        uid=one.reference.uid,
+        standing=one.standing.value,
+        looks=_looks_told(one.evidence.looks) if isinstance(one.evidence, Absent) else (),
+        intent=one.reference.uid in action.observed or one.standing is Standing.WAITING,
+    )
+
+
+@lru_cache(maxsize=1000)
+def _looks_told(looks: tuple[Look, ...]) -> tuple[str, ...]:
+    """Return what was found of an owner, in words; one proof serves thousands of its dependents."""
     told = []
     for look in looks:
         found = (
             f"{look.found} at {look.version}" if look.found else "NotFound" if look.served else "definition NotFound"
         )
         told.append(f"{_rfc3339(look.at)} {found}")
-    return OwnerEvidence(
-        owner=str(one.reference),
-        cluster=one.reference.cluster_id,
-        uid=one.reference.uid,
-        standing=one.standing.value,
-        looks=tuple(told),
-        intent=one.reference.uid in action.observed or one.standing is Standing.WAITING,
-    )
+    return tuple(told)
 
 
 def _rfc3339(wall: float) -> str:

@@ -6,12 +6,23 @@ again on live evidence, with preconditions, so that old rows can mislead it to a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
 from engine.core.assembly import cluster_of
-from engine.core.cascade import OURS, GarbageView, Held, batch_after, place_of, tombstone
+from engine.core.cascade import (
+    LATELY_SECONDS,
+    OURS,
+    GarbageView,
+    Held,
+    batch_after,
+    deleted_by,
+    is_open,
+    place_of,
+    tombstone,
+)
 from engine.core.ownership import all_references
 from engine.core.related import Related
 from engine.core.view import Cluster, KubeObject, Row
@@ -19,7 +30,7 @@ from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.ports import Clock, EventLog, Record
 from engine.runtime.view_loader import Fence, Loaded, ViewLoader
 from schemas import subjects
-from schemas.actions import Outcome, Request, Result
+from schemas.actions import Outcome, Request
 from schemas.clusters import cluster_ref
 from schemas.decisions import Entry
 from schemas.facts import decode_fact, decode_sync
@@ -27,6 +38,8 @@ from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 HELD_READ = 2
 """Dependents read for each that is looked at: the index may not know yet what the decision before has deleted."""
+LAST_LOOK_SECONDS = LATELY_SECONDS + 1.0
+"""After the last dependent has been deleted."""
 
 _held = msgspec.json.Decoder(Held)
 
@@ -112,7 +125,12 @@ class GarbageLoader(ViewLoader):
             return
         outcomes = entry.outcomes if entry else ()
         view.at_once = batch_after(outcomes)
-        view.held = await self._dependents(home.identity, ref, outcomes, HELD_READ * view.at_once)
+        if entry is not None and view.now - entry.now < LATELY_SECONDS:
+            view.asked = deleted_by(outcomes)
+        most = HELD_READ * view.at_once
+        view.held = await self._dependents(home.identity, ref, most)
+        if len(view.held) >= most and sum(is_open(view, held) for held in view.held) < view.at_once:
+            view.held = await self._dependents(home.identity, ref, None)
         found = view.get(ref)
         wanted = [target.ref for target in view.targets.values()]
         if found is not None:
@@ -133,10 +151,20 @@ class GarbageLoader(ViewLoader):
                 places.append(place_of(reference, home.name))
         return places
 
-    async def _dependents(
-        self, identity: ClusterId, ref: ObjectRef, outcomes: Sequence[Outcome], most: int
-    ) -> tuple[Held, ...]:
-        """Return dependents; those that the key's last decision has deleted come last: the index may not know it yet."""
+    def again(self, loaded: Loaded, outcomes: Sequence[Outcome]) -> float:
+        """Return the wall time at which a key is to be looked at again: at once if there are more dependents.
+
+        When what was deleted is known to be gone, a last look ends the memory of the key.
+        """
+        view = loaded.view
+        assert isinstance(view, GarbageView)  # noqa: S101 - this loader makes no other
+        touched = {one.ref for one in outcomes if one.action == "Collect" and one.ok}
+        if touched and any(held.ref not in touched and is_open(view, held) for held in view.held):
+            return view.now
+        return self._now.time() + LAST_LOOK_SECONDS if deleted_by(outcomes) else math.inf
+
+    async def _dependents(self, identity: ClusterId, ref: ObjectRef, most: int | None) -> tuple[Held, ...]:
+        """Return dependents, all of them or so many."""
         found: list[Held] = []
         records = await self._event_log.last("INDEX", [subjects.dependents_of(identity, ref)], most=most)
         for record in records.values():
@@ -144,8 +172,7 @@ class GarbageLoader(ViewLoader):
                 _, _, dependent = subjects.parse_dependent(record.subject)
                 if dependent.cluster in self._names:
                     found.append(msgspec.structs.replace(_held.decode(record.body), ref=dependent))
-        deleted = {one.ref for one in outcomes if one.result is Result.DONE and not one.version}
-        return tuple(sorted(found, key=lambda held: held.ref in deleted))
+        return tuple(found)
 
     async def _rows(self, rows: dict[ObjectRef, Row], places: Iterable[ObjectRef]) -> None:
         missing = [ref for ref in dict.fromkeys(places) if ref not in rows and _is_place(ref)]

@@ -9,7 +9,7 @@ INDEX is written before the request, so that the view finds the dependent that w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -135,19 +135,23 @@ class GarbageMapper:
         wanted, references = await self._wanted(ref, fact, seen)
         changed = await self._index.update(ref, wanted)
         named = await self._directory.named()
-        wake = [ref] if references else []
+        owners = []
         for subject in (*changed.former, *changed.rewritten):
             identity, owner, _ = subjects.parse_dependent(subject)
             if identity in named:
-                wake.append(owner.on(named[identity]))
+                owners.append(owner.on(named[identity]))
+        latest = await self._latest(record, owners) if changed.changed else {}
+        if fact.deleted:
+            owners = [owner for owner in owners if not _is_gone(latest.get(subjects.fact(owner)))]
+        wake = [ref, *owners] if references else owners
         if await self._is_owner(ref, fact, seen):
             await self._suspect(ref, fact)
             wake.append(ref)
         await self._request(wake, record)
         if changed.former:
             await self._index.forget(ref, wanted, changed)
-        if changed.changed:
-            await self._catch_up(record)
+        if (newer := latest.get(record.subject)) is not None and newer.seq > record.seq:
+            await self._fact(newer, subjects.parse_fact(newer.subject))
         await self._place_late(record, ref, references)
 
     async def _suspect(self, ref: ObjectRef, fact: Fact) -> None:
@@ -157,11 +161,13 @@ class GarbageMapper:
             if self._clock.time() - since <= self._window:  # a new mapper goes through facts of days
                 await suspect(self._event_log, ref, since, self._window)
 
-    async def _catch_up(self, record: Record) -> None:
-        """Map the latest fact of an object if another has come since this one: an entry may have been written out of turn."""
-        latest = (await self._event_log.last("STATE", [record.subject])).get(record.subject)
-        if latest is not None and latest.seq > record.seq:
-            await self._fact(latest, subjects.parse_fact(latest.subject))
+    async def _latest(self, record: Record, owners: Iterable[ObjectRef]) -> dict[str, Record]:
+        """Read the rows of an object whose entries were just written, and of owners, by subject.
+
+        A newer one of the object is mapped as well: an entry may have been written out of turn. An owner that is gone is not
+        woken by a dependent that has gone after it: it waits for nothing, and its key looks for itself what is left to do.
+        """
+        return await self._event_log.last("STATE", [record.subject, *map(subjects.fact, owners)])
 
     async def _place(self, cluster: ClusterName) -> None:
         """Index the dependents that named a cluster while nobody knew which one it was."""
@@ -268,6 +274,10 @@ class GarbageMapper:
             if ref.cluster in self._clusters
         ]
         await self._wakes.publish(messages)
+
+
+def _is_gone(row: Record | None) -> bool:
+    return row is not None and decode_fact(row.body).deleted
 
 
 def _unplaced(cluster: ClusterName) -> ClusterId:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from engine.core.view import Cluster, KubeObject, View
 from engine.runtime.history import Histories
 from engine.runtime.ports import Clock, EventLog, Record
 from schemas import subjects
-from schemas.actions import Propagation, Request
+from schemas.actions import Outcome, Propagation, Request
 from schemas.clusters import cluster_ref
 from schemas.decisions import Entry, decode_entry
 from schemas.names import ClusterName, ObjectRef, Resource
@@ -130,6 +131,10 @@ class ViewLoader:
         found = await self._read(loaded, list(map(subjects.fact, missing)))
         add_rows(loaded.view, found, missing)
         return bool(found)
+
+    def again(self, loaded: Loaded, outcomes: Sequence[Outcome]) -> float:  # noqa: ARG002 - for those that load in parts
+        """Return the wall time at which a key is to be looked at again after its actions: never, if nothing wakes it."""
+        return math.inf
 
     async def _propagation(self, found: KubeObject | None) -> Propagation | None:
         """Return how the deletion of an object that waits for its dependents was asked for."""

@@ -55,6 +55,9 @@ STRANGER_DELIVERIES, STRANGER_NAK_SECONDS = 5, 1.0
 """Of a request for a cluster that is not in the registry; a provider's news is in every process within 5 s."""
 ROUNDS = 3
 """Of actions under one lock: the writes, the status that reports them, and one more if that failed."""
+GOES = 20
+"""Decisions of a key in a row before its request is given back for others to take: each begins with all that is remembered
+here (the collector's proofs take a second elsewhere), but a process that is about to end should have an end of it."""
 LOOKS = 3
 """At objects that an answer names and the view did not hold yet."""
 RETIRED_TTL_SECONDS = 3600.0
@@ -208,30 +211,34 @@ class Worker:
             return
         async with self._turns.take(delivery.record.subject, delivery.record.seq) as turn:
             if turn is Turn.GO:
-                await self._answer(delivery, request)
+                for _ in range(GOES):
+                    if await self._answer(delivery, request) != "requeue":
+                        return
+                await delivery.nak()
             elif turn is Turn.REPLACED:
                 await delivery.ack()
             else:
                 await delivery.nak(BUSY_NAK_SECONDS)
 
-    async def _answer(self, delivery: Delivery, request: Request) -> None:
+    async def _answer(self, delivery: Delivery, request: Request) -> str:
+        """Decide once, and return what came of it; unless that is `requeue`, the delivery has been answered."""
         started = self._clock.monotonic()
         subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
         if subject in self._held and started < (again_at := self._held[subject].again_at):
             await delivery.nak(again_at - started)
-            return
+            return "held"
         # Looked at before anything else is read: a batch of the collector's is held for seconds, and asked for all the time.
         fence = await self._loader.fence(subject)
         waited = self._waited(fence)
         if is_held(fence.entry, waited=waited):
             await delivery.nak(self._held[subject].again_at - self._clock.monotonic())
-            return
+            return "held"
         types = self._types_for(request.object.group, request.object.resource)
         loaded = await self._loader.load(request, types, fence, self.reconciler.reads)
         verdict = judge(loaded.entry, inputs=loaded.inputs, incarnation=loaded.incarnation, waited=waited)
         if verdict is not Verdict.GO:
             await delivery.nak(BUSY_NAK_SECONDS)
-            return
+            return "held"
         with self.metrics.reconcile(self.reconciler.name) as measured:
             measured.result = await self._reconcile(delivery, request, loaded)
         _log.debug(
@@ -243,6 +250,7 @@ class Worker:
             result=measured.result,
             seconds=round(self._clock.monotonic() - started, 4),
         )
+        return measured.result
 
     def _waited(self, fence: Fence) -> float:
         """Return for how long this worker has seen the key's open entry, by its own clock; 0 the first time."""
@@ -299,9 +307,11 @@ class Worker:
             await delivery.nak(BUSY_NAK_SECONDS)
             return "fenced"
         if following is None or following.actions:
-            await delivery.nak()
             return "requeue"
-        await self._set_timer(request, min(following.wake_at, _next_retry(before)))
+        wake_at = min(following.wake_at, _next_retry(before), self._loader.again(loaded, outcomes))
+        if wake_at <= self._clock.time():
+            return "requeue"
+        await self._set_timer(request, wake_at)
         await delivery.ack()
         return "success" if all(outcome.ok for outcome in outcomes) else "error"
 

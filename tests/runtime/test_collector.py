@@ -29,7 +29,7 @@ from schemas.actions import Collect, Outcome, RemoveFinalizer, Result
 from schemas.clusters import CLUSTERS, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
 from schemas.facts import Cause, FactId, FactType, encode_fact
 from schemas.names import ClusterId, ClusterName, ObjectRef, ResourceVersion, Uid
-from tests.fakes import Clock, ScriptedCluster, Sent, status
+from tests.fakes import JSON_HEADERS, Clock, ScriptedCluster, Sent, status
 
 Json = dict[str, Any]
 KEY = b"k" * 32
@@ -698,4 +698,26 @@ async def test_another_cluster_behind_the_address_closes_it(bench: Bench) -> Non
     owner = bench.owner()
     await bench.report(bench.c.name, "who it was before", epoch=2)
     bench.clock.now += 2
+    assert await barred(bench, release(bench, owner)) is not None
+
+
+async def test_dependents_on_the_last_page_of_a_list_close_it_as_well(bench: Bench) -> None:
+    owner = bench.owner()
+    uid = owner["metadata"]["uid"]
+    for number in range(500):
+        bench.dependent(bench.reference(uid), name=f"dep{number:03}", labels={owner_label(uid): ""})
+    bench.dependent(bench.reference(uid, blockOwnerDeletion=True), name="last", labels={owner_label(uid): ""})
+    assert await barred(bench, release(bench, owner)) is not None
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"kind":"Status","metadata":{"resourceVersion":"1"}}', b'{"kind":"List","metadata":{},"items":[]}']
+)
+async def test_an_answer_that_is_no_list_closes_it(bench: Bench, answer: bytes) -> None:
+    owner = bench.owner()
+
+    def before(sent: Sent) -> Reply | None:
+        return Reply(200, answer, JSON_HEADERS) if sent.params.get("labelSelector") else None
+
+    bench.c.before = before
     assert await barred(bench, release(bench, owner)) is not None
