@@ -269,7 +269,9 @@ def let_go(view: GarbageView, owner: KubeObject) -> list[Action]:
         blocking_only=not orphan and finalizer == CASCADE_FINALIZER,
         remaining=len(mine if orphan else blocks),
     )
-    return [*(_collect_held(view, owner.ref, held, home, owner) for held in next_batch(view, wanted)), release]
+    collected: list[Action] = [_collect_held(view, owner.ref, held, home, owner) for held in next_batch(view, wanted)]
+    more = sum(is_open(view, held) for held in wanted) > len(collected)
+    return collected if more else [*collected, release]
 
 
 def orphan_late(view: GarbageView, place: ObjectRef) -> list[Action]:

@@ -37,7 +37,9 @@ from schemas.facts import decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
 HELD_READ = 2
-"""Dependents read for each that is looked at: the index may not know yet what the decision before has deleted."""
+"""Dependents read for each that is looked at, where the owner is there: most of them are settled, and satisfied."""
+LEFT_KEPT = 64
+"""Owners whose remaining dependents are kept between two decisions; each may have ten thousands, of some 500 bytes."""
 LAST_LOOK_SECONDS = LATELY_SECONDS + 1.0
 """After the last dependent has been deleted."""
 
@@ -70,6 +72,8 @@ class GarbageLoader(ViewLoader):
         self._event_log, self._now, self._names = log, clock, clusters
         self._engine, self._index = engine, DependentsIndex(log)
         self._declared = watched
+        self._left: dict[ObjectRef, tuple[float, tuple[Held, ...]]] = {}
+        """Dependents that are still to be looked at, by owner, and since when."""
         self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
 
     async def load(
@@ -127,18 +131,17 @@ class GarbageLoader(ViewLoader):
         view.at_once = batch_after(outcomes)
         if entry is not None and view.now - entry.now < LATELY_SECONDS:
             view.asked = deleted_by(outcomes)
-        most = HELD_READ * view.at_once
-        view.held = await self._dependents(home.identity, ref, most)
-        if len(view.held) >= most and sum(is_open(view, held) for held in view.held) < view.at_once:
-            view.held = await self._dependents(home.identity, ref, None)
-        found = view.get(ref)
+        found, row = view.get(ref), view.rows.get(ref)
+        going = found is not None and found.deleting
+        gone = row is not None and row.fact.deleted
+        view.held = self._left_over(ref) or await self._dependents(
+            home.identity, ref, None if going or gone else HELD_READ * view.at_once
+        )
         wanted = [target.ref for target in view.targets.values()]
         if found is not None:
             wanted += self._owners(view, found)
             view.since = await self._index.since(found.ref)
-        row = view.rows.get(ref)
-        going = found is not None and found.deleting
-        if row is not None and (going or (row.fact.deleted and view.held)):
+        if row is not None and (going or (gone and view.held)):
             view.past = await self._histories.read(ref)
             wanted.append(tombstone(ref, row.fact.uid, "", "").ref if row.fact.uid else ref)
         await self._rows(view.rows, wanted)
@@ -151,7 +154,7 @@ class GarbageLoader(ViewLoader):
                 places.append(place_of(reference, home.name))
         return places
 
-    def again(self, loaded: Loaded, outcomes: Sequence[Outcome]) -> float:
+    def again(self, loaded: Loaded, place: ObjectRef, outcomes: Sequence[Outcome]) -> float:
         """Return the wall time at which a key is to be looked at again: at once if there are more dependents.
 
         When what was deleted is known to be gone, a last look ends the memory of the key.
@@ -159,9 +162,22 @@ class GarbageLoader(ViewLoader):
         view = loaded.view
         assert isinstance(view, GarbageView)  # noqa: S101 - this loader makes no other
         touched = {one.ref for one in outcomes if one.action == "Collect" and one.ok}
-        if touched and any(held.ref not in touched and is_open(view, held) for held in view.held):
+        left = tuple(held for held in view.held if held.ref not in touched)
+        if touched and any(is_open(view, held) for held in left):
+            if len(self._left) < LEFT_KEPT:
+                self._left[place] = view.now, left
             return view.now
         return self._now.time() + LAST_LOOK_SECONDS if deleted_by(outcomes) else math.inf
+
+    def _left_over(self, ref: ObjectRef) -> tuple[Held, ...]:
+        """Return the dependents that the key's last decision, just now and here, left for the next.
+
+        INDEX would be read again only to find that it does not know yet what has gone; each is looked at live in any case.
+        """
+        now = self._now.time()
+        for place in [place for place, (at, _) in self._left.items() if now - at > LATELY_SECONDS]:
+            del self._left[place]
+        return self._left.pop(ref, (0.0, ()))[1]
 
     async def _dependents(self, identity: ClusterId, ref: ObjectRef, most: int | None) -> tuple[Held, ...]:
         """Return dependents, all of them or so many."""

@@ -132,7 +132,7 @@ class ViewLoader:
         add_rows(loaded.view, found, missing)
         return bool(found)
 
-    def again(self, loaded: Loaded, outcomes: Sequence[Outcome]) -> float:  # noqa: ARG002 - for those that load in parts
+    def again(self, loaded: Loaded, place: ObjectRef, outcomes: Sequence[Outcome]) -> float:  # noqa: ARG002 - see garbage
         """Return the wall time at which a key is to be looked at again after its actions: never, if nothing wakes it."""
         return math.inf
 

@@ -308,7 +308,7 @@ class Worker:
             return "fenced"
         if following is None or following.actions:
             return "requeue"
-        wake_at = min(following.wake_at, _next_retry(before), self._loader.again(loaded, outcomes))
+        wake_at = min(following.wake_at, _next_retry(before), self._loader.again(loaded, request.object, outcomes))
         if wake_at <= self._clock.time():
             return "requeue"
         await self._set_timer(request, wake_at)
