@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from engine.core.assembly import cluster_of
 from engine.core.cascade import (
     LATELY_SECONDS,
+    MOST_AT_ONCE,
     OURS,
     GarbageView,
     Held,
@@ -34,7 +36,7 @@ from schemas.actions import Outcome, Request
 from schemas.clusters import cluster_ref
 from schemas.decisions import Entry
 from schemas.facts import decode_fact, decode_sync
-from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
 
 HELD_READ = 2
 """Dependents read for each that is looked at, where the owner is there: most of them are settled, and satisfied."""
@@ -44,6 +46,13 @@ LAST_LOOK_SECONDS = LATELY_SECONDS + 1.0
 """After the last dependent has been deleted."""
 
 _held = msgspec.json.Decoder(Held)
+
+
+class _Deleted(NamedTuple):
+    """When a dependent was deleted, in wall time, and in which epoch of its cluster: a restored etcd may bring it back."""
+
+    at: float
+    epoch: int
 
 
 class GarbageLoader(ViewLoader):
@@ -74,6 +83,8 @@ class GarbageLoader(ViewLoader):
         self._declared = watched
         self._left: dict[ObjectRef, tuple[float, tuple[Held, ...]]] = {}
         """Dependents that are still to be looked at, by owner, and since when."""
+        self._deleted: dict[Uid, _Deleted] = {}
+        """What was deleted lately, the oldest first."""
         self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
 
     async def load(
@@ -129,14 +140,15 @@ class GarbageLoader(ViewLoader):
             return
         outcomes = entry.outcomes if entry else ()
         view.at_once = batch_after(outcomes)
-        if entry is not None and view.now - entry.now < LATELY_SECONDS:
-            view.asked = deleted_by(outcomes)
         found, row = view.get(ref), view.rows.get(ref)
         going = found is not None and found.deleting
         gone = row is not None and row.fact.deleted
-        view.held = self._left_over(ref) or await self._dependents(
-            home.identity, ref, None if going or gone else HELD_READ * view.at_once
-        )
+        if entry is not None and view.now - entry.now < LATELY_SECONDS:
+            view.asked = deleted_by(outcomes)
+        view.held = self._left_over(ref)
+        if not view.held:
+            most = HELD_READ * (MOST_AT_ONCE if going or gone else view.at_once)
+            view.held = await self._dependents(view, home.identity, ref, most)
         wanted = [target.ref for target in view.targets.values()]
         if found is not None:
             wanted += self._owners(view, found)
@@ -162,12 +174,21 @@ class GarbageLoader(ViewLoader):
         view = loaded.view
         assert isinstance(view, GarbageView)  # noqa: S101 - this loader makes no other
         touched = {one.ref for one in outcomes if one.action == "Collect" and one.ok}
+        self._remember(view, deleted_by(outcomes))
         left = tuple(held for held in view.held if held.ref not in touched)
         if touched and any(is_open(view, held) for held in left):
             if len(self._left) < LEFT_KEPT:
                 self._left[place] = view.now, left
             return view.now
         return self._now.time() + LAST_LOOK_SECONDS if deleted_by(outcomes) else math.inf
+
+    def _remember(self, view: GarbageView, deleted: Collection[Uid]) -> None:
+        now = self._now.time()
+        while self._deleted and (uid := next(iter(self._deleted))) and now - self._deleted[uid].at > LATELY_SECONDS:
+            del self._deleted[uid]
+        for held in view.held:
+            if held.uid in deleted:
+                self._deleted[held.uid] = _Deleted(now, view.clusters[held.ref.cluster].epoch)
 
     def _left_over(self, ref: ObjectRef) -> tuple[Held, ...]:
         """Return the dependents that the key's last decision, just now and here, left for the next.
@@ -179,16 +200,48 @@ class GarbageLoader(ViewLoader):
             del self._left[place]
         return self._left.pop(ref, (0.0, ()))[1]
 
-    async def _dependents(self, identity: ClusterId, ref: ObjectRef, most: int | None) -> tuple[Held, ...]:
-        """Return dependents, all of them or so many."""
-        found: list[Held] = []
-        records = await self._event_log.last("INDEX", [subjects.dependents_of(identity, ref)], most=most)
-        for record in records.values():
-            if record.body:
-                _, _, dependent = subjects.parse_dependent(record.subject)
-                if dependent.cluster in self._names:
-                    found.append(msgspec.structs.replace(_held.decode(record.body), ref=dependent))
-        return tuple(found)
+    async def _dependents(self, view: GarbageView, identity: ClusterId, ref: ObjectRef, most: int) -> tuple[Held, ...]:
+        """Return dependents, all of them or about so many, and some that something can be done about if there are any."""
+        pattern = subjects.dependents_of(identity, ref)
+        records = await self._event_log.last("INDEX", [pattern], most=most)
+        found = [held for held in map(self._held, records.values()) if held is not None]
+        self._add_asked(view, found)
+        if len(records) < most or sum(is_open(view, held) for held in found) >= view.at_once:
+            return tuple(found)
+        # Whatever comes first is waited for: a cluster's worth of dependents that does not answer, say.
+        closed, opened = [held for held in found if not is_open(view, held)][: view.at_once], list[Held]()
+        async for record in self._event_log.scan("INDEX", [pattern]):
+            held = self._held(record)
+            if held is not None:
+                self._add_asked(view, [held])
+                if is_open(view, held):
+                    opened.append(held)
+            if len(opened) >= most:
+                break
+        return (*opened, *closed)
+
+    def _held(self, record: Record) -> Held | None:
+        """Return what an entry says; None if it is no longer true, or of no concern here."""
+        if not record.body:
+            return None
+        _, _, dependent = subjects.parse_dependent(record.subject)
+        if dependent.cluster not in self._names:
+            return None
+        return msgspec.structs.replace(_held.decode(record.body), ref=dependent)
+
+    def _add_asked(self, view: GarbageView, found: Iterable[Held]) -> None:
+        """Let the view know which of them this process has deleted a moment ago: INDEX does not know it yet."""
+        if not self._deleted:
+            return
+        since = view.now - LATELY_SECONDS
+        asked = {
+            held.uid
+            for held in found
+            if held.uid in self._deleted
+            and (deleted := self._deleted[held.uid]).at > since
+            and deleted.epoch == view.clusters[held.ref.cluster].epoch
+        }
+        view.asked |= asked
 
     async def _rows(self, rows: dict[ObjectRef, Row], places: Iterable[ObjectRef]) -> None:
         missing = [ref for ref in dict.fromkeys(places) if ref not in rows and _is_place(ref)]

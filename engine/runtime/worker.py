@@ -306,9 +306,10 @@ class Worker:
             # Someone else has the key: what is left to do is theirs. Not acknowledged: it is looked at again after them.
             await delivery.nak(BUSY_NAK_SECONDS)
             return "fenced"
+        again = self._loader.again(loaded, request.object, outcomes)
         if following is None or following.actions:
             return "requeue"
-        wake_at = min(following.wake_at, _next_retry(before), self._loader.again(loaded, request.object, outcomes))
+        wake_at = min(following.wake_at, _next_retry(before), again)
         if wake_at <= self._clock.time():
             return "requeue"
         await self._set_timer(request, wake_at)
