@@ -36,8 +36,8 @@ def garbage(view: View, request: Request) -> Decision:
         return Decision.do(*actions, again_after=ENTOMBED_SECONDS)
     asked = [one for action in actions if isinstance(action, Collect) for one in action.hints]
     again = UNWATCHED_SECONDS if any(one.startswith(Hint.UNWATCHED) for one in asked) else None
-    if view.asked:
-        again = LATELY_SECONDS  # they may be there still, after all
+    if view.asked or view.more:
+        again = LATELY_SECONDS  # what was asked to go may be there still, after all
     if any(one.startswith(Hint.UNREGISTERED) for one in asked) and all(is_asked_already(view, one) for one in actions):
         again = UNREGISTERED_SECONDS  # what woke it may be the very decision that it waits for
     return Decision.do(*actions, again_after=again)

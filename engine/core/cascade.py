@@ -98,6 +98,7 @@ class GarbageView(View):
     Attributes:
         held: dependents of the requested object's place; there may be more.
         at_once: how many of them are looked at now, see `batch_after`.
+        more: whether there are more than were read.
         asked: uids of those that the key's last decision has deleted, a moment ago: the facts that say so are on their way.
         since: epoch in which each reference of the requested object was first seen, by identity and place of its owner.
         watched: (group, plural) of the watched types; None: all.
@@ -109,6 +110,7 @@ class GarbageView(View):
 
     held: tuple[Held, ...] = ()
     at_once: int = FIRST_AT_ONCE
+    more: bool = False
     asked: frozenset[Uid] = frozenset()
     since: Mapping[tuple[ClusterId, ObjectRef], int] = {}
     watched: frozenset[tuple[str, str]] | None = None
@@ -270,7 +272,7 @@ def let_go(view: GarbageView, owner: KubeObject) -> list[Action]:
         remaining=len(mine if orphan else blocks),
     )
     collected: list[Action] = [_collect_held(view, owner.ref, held, home, owner) for held in next_batch(view, wanted)]
-    more = sum(is_open(view, held) for held in wanted) > len(collected)
+    more = view.more or sum(is_open(view, held) for held in wanted) > len(collected)
     return collected if more else [*collected, release]
 
 

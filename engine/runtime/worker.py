@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -28,21 +28,18 @@ from engine.core.fence import (
 from engine.core.foresight import foresee
 from engine.core.plan import Plan, failures_changed, make_plan, remember
 from engine.core.view import Known
+from engine.runtime.held_keys import BUSY_NAK_SECONDS, HeldKeys
 from engine.runtime.mapper import Mapper
 from engine.runtime.ports import Clock, Delivery, EventLog, Message, Performed, Record, Seen, WrongLastSequence
 from engine.runtime.time_limit import cpu_limit
 from engine.runtime.turns import Turn, Turns
-from engine.runtime.view_loader import Fence, Loaded, ViewLoader
+from engine.runtime.view_loader import Loaded, ViewLoader
 from engine.runtime.worker_metrics import WorkerMetrics
 from schemas import subjects
 from schemas.actions import Action, Outcome, Request, Result
 from schemas.decisions import Entry, EntryState, Target, encode_entry
 from schemas.names import ClusterName, ObjectRef, newer
 
-BUSY_NAK_SECONDS = 0.02
-"""How soon a key that another worker holds is asked for again; most decisions take 10 to 50 ms."""
-LONG_BUSY_NAK_SECONDS = 0.1
-"""The same once it has been held for longer than that."""
 PARK_AFTER_FAILURES = 10
 """A reconciler that raised this often in a row for one key is not asked again until something changes (F-27)."""
 MAX_FAILURE_DELAY_SECONDS = 60.0
@@ -100,17 +97,6 @@ class Maps(Protocol):
         """Look again at what a cluster concerns that has become one of ours."""
 
 
-class _Held(NamedTuple):
-    """A key that another worker holds, as this one sees it."""
-
-    seq: int
-    """Of its open entry."""
-    since: float
-    """Monotonic time at which this worker first saw that entry."""
-    again_at: float
-    """Monotonic time before which it is not looked at again, whoever asks."""
-
-
 class Worker:
     """One worker for one reconciler."""
 
@@ -157,8 +143,7 @@ class Worker:
         self._concurrency = concurrency
         self._types = reconciler.types
         self._types_for = cache(reconciler.types_for)
-        self._held: dict[str, _Held] = {}
-        """By subject in DECISIONS."""
+        self._held = HeldKeys(clock)
         self._turns = Turns(LEASE_SECONDS)
         self._performing = asyncio.Semaphore(performing)
 
@@ -224,14 +209,14 @@ class Worker:
         """Decide once, and return what came of it; unless that is `requeue`, the delivery has been answered."""
         started = self._clock.monotonic()
         subject = subjects.keyed(subjects.DECISIONS, request.reconciler, request.object)
-        if subject in self._held and started < (again_at := self._held[subject].again_at):
-            await delivery.nak(again_at - started)
+        if (wait := self._held.wait(subject)) > 0:
+            await delivery.nak(wait)
             return "held"
         # Looked at before anything else is read: a batch of the collector's is held for seconds, and asked for all the time.
         fence = await self._loader.fence(subject)
-        waited = self._waited(fence)
+        waited = self._held.seen(fence)
         if is_held(fence.entry, waited=waited):
-            await delivery.nak(self._held[subject].again_at - self._clock.monotonic())
+            await delivery.nak(self._held.wait(subject))
             return "held"
         types = self._types_for(request.object.group, request.object.resource)
         loaded = await self._loader.load(request, types, fence, self.reconciler.reads)
@@ -251,18 +236,6 @@ class Worker:
             seconds=round(self._clock.monotonic() - started, 4),
         )
         return measured.result
-
-    def _waited(self, fence: Fence) -> float:
-        """Return for how long this worker has seen the key's open entry, by its own clock; 0 the first time."""
-        if fence.entry is None or fence.entry.state is not EntryState.OPEN:
-            self._held.pop(fence.subject, None)
-            return 0.0
-        now = self._clock.monotonic()
-        known = self._held.get(fence.subject)
-        since = known.since if known is not None and known.seq == fence.entry_seq else now
-        again = BUSY_NAK_SECONDS if now - since < LONG_BUSY_NAK_SECONDS else LONG_BUSY_NAK_SECONDS
-        self._held[fence.subject] = _Held(fence.entry_seq, since, now + again)
-        return now - since
 
     async def _reconcile(self, delivery: Delivery, request: Request, loaded: Loaded) -> str:
         if delivery.delivered > MAX_DELIVERIES and not _parked_for(loaded):

@@ -1,0 +1,157 @@
+"""The dependents of an owner that is gone or going, as INDEX nominates them, batch by batch (docs/garbage-collection.md).
+
+An owner may have a hundred thousand. INDEX is read for two batches; what a decision leaves is kept in this process for the
+next, which follows at once. INDEX and STATE know of a delete only after its fact has passed through two processes, so what
+this process has deleted is remembered for as long. Nothing here is evidence: each dependent is looked at live.
+
+Rules:
+    * Dependents that something can be done about come first: hundreds in a cluster that does not answer, or that have gone
+      already, do not keep the others waiting.
+    * A key that may have more says so (`GarbageView.more`, `after`): an owner that is gone is woken by nobody else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from engine.core.cascade import LATELY_SECONDS, MOST_AT_ONCE, GarbageView, Held, deleted_by, is_open
+from engine.core.view import Row
+from engine.runtime.ports import Clock, EventLog, Record
+from engine.runtime.state_rows import add_missing
+from schemas import subjects
+from schemas.actions import Outcome
+from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
+
+FIRST_READ = 2 * MOST_AT_ONCE
+"""Entries read for an owner."""
+SCANNED = 20_000
+"""Dependents looked for, some 10 MB, if nothing can be done about those that come first."""
+LEFT_KEPT = 64
+"""Owners whose remaining dependents are kept between two decisions."""
+LAST_LOOK_SECONDS = LATELY_SECONDS + 1.0
+"""After the last dependent has been deleted: a last look ends the memory of the key."""
+
+_held = msgspec.json.Decoder(Held)
+
+
+class _Left(NamedTuple):
+    """Dependents that a decision has left for the next."""
+
+    at: float
+    held: tuple[Held, ...]
+    more: bool
+
+
+class _Deleted(NamedTuple):
+    """When a dependent was deleted, in wall time, and in which epoch of its cluster: a restored etcd may bring it back."""
+
+    at: float
+    epoch: int
+
+
+class Nominees:
+    """Reads dependents for views; one per process."""
+
+    def __init__(self, log: EventLog, clock: Clock, clusters: Collection[ClusterName]) -> None:
+        """Read INDEX and STATE of `log`; dependents in other clusters than `clusters` are of no concern."""
+        self._event_log, self._clock, self._clusters = log, clock, clusters
+        self._left: dict[ObjectRef, _Left] = {}
+        self._deleted: dict[Uid, _Deleted] = {}
+        """The oldest first."""
+
+    async def some(self, identity: ClusterId, owner: ObjectRef, most: int) -> tuple[Held, ...]:
+        """Return the first dependents of an owner that is there, which most of them are settled with.
+
+        Raises:
+            EventLogError: when the broker does not answer.
+
+        """
+        records = await self._event_log.last("INDEX", [subjects.dependents_of(identity, owner)], most=most)
+        return self._all_held(records.values())
+
+    async def show(self, view: GarbageView, identity: ClusterId, owner: ObjectRef) -> None:
+        """Add dependents to the view of an owner: a batch that something can be done about, if there is one, and others.
+
+        Raises:
+            EventLogError: when the broker does not answer.
+
+        """
+        left = self._left.pop(owner, None)
+        if left is not None and view.now - left.at <= LATELY_SECONDS:
+            view.more = left.more
+            await self._sift(view, left.held)
+            return
+        pattern = subjects.dependents_of(identity, owner)
+        records = await self._event_log.last("INDEX", [pattern], most=FIRST_READ)
+        view.more = len(records) >= FIRST_READ
+        await self._sift(view, self._all_held(records.values()))
+        if not view.more or sum(is_open(view, held) for held in view.held) >= view.at_once:
+            return
+        opened: list[Held] = []
+        async for record in self._event_log.scan("INDEX", [pattern]):
+            opened += [held for held in self._all_held([record]) if is_open(view, held)]
+            if len(opened) >= SCANNED:
+                break
+        view.more = len(opened) >= SCANNED
+        await self._sift(view, (*opened, *(held for held in view.held if not is_open(view, held))))
+
+    def after(self, view: GarbageView, owner: ObjectRef, outcomes: Sequence[Outcome]) -> float:
+        """Return the wall time at which an owner is to be looked at again after these outcomes; at once if there is more."""
+        touched = {one.ref for one in outcomes if one.action == "Collect" and one.ok}
+        deleted = deleted_by(outcomes)
+        self._remember(view, deleted)
+        left = tuple(held for held in view.held if held.ref not in touched)
+        opened = any(is_open(view, held) for held in left)
+        if touched and opened and len(self._left) < LEFT_KEPT:
+            self._left[owner] = _Left(view.now, left, view.more)
+        if touched and (opened or view.more):
+            return view.now
+        return self._clock.time() + LAST_LOOK_SECONDS if deleted else math.inf
+
+    async def _sift(self, view: GarbageView, found: Sequence[Held]) -> None:
+        """Show dependents, in front a batch of those that are open and that STATE does not know to be gone."""
+        self._note_deleted(view, found)
+        opened = [held for held in found if is_open(view, held)]
+        closed = [held for held in found if not is_open(view, held)]
+        there: list[Held] = []
+        while opened and len(there) < view.at_once:
+            part, opened = opened[: view.at_once], opened[view.at_once :]
+            await add_missing(self._event_log, view.rows, [held.ref for held in part])
+            there += [held for held in part if not _is_gone(view.rows.get(held.ref), held.uid)]
+        view.held = (*there, *opened, *closed)
+
+    def _all_held(self, records: Iterable[Record]) -> tuple[Held, ...]:
+        """Return what entries say, without those that are no longer true, or of no concern here."""
+        found = []
+        for record in records:
+            dependent = subjects.parse_dependent(record.subject)[2]
+            if record.body and dependent.cluster in self._clusters:
+                found.append(msgspec.structs.replace(_held.decode(record.body), ref=dependent))
+        return tuple(found)
+
+    def _remember(self, view: GarbageView, deleted: Collection[Uid]) -> None:
+        now = self._clock.time()
+        while self._deleted and now - self._deleted[oldest := next(iter(self._deleted))].at > LATELY_SECONDS:
+            del self._deleted[oldest]
+        for held in view.held:
+            if held.uid in deleted:
+                self._deleted[held.uid] = _Deleted(now, view.clusters[held.ref.cluster].epoch)
+
+    def _note_deleted(self, view: GarbageView, found: Iterable[Held]) -> None:
+        """Let the view know which of them this process has deleted a moment ago."""
+        asked = set()
+        for held in found if self._deleted else ():
+            deleted = self._deleted.get(held.uid)
+            if deleted is None or view.now - deleted.at > LATELY_SECONDS:
+                continue
+            if deleted.epoch == view.clusters[held.ref.cluster].epoch:
+                asked.add(held.uid)
+        view.asked |= asked
+
+
+def _is_gone(row: Row | None, uid: Uid) -> bool:
+    return row is not None and row.fact.deleted and row.fact.uid == uid
