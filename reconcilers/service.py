@@ -38,6 +38,9 @@ from schemas.names import ClusterName, Resource
 
 COLLECTING = 64
 """Keys of the collector at once: most of them wait out the second between the two looks of a proof."""
+COLLECTING_SECONDS = 8.0
+"""For which a key of the collector is held: a proof takes more than a second, a thousand deletes three, and the last request
+begins in time to be answered."""
 RETRY_SECONDS = 1.0
 """Until the broker is asked again."""
 
@@ -195,6 +198,7 @@ def _collecting(
         metrics=metrics,
         concurrency=COLLECTING,
         performing=COLLECTING,
+        lease=COLLECTING_SECONDS,
         mapper=GarbageMapper(log, garbage, apis.keys(), directory, clock, brake.window_seconds),
         loader=GarbageLoader(log, clock, apis.keys(), watched=settings.watched, engine=config.engine),
     )

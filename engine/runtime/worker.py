@@ -112,6 +112,7 @@ class Worker:
         metrics: WorkerMetrics | None = None,
         concurrency: int = 64,
         performing: int = PERFORMING,
+        lease: float | None = None,
         mapper: Maps | None = None,
         loader: ViewLoader | None = None,
     ) -> None:
@@ -127,6 +128,7 @@ class Worker:
             metrics: where to count.
             concurrency: requests in flight; each mostly waits for the broker or an API server.
             performing: keys that are acted on at once.
+            lease: seconds for which a key is held at a time, if longer than usual: a killed worker's waits for as long.
             mapper: if it takes another than the usual one to find what to ask for.
             loader: the same for what to show.
 
@@ -144,7 +146,8 @@ class Worker:
         self._types = reconciler.types
         self._types_for = cache(reconciler.types_for)
         self._held = HeldKeys(clock)
-        self._turns = Turns(LEASE_SECONDS)
+        self._lease = LEASE_SECONDS if lease is None else lease
+        self._turns = Turns(self._lease)
         self._performing = asyncio.Semaphore(performing)
 
     async def run(self) -> None:
@@ -264,8 +267,8 @@ class Worker:
         try:
             for _ in range(ROUNDS):
                 # The lease counts from before the append, so that it never ends later than a waiter thinks.
-                held_until = self._clock.monotonic() + LEASE_SECONDS
-                entry = self._entry(loaded, EntryState.OPEN, plan.actions, outcomes, lease=LEASE_SECONDS, cause=cause)
+                held_until = self._clock.monotonic() + self._lease
+                entry = self._entry(loaded, EntryState.OPEN, plan.actions, outcomes, lease=self._lease, cause=cause)
                 seq = await self._append(loaded, entry, seq)
                 outcomes = await self._perform_actions(loaded, plan.actions, held_until - LEASE_MARGIN_SECONDS)
                 following = await self._follow_up(loaded, request, plan, outcomes, before)
