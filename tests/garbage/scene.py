@@ -168,6 +168,9 @@ class Scene:
         found: dict[str, Json] = {}
         for (_, kind, namespace), cluster in wanted.items():
             status, answer = cluster.client.request("GET", collection(kind, namespace))
+            while status == 429:  # its definition has just changed: the storage is being initialised anew
+                time.sleep(float(answer.get("details", {}).get("retryAfterSeconds", 1)))
+                status, answer = cluster.client.request("GET", collection(kind, namespace))
             assert status == 200 or (status == 404 and kind == "Fleeting"), answer
             found |= {body["metadata"]["uid"]: body for body in answer.get("items", [])}
         return found

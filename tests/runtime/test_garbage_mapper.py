@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -28,6 +30,17 @@ OWNER, DEPENDENT = (
     ObjectRef(C1, "", "configmaps", "default", "owner"),
     ObjectRef(C2, "", "configmaps", "default", "dep"),
 )
+OTHER = ObjectRef(C2, "", "configmaps", "default", "other")
+REFERENCE = OwnerReference(
+    cluster_id=identity(C1),
+    cluster=C1,
+    api_version="v1",
+    kind="ConfigMap",
+    resource="configmaps",
+    namespace="default",
+    name="owner",
+    uid=Uid("uid-owner"),
+)
 WINDOW_SECONDS = 300.0
 
 
@@ -44,6 +57,37 @@ def gone(cause: Cause, seconds_ago: float) -> Message:
     return Message(subject=subjects.fact(OWNER), body=encoded, id=str(fact_id))
 
 
+def described(ref: ObjectRef, found: Json, version: str, *, deleted: bool = False) -> Message:
+    key, fact = fact_message(ref, MAPS, found, version=version, deleted=deleted)
+    return Message(subject=subjects.fact(ref), body=fact, id=key)
+
+
+def woken(log: MemoryLog, ref: ObjectRef) -> bool:
+    wanted = subjects.keyed(subjects.REQUESTS, garbage.name, ref)
+    return any(record.subject == wanted for record in log.records("REQUESTS"))
+
+
+def present(log: MemoryLog) -> bool:
+    entry = subjects.dependent(identity(C1), OWNER, DEPENDENT)
+    return any(record.subject == entry and record.body for record in log.records("INDEX"))
+
+
+@asynccontextmanager
+async def mapped() -> AsyncIterator[MemoryLog]:
+    """A running mapper that knows of two clusters and of one dependent."""
+    log, clusters, clock = MemoryLog(), (C1, C2), SystemClock()
+    await log.prepare()
+    mapper = GarbageMapper(log, garbage, clusters, FleetDirectory(log, clock, clusters), clock, WINDOW_SECONDS)
+    mapping = asyncio.create_task(mapper.run(1.0))
+    records = [(cluster_ref(name), cluster_fact(name)) for name in clusters]
+    await log.publish([Message(subject=subjects.fact(ref), body=fact, id=key) for ref, (key, fact) in records])
+    await log.publish([described(DEPENDENT, owned(body("dep"), REFERENCE), "5")])
+    await eventually(lambda: present(log))
+    yield log
+    mapping.cancel()
+    await asyncio.gather(mapping, return_exceptions=True)
+
+
 @pytest.mark.parametrize(
     ("cause", "seconds_ago", "suspected"),
     [
@@ -55,30 +99,28 @@ def gone(cause: Cause, seconds_ago: float) -> Message:
 async def test_an_owner_that_a_list_has_just_lacked_is_a_suspect_before_its_dependents_are_looked_at(
     cause: Cause, seconds_ago: float, *, suspected: bool
 ) -> None:
-    log, clusters, clock = MemoryLog(), (C1, C2), SystemClock()
-    await log.prepare()
-    mapper = GarbageMapper(log, garbage, clusters, FleetDirectory(log, clock, clusters), clock, WINDOW_SECONDS)
-    mapping = asyncio.create_task(mapper.run(1.0))
-    reference = OwnerReference(
-        cluster_id=identity(C1),
-        cluster=C1,
-        api_version="v1",
-        kind="ConfigMap",
-        resource="configmaps",
-        namespace="default",
-        name="owner",
-        uid=Uid("uid-owner"),
-    )
-    described = [(cluster_ref(name), cluster_fact(name)) for name in clusters]
-    dependent = (DEPENDENT, fact_message(DEPENDENT, MAPS, owned(body("dep"), reference), version="5"))
-    await log.publish([Message(subject=subjects.fact(ref), body=fact, id=key) for ref, (key, fact) in described])
-    await log.publish([Message(subject=subjects.fact(dependent[0]), body=dependent[1][1], id=dependent[1][0])])
-    entry = subjects.dependent(identity(C1), OWNER, DEPENDENT)
-    await eventually(lambda: any(record.subject == entry for record in log.records("INDEX")))
-    await log.publish([gone(cause, seconds_ago)])
-    wanted = subjects.keyed(subjects.REQUESTS, garbage.name, OWNER)
-    await eventually(lambda: any(record.subject == wanted for record in log.records("REQUESTS")))
-    written = {record.subject for record in log.records("INDEX")}
-    assert (subjects.suspect(OWNER) in written) == suspected
-    mapping.cancel()
-    await asyncio.gather(mapping, return_exceptions=True)
+    async with mapped() as log:
+        await log.publish([gone(cause, seconds_ago)])
+        await eventually(lambda: woken(log, OWNER))
+        written = {record.subject for record in log.records("INDEX")}
+        assert (subjects.suspect(OWNER) in written) == suspected
+
+
+@pytest.mark.parametrize("owner_is_gone", [True, False])
+async def test_a_dependent_that_leaves_wakes_an_owner_that_is_there_and_none_that_is_gone(
+    *, owner_is_gone: bool
+) -> None:
+    async with mapped() as log:
+        if owner_is_gone:
+            await log.publish([gone(Cause.OBSERVED, 0.0)])
+            await eventually(lambda: woken(log, OWNER))
+        else:
+            await log.publish([described(OWNER, body("owner"), "12")])
+        await log.publish([described(OTHER, owned(body("other"), REFERENCE), "7")])
+        await eventually(lambda: woken(log, OTHER))  # whatever came before it has been mapped
+        await log.purge("REQUESTS", ">")
+        await log.publish([described(DEPENDENT, body("dep"), "13", deleted=True)])
+        await eventually(lambda: not present(log))
+        await log.publish([described(OTHER, owned(body("other"), REFERENCE), "14")])
+        await eventually(lambda: woken(log, OTHER))
+        assert woken(log, OWNER) is not owner_is_gone

@@ -368,6 +368,31 @@ async def test_a_killed_workers_key_is_done_after_its_lease_and_others_at_once(m
     assert fence.LEASE_SECONDS + fence.ACK_WAIT_SECONDS <= 5.0
 
 
+async def test_a_key_that_wants_to_be_looked_at_at_once_goes_on_without_a_timer_or_another_request() -> None:
+    asked = 0
+
+    @reconciler("steps", watches="samplecontroller.k8s.io/v1alpha1/foos", owns=["apps/v1/deployments"])
+    def steps(view: View, request: Request) -> Decision:
+        nonlocal asked
+        found = view.get(request.object)
+        if found is None:
+            return Decision.wait()
+        asked += 1
+        body = deployment(found)
+        body["spec"]["replicas"] = min(asked, 4)
+        return Decision.do(
+            dependent(view, found, C2, "apps/v1/deployments", body), again_after=0.0 if asked < 4 else None
+        )
+
+    log, world = await a_world()
+    async with running(log, world, what=steps):
+        await world.put(foo_ref(), foo_body())
+        await eventually(lambda: asked >= 4)
+        await settled(log)
+    assert world.objects[deployment_ref(C2)]["spec"]["replicas"] == 4
+    assert await log.last_sequence("TIMERS") == 0
+
+
 async def test_a_late_worker_does_not_close_a_key_that_was_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "LEASE_SECONDS", 0.3)
     log, world = await a_world()
