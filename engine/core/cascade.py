@@ -98,7 +98,8 @@ class GarbageView(View):
     Attributes:
         held: dependents of the requested object's place; there may be more.
         at_once: how many of them are looked at now, see `batch_after`.
-        more: whether there are more than were read.
+        in_batches: whether they are read and looked at batch by batch, as those of an owner that is gone or going are.
+        more: whether there may be others: nothing follows from their not being among these.
         asked: uids of those that the key's last decision has deleted, a moment ago: the facts that say so are on their way.
         since: epoch in which each reference of the requested object was first seen, by identity and place of its owner.
         watched: (group, plural) of the watched types; None: all.
@@ -110,6 +111,7 @@ class GarbageView(View):
 
     held: tuple[Held, ...] = ()
     at_once: int = FIRST_AT_ONCE
+    in_batches: bool = False
     more: bool = False
     asked: frozenset[Uid] = frozenset()
     since: Mapping[tuple[ClusterId, ObjectRef], int] = {}

@@ -114,12 +114,19 @@ def make_plan(view: View, decision: Decision) -> Plan:
         else:
             held.append(action)
             wake_at = min(wake_at, hold_until)
-    if any(isinstance(action, Delete) for action in held):
+    if any(
+        isinstance(action, Delete) or (isinstance(action, Collect) and _is_retried(view, action)) for action in held
+    ):
         needed = [action for action in needed if not isinstance(action, RemoveFinalizer)]
     now = [action for action in needed if not isinstance(action, PatchStatus)]
     # A status says what became of the writes, so it follows them instead of being written twice.
     deferred = bool(now) and len(now) < len(needed)
     return Plan(tuple(now if deferred else needed), deferred, wake_at)
+
+
+def _is_retried(view: View, action: Action) -> bool:
+    """Return whether a held write waits for its next try, and not for its cluster, which may have been given up."""
+    return not math.isinf(_held_until(view, action) or math.inf)
 
 
 def _held_until(view: View, action: Action) -> float | None:

@@ -7,6 +7,7 @@ this process has deleted is remembered for as long. Nothing here is evidence: ea
 Rules:
     * Dependents that something can be done about come first: hundreds in a cluster that does not answer, or that have gone
       already, do not keep the others waiting.
+    * What was left is never all there is: whatever depends on that is decided on a whole reading of INDEX.
     * A key that may have more says so (`GarbageView.more`, `after`): an owner that is gone is woken by nobody else.
 """
 
@@ -43,7 +44,6 @@ class _Left(NamedTuple):
 
     at: float
     held: tuple[Held, ...]
-    more: bool
 
 
 class _Deleted(NamedTuple):
@@ -80,9 +80,10 @@ class Nominees:
             EventLogError: when the broker does not answer.
 
         """
+        view.in_batches = True
         left = self._left.pop(owner, None)
         if left is not None and view.now - left.at <= LATELY_SECONDS:
-            view.more = left.more
+            view.more = True  # at the least, whatever has come since
             await self._sift(view, left.held)
             return
         pattern = subjects.dependents_of(identity, owner)
@@ -101,13 +102,15 @@ class Nominees:
 
     def after(self, view: GarbageView, owner: ObjectRef, outcomes: Sequence[Outcome]) -> float:
         """Return the wall time at which an owner is to be looked at again after these outcomes; at once if there is more."""
+        if not view.in_batches:
+            return math.inf
         touched = {one.ref for one in outcomes if one.action == "Collect" and one.ok}
         deleted = deleted_by(outcomes)
         self._remember(view, deleted)
         left = tuple(held for held in view.held if held.ref not in touched)
         opened = any(is_open(view, held) for held in left)
         if touched and opened and len(self._left) < LEFT_KEPT:
-            self._left[owner] = _Left(view.now, left, view.more)
+            self._left[owner] = _Left(view.now, left)
         if touched and (opened or view.more):
             return view.now
         return self._clock.time() + LAST_LOOK_SECONDS if deleted else math.inf

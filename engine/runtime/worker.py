@@ -241,7 +241,7 @@ class Worker:
         return measured.result
 
     async def _reconcile(self, delivery: Delivery, request: Request, loaded: Loaded) -> str:
-        if delivery.delivered > MAX_DELIVERIES and not _parked_for(loaded):
+        if delivery.delivered > MAX_DELIVERIES and not _parked_for(loaded) and not self._is_worked_on(loaded):
             reason = f"handed out {delivery.delivered} times without an answer: it seems to kill its workers"
             await self._give_up(delivery, loaded, reason)
             return "parked"
@@ -257,6 +257,11 @@ class Worker:
         await self._set_timer(request, plan.wake_at)
         await delivery.ack()
         return "success"
+
+    def _is_worked_on(self, loaded: Loaded) -> bool:
+        """Return whether somebody has just closed the key: what waits behind a long cascade kills nobody."""
+        entry = loaded.entry
+        return entry is not None and entry.state is EntryState.CLOSED and loaded.view.now - entry.now < 2 * self._lease
 
     async def _perform(self, delivery: Delivery, request: Request, loaded: Loaded, plan: Plan) -> str:
         """Open, perform and close; what the outcomes call for, a status above all, follows under the same lock."""

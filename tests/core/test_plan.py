@@ -193,6 +193,26 @@ def test_a_held_back_delete_keeps_the_finalizer() -> None:
     assert needed(view, DELETE, LET_GO) == ()
 
 
+@pytest.mark.parametrize(
+    ("state", "not_before", "let_go"),
+    [(ClusterState.LIVE, NOW + 9, False), (ClusterState.LIVE, NOW - 9, True), (ClusterState.SUSPECT, NOW + 9, True)],
+)
+def test_a_dependent_that_is_tried_again_later_keeps_the_finalizer_and_a_silent_cluster_may_have_been_given_up(
+    state: ClusterState, not_before: float, *, let_go: bool
+) -> None:
+    collect = Collect(ref=CHILD, api_version="apps/v1", kind="Deployment", uid=Uid("child"))
+    failed = Target(
+        ref=CHILD, slot="collect", attempted=intent(collect), attempts=1, not_before=not_before, cluster_seq=7
+    )
+    view = a_view(
+        (foo_ref(), foo_body(finalizers=["f"])),
+        (CHILD, live_child()),
+        clusters={C1: ClusterState.LIVE, C2: state},
+        targets=(failed,),
+    )
+    assert (LET_GO in needed(view, collect, LET_GO)) is let_go
+
+
 def test_a_status_follows_the_writes_that_it_reports() -> None:
     view = a_view((foo_ref(), foo_body()))
     plan = make_plan(view, Decision.do(APPLY, STATUS))

@@ -25,6 +25,7 @@ REFERENCES = "engine/runtime/references.py"
 BRAKES = "engine/runtime/brakes.py"
 RELEASE = "engine/runtime/release.py"
 REMAINING = "engine/runtime/remaining.py"
+NOMINEES = "engine/runtime/nominees.py"
 PERFORMER = "engine/runtime/garbage_performer.py"
 LIVE_READS = "engine/runtime/live_reads.py"
 SHARED_READS = "engine/runtime/shared_reads.py"
@@ -159,8 +160,8 @@ MUTANTS = (
     Mutant(
         "the dependent's uid is not compared",
         COLLECTOR,
-        "        if live.uid != action.uid:\n            return gone(action)\n        status",
-        "        status",
+        "        if live.uid != action.uid:\n            return gone(action)\n        if status",
+        "        if status",
     ),
     Mutant(
         "the breaker is not asked",
@@ -357,6 +358,31 @@ MUTANTS = (
         "            return found\n",
     ),
     Mutant("a list that is none opens the barrier", REMAINING, 'if not page.kind.endswith("List") or', "if False and"),
+    Mutant("what was left is all there is", NOMINEES, "view.more = True", "view.more = False"),
+    Mutant(
+        "what a restored etcd brings back was just deleted",
+        NOMINEES,
+        "if deleted.epoch == view.clusters[held.ref.cluster].epoch:",
+        "if True:",
+    ),
+    Mutant(
+        "what STATE knows to be gone hides the others",
+        NOMINEES,
+        "if not _is_gone(view.rows.get(held.ref), held.uid)",
+        "if True",
+    ),
+    Mutant(
+        "dependents that were refused hide the others",
+        CASCADE,
+        "return target is None or not target.attempts or view.now >= target.not_before",
+        "return True",
+    ),
+    Mutant(
+        "an owner is let go while a dependent waits for its next try",
+        PLAN,
+        "or (isinstance(action, Collect) and _is_retried(view, action))",
+        "or False",
+    ),
     Mutant("an old look opens the barrier", REMAINING, " and now - look.began > LOOK_SECONDS", " and False"),
     Mutant(
         "dependents that have gone since hold the owner",

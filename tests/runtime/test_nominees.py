@@ -136,6 +136,23 @@ async def test_what_a_decision_leaves_is_taken_at_once_and_to_its_end(bench: Ben
         if again > view.now:
             break
     assert sorted(done, key=str) == sorted(everyone, key=str)
+    assert garbage(view, Request("garbage", OWNER)).again_after == LATELY_SECONDS
+
+
+async def test_an_owner_is_not_let_go_on_what_was_left_but_on_a_whole_reading(bench: Bench) -> None:
+    everyone = [dependent(C2, number) for number in range(BATCH + 1)]
+    await bench.nominate(*everyone)
+    first = await bench.view()
+    assert not first.more
+    bench.nominees.after(first, OWNER, deleted(*(held.ref for held in next_batch(first, first.held))))
+    await bench.nominate(dependent(C3, 9))
+    assert (await bench.view()).more
+    assert await bench.batch() == [dependent(C2, BATCH), dependent(C3, 9)]
+
+
+async def test_when_all_are_deleted_a_last_look_follows(bench: Bench) -> None:
+    await bench.nominate(dependent(C2, 1))
+    again = bench.nominees.after(await bench.view(), OWNER, deleted(dependent(C2, 1)))
     assert again == bench.clock.time() + LAST_LOOK_SECONDS
 
 
