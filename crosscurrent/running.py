@@ -68,24 +68,26 @@ async def running_fleet(
             if listening:
                 stack.callback(listening.close)
         address = await stack.enter_async_context(running_broker(settings, restarted.set))
-        environment = {METRICS_VARIABLE: "1"} if metrics_socket else {}
-        supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH, MEMBERS), write=write)
-        # The children import for longer than it takes to prepare the streams.
-        tasks = [asyncio.create_task(supervisor.run(), name="supervisor")]
-        stack.push_async_callback(_end, tasks)
         log = await processes.open_log(address, settings)
         stack.push_async_callback(log.close)
         await processes.prepare(log)
+        environment = {METRICS_VARIABLE: "1"} if metrics_socket else {}
+        supervisor = Supervisor(child_specs(settings), environment, phases=(RECONCILE, WATCH, MEMBERS), write=write)
         await stack.enter_async_context(_probes(probe_socket, supervisor, log))
         await stack.enter_async_context(_metrics(metrics_socket, settings, supervisor, log))
-        tasks.append(asyncio.create_task(_mind(log, restarted), name="health of the streams"))
+        tasks = [
+            asyncio.create_task(supervisor.run(), name="supervisor"),
+            asyncio.create_task(_mind(log, restarted), name="health of the streams"),
+        ]
         if config.registry.hubs:
             registry = await stack.enter_async_context(running_registry(settings))
             tasks.append(asyncio.create_task(_follow(registry, supervisor, settings), name="watchers of the registry"))
         try:
             yield Fleet(address, log, supervisor)
         finally:
-            await _end(tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def child_specs(settings: Settings) -> list[ChildSpec]:
@@ -110,12 +112,6 @@ def watcher_spec(settings: Settings, cluster: ClusterName) -> ChildSpec:
     """Return a watcher."""
     file = ("-f", str(settings.path)) if settings.path else ()
     return ChildSpec(name=f"watch {cluster}", kind=WATCH, arguments=(WATCH, cluster, *file), cluster=cluster)
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _follow(registry: Registry, supervisor: Supervisor, settings: Settings) -> None:
