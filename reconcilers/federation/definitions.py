@@ -138,7 +138,7 @@ def _schema(extra: Json) -> Json:
         "message": TEXT,
     }
     # The status is ours alone, so its lists are whole to the API server: each is one field of our manager's, where a list by
-    # key has one for every value in it. An apply of the status costs the server 40 % less.
+    # key has one for every value in it. An apply of the status costs the server a third less.
     conditions = _list(condition, required=("type",))
     counts = dict.fromkeys(COUNTS, NUMBER)
     cluster = {
