@@ -76,9 +76,9 @@ def opener(settings: Settings, stack: AsyncExitStack) -> Opener:
     clock = SystemClock()
     connections: list[Connection] = []
 
-    async def open_one(registry: Registry, member: RegistryMember) -> RegisteredApi:
+    async def open_one(registry: Registry, member: RegistryMember, look: int) -> RegisteredApi:
         if member.joined is None:
-            return await open_member(registry, member)
+            return await open_member(registry, member, look)
         from engine.core.joining import Mode  # noqa: PLC0415
         from engine.runtime.addresses import read_from_clusters  # noqa: PLC0415
         from engine.runtime.lent_api import LentApi  # noqa: PLC0415
@@ -86,7 +86,7 @@ def opener(settings: Settings, stack: AsyncExitStack) -> Opener:
 
         if not connections:
             connections.append(await open_connection(settings, "calls", stack))
-        agent = MemberApi(member.name, connections[0], clock)
+        agent = MemberApi(member.name, connections[0], clock, look)
         if member.joined is Mode.PULL:
             return agent
         addresses = read_from_clusters(settings.config.registry.allow_addresses)
@@ -198,8 +198,9 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
             context = ContextFile(ClusterConfig(name=name), Path.cwd())
         except KubeconfigError as problem:
             raise UserError(str(problem), "an agent runs in a pod, or with KUBECONFIG") from problem
-        api = await KubernetesApi.open(name, context.context, current=context)
+        api, second = [await KubernetesApi.open(name, context.context, current=context) for _ in range(2)]
         stack.push_async_callback(api.close)
+        stack.push_async_callback(second.close)
         key, identity = await _own(api, place, clock)
         membership = Membership(files, key, identity, clock, seed=secrets.randbits(32))
         await membership.join()
@@ -215,7 +216,7 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
             raise UserError(str(problem), "whoever runs us starts us again") from problem
         stack.push_async_callback(connection.close)
         lend = Lender(api, context, files.read("server"), (place.namespace, place.account)).lend
-        calls = MemberCalls(connection, name, api, clock, lend)
+        calls = MemberCalls(connection, name, (api, second), clock, lend)
         ready()
         while True:
             try:

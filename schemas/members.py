@@ -163,6 +163,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
     body: bytes | None = None
     content_type: str = ""
     accept: str = ""
+    look: int = 0
+    """Which of the agent's connections to its API server, 0 or 1: a proof of absence takes both."""
 
 
 class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
