@@ -16,6 +16,7 @@ import structlog
 from crosscurrent import processes
 from crosscurrent.cluster_registry import running_registry
 from crosscurrent.errors import BrokerUnreachable, UserError
+from crosscurrent.keeping import kept_facts
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import broker_key, find_broker
 from schemas.config import ClusterConfig
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 
     from engine.core.nkeys import KeyPair
     from engine.runtime.jetstream import Connection
+    from engine.runtime.kept_log import KeptLog
     from engine.runtime.live_clusters import Opener, RegisteredApi
     from engine.runtime.member_calls import MemberCalls
+    from engine.runtime.member_log import MemberLog
     from engine.runtime.membership import Membership
-    from engine.runtime.ports import Clock, ClusterApi, FactLog
+    from engine.runtime.ports import Clock, ClusterApi
     from engine.runtime.registry import Member as RegistryMember
     from engine.runtime.registry import Registry
     from schemas.names import ClusterId, ClusterName
@@ -170,6 +173,10 @@ class AgentPlace(NamedTuple):
     """Secret of this cluster that keeps the agent's key."""
     account: str
     """ServiceAccount whose tokens the hub may have, where the join Secret names a `server`."""
+    keep: Path | None = None
+    """Directory for facts that wait for the hub; None: they are read again when it is back."""
+    keep_bytes: int = 0
+    """At most so many of them."""
 
 
 async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callable[[], None]) -> None:
@@ -178,6 +185,7 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
     from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
     from engine.runtime.context_file import ContextFile  # noqa: PLC0415
     from engine.runtime.jetstream import Connection  # noqa: PLC0415
+    from engine.runtime.kept_log import KeptLog  # noqa: PLC0415
     from engine.runtime.kubeconfig import KubeconfigError  # noqa: PLC0415
     from engine.runtime.lender import Lender  # noqa: PLC0415
     from engine.runtime.member_calls import MemberCalls  # noqa: PLC0415
@@ -215,12 +223,17 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
         except EventLogError as problem:
             raise UserError(str(problem), "whoever runs us starts us again") from problem
         stack.push_async_callback(connection.close)
+        log = MemberLog(connection, name)
+        kept = None
+        if place.keep is not None:
+            facts = await stack.enter_async_context(kept_facts(place.keep, place.keep_bytes, name, identity))
+            kept = KeptLog(log, facts, clock)
         lend = Lender(api, context, files.read("server"), (place.namespace, place.account)).lend
         calls = MemberCalls(connection, name, (api, second), clock, lend)
         ready()
         while True:
             try:
-                await _obey(membership, calls, MemberLog(connection, name), api, clock, registry)
+                await _obey(membership, calls, kept or log, api, clock, registry)
             except* OrdersChanged:
                 _log.info("the hub orders something else", cluster=name)
 
@@ -251,7 +264,7 @@ async def _own(api: ClusterApi, place: AgentPlace, clock: Clock) -> tuple[KeyPai
 async def _obey(
     membership: Membership,
     calls: MemberCalls,
-    log: FactLog,
+    log: MemberLog | KeptLog,
     api: ClusterApi,
     clock: Clock,
     registry: CollectorRegistry,
@@ -263,6 +276,7 @@ async def _obey(
 
     """
     from crosscurrent.watch_metrics import WatchCollector  # noqa: PLC0415
+    from engine.runtime.kept_log import KeptLog  # noqa: PLC0415
     from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
 
     async def keep() -> None:
@@ -275,6 +289,8 @@ async def _obey(
         async with asyncio.TaskGroup() as group:
             group.create_task(keep(), name="credential")
             group.create_task(calls.run(), name="calls")
+            if isinstance(log, KeptLog):
+                group.create_task(log.run(), name="kept facts")
             if membership.orders.watch:
                 group.create_task(watcher.run(), name=f"watcher {api.name}")
                 group.create_task(processes.mind(log, clock, watcher.heal), name="health of the streams")

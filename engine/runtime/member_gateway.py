@@ -15,6 +15,7 @@ from contextlib import aclosing
 import msgspec
 import structlog
 
+from engine.core.late_facts import news
 from engine.core.member_rights import MemberIdentity, may_read, problem_of
 from engine.runtime import log_wire as wire
 from engine.runtime.jetstream import Connection
@@ -27,7 +28,6 @@ from schemas.members import (
     LogAnswer,
     LogAsk,
     LogFailed,
-    LogMessage,
     LogRecord,
     More,
     Publish,
@@ -148,8 +148,8 @@ class MemberGateway:
 
     async def _do(self, member: MemberIdentity, ask: LogAsk) -> LogAnswer:
         match ask:
-            case Publish(messages):
-                return await self._publish(member, messages)
+            case Publish():
+                return await self._publish(member, ask)
             case Last(wanted):
                 if not all(may_read(member, subject) for subject in wanted):
                     return _refused(member, "a member reads what is its own")
@@ -164,10 +164,16 @@ class MemberGateway:
                     return _refused(member, f"stream {stream} is not for members")
                 return Lives(await self._event_log.incarnation(stream), f"{self._run}.{self._healed}")
 
-    async def _publish(self, member: MemberIdentity, messages: list[LogMessage]) -> LogAnswer:
+    async def _publish(self, member: MemberIdentity, ask: Publish) -> LogAnswer:
+        messages = ask.messages
         for message in messages:
             if problem := problem_of(member, message):
                 return _refused(member, problem)
+        if ask.lives and ask.lives != tuple([await self._event_log.incarnation(stream) for stream in STREAMS]):
+            return LogFailed(f"{' or '.join(STREAMS)} was created anew since these facts were made", outlived=True)
+        if ask.late:
+            found = await self._event_log.last("FACTS", list({message.subject for message in messages}))
+            messages = news(messages, {subject: record.id for subject, record in found.items()})
         await self._event_log.publish(
             [Message(subject=one.subject, body=one.body, id=one.id, ttl=max(0.0, one.ttl)) for one in messages]
         )
