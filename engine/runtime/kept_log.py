@@ -106,7 +106,9 @@ class KeptLog:
             yield record
 
     async def incarnation(self, stream: str) -> str:
-        """Return which life of the stream this is; cached for a second."""
+        """Return which life of the stream this is: while the hub is away the last that is known, which it will compare."""
+        if stream in self._lives and not self._hub.is_up:
+            return self._lives[stream]
         life = self._lives[stream] = await self._hub.incarnation(stream)
         return life
 

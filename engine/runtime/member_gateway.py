@@ -18,6 +18,7 @@ import structlog
 from engine.core.late_facts import news
 from engine.core.member_rights import MemberIdentity, may_read, problem_of
 from engine.runtime import log_wire as wire
+from engine.runtime.checkpoints import caught_up
 from engine.runtime.jetstream import Connection
 from engine.runtime.ports import Clock, EventLog, EventLogError, Message, MessageTooLarge, Record
 from schemas import subjects
@@ -177,6 +178,9 @@ class MemberGateway:
         await self._event_log.publish(
             [Message(subject=one.subject, body=one.body, id=one.id, ttl=max(0.0, one.ttl)) for one in messages]
         )
+        if ask.late:
+            # Whoever starts with facts on its disk reads STATE as soon as they are gone: it must find them there.
+            await caught_up(self._event_log, await self._event_log.last_sequence("FACTS"), self._clock)
         return Published()
 
     async def _scan(self, member: MemberIdentity, filters: list[str], *, headers_only: bool) -> LogAnswer:

@@ -60,6 +60,11 @@ class MemberLog:
         self._lives: dict[str, tuple[float, str]] = {}
         self._healed = ""
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the hub's broker is there just now."""
+        return self._connection.is_up
+
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish to FACTS; see the port."""
         for chunk in self.chunks(messages):

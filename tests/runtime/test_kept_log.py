@@ -16,7 +16,7 @@ from engine.runtime.jetstream import Connection
 from engine.runtime.kept_facts import KeptFacts
 from engine.runtime.kept_log import STREAMS, KeptLog
 from engine.runtime.member_gateway import MemberGateway
-from engine.runtime.member_log import MemberLog
+from engine.runtime.member_log import LIFE_CACHE_SECONDS, MemberLog
 from engine.runtime.ports import EventLogError, Message
 from engine.sandbox.nats_server import NatsServer
 from schemas.members import LogMessage, Publish
@@ -105,7 +105,11 @@ async def test_what_is_published_while_the_hub_is_away_is_in_its_log_in_order_an
         async with running(kept.run()):
             await kept.publish(expected[:10])
             assert await in_facts(log, 10) == [one.id for one in expected[:10]]
+            life = await kept.incarnation("FACTS")
             hub.server.stop()
+            await asyncio.sleep(LIFE_CACHE_SECONDS)
+            async with asyncio.timeout(1):  # a watcher asks before each sync record, and must not wait for the hub
+                assert await kept.incarnation("FACTS") == life
             for number in range(10, 60):  # each one by itself, as a quiet cluster's changes come
                 await kept.publish([expected[number]])
             reading = asyncio.create_task(kept.last("STATE", [expected[0].subject]))
