@@ -346,6 +346,7 @@ def test_a_token_expires_while_its_source_is_away_and_that_is_said(system: Syste
     with Proxies([source, target], tmp_path, tmp_path) as proxies:
         proxy = proxies[source.name]
         with proxy.fault(shorter_lived(source, "brief")), other_credentials(system, source.name, proxy.kubeconfig):
+            until(proxy.requests, what=system.tail)
             target.client.apply(an_import(source.name, "brief"))
             wait_for(system, "brief-cluster2", "Issued", seconds=45)
             with proxy.away():
