@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -27,18 +27,17 @@ if TYPE_CHECKING:
 
     from engine.core.nkeys import KeyPair
     from engine.runtime.jetstream import Connection
-    from engine.runtime.kept_log import KeptLog
     from engine.runtime.live_clusters import Opener, RegisteredApi
-    from engine.runtime.member_calls import MemberCalls
-    from engine.runtime.member_log import MemberLog
     from engine.runtime.membership import Membership
-    from engine.runtime.ports import Clock, ClusterApi
+    from engine.runtime.ports import Clock, ClusterApi, FactLog
     from engine.runtime.registry import Member as RegistryMember
     from engine.runtime.registry import Registry
     from schemas.names import ClusterId, ClusterName
     from watchers.member_presence import MemberPresence
     from watchers.settings import WatchSettings
 
+Works = dict[str, Callable[[], Coroutine[None, None, None]]]
+"""What an agent does, by name."""
 RETRY_S = 2.0
 """Between two tries of an agent whose own API server does not answer."""
 _REQUEST_S = 5.0
@@ -223,17 +222,17 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
         except EventLogError as problem:
             raise UserError(str(problem), "whoever runs us starts us again") from problem
         stack.push_async_callback(connection.close)
-        log = MemberLog(connection, name)
-        kept = None
+        lend = Lender(api, context, files.read("server"), (place.namespace, place.account)).lend
+        works: Works = {"calls": MemberCalls(connection, name, (api, second), clock, lend).run}
+        log: FactLog = MemberLog(connection, name)
         if place.keep is not None:
             facts = await stack.enter_async_context(kept_facts(place.keep, place.keep_bytes, name, identity))
-            kept = KeptLog(log, facts, clock)
-        lend = Lender(api, context, files.read("server"), (place.namespace, place.account)).lend
-        calls = MemberCalls(connection, name, (api, second), clock, lend)
+            log = kept = KeptLog(MemberLog(connection, name), facts, clock)
+            works["kept facts"] = kept.run
         ready()
         while True:
             try:
-                await _obey(membership, calls, kept or log, api, clock, registry)
+                await _obey(membership, works, log, api, clock, registry)
             except* OrdersChanged:
                 _log.info("the hub orders something else", cluster=name)
 
@@ -263,20 +262,19 @@ async def _own(api: ClusterApi, place: AgentPlace, clock: Clock) -> tuple[KeyPai
 
 async def _obey(
     membership: Membership,
-    calls: MemberCalls,
-    log: MemberLog | KeptLog,
+    works: Works,
+    log: FactLog,
     api: ClusterApi,
     clock: Clock,
     registry: CollectorRegistry,
 ) -> None:
-    """Do what the hub orders, and keep the credential, until it orders something else.
+    """Do what the hub orders, keep the credential, and do what is to be done in any case, until it orders something else.
 
     Raises:
         OrdersChanged: then, in a group.
 
     """
     from crosscurrent.watch_metrics import WatchCollector  # noqa: PLC0415
-    from engine.runtime.kept_log import KeptLog  # noqa: PLC0415
     from watchers.cluster_watcher import ClusterWatcher  # noqa: PLC0415
 
     async def keep() -> None:
@@ -288,9 +286,8 @@ async def _obey(
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(keep(), name="credential")
-            group.create_task(calls.run(), name="calls")
-            if isinstance(log, KeptLog):
-                group.create_task(log.run(), name="kept facts")
+            for name, work in works.items():
+                group.create_task(work(), name=name)
             if membership.orders.watch:
                 group.create_task(watcher.run(), name=f"watcher {api.name}")
                 group.create_task(processes.mind(log, clock, watcher.heal), name="health of the streams")

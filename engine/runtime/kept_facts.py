@@ -120,6 +120,11 @@ class KeptFacts:
             messages += more.messages
         return seq, Kept(messages, first.lives)
 
+    def rewind(self) -> None:
+        """Begin again with the oldest that the hub has not answered: whoever had taken it was stopped."""
+        self._ahead.clear()
+        self._read = self._done
+
     def answered(self, seq: int) -> None:
         """Note up to where the hub has answered."""
         self._done = max(self._done, seq)

@@ -49,6 +49,7 @@ class KeptLog:
 
     async def run(self) -> None:
         """Send what is kept to the hub until cancelled."""
+        self._facts.rewind()
         late, wait = True, RETRY_SECONDS
         while True:
             try:

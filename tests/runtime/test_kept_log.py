@@ -119,6 +119,24 @@ async def test_what_is_published_while_the_hub_is_away_is_in_its_log_in_order_an
             assert await in_facts(log, 60) == [one.id for one in expected]
 
 
+async def test_nothing_is_left_out_when_the_sending_is_stopped_and_begun_again(hub: Hub, own: NatsServer) -> None:
+    """As when the hub orders something else."""
+    expected = messages(0, 40)
+    async with hub.member(A) as mine, keeping(own) as facts:
+        kept = KeptLog(MemberLog(mine, A), facts, SystemClock())
+        async with gateway(hub) as log:
+            await kept.incarnation("STATE")
+            await kept.publish(expected[:20])
+            async with running(kept.run()):
+                await in_facts(log, 20)
+        for one in expected[20:]:
+            await kept.publish([one])
+        async with running(kept.run()):  # nobody answers, and it has some of them in its hands
+            pass
+        async with gateway(hub) as log, running(kept.run()):
+            assert await in_facts(log, 40) == [one.id for one in expected]
+
+
 async def test_what_was_kept_outlives_the_agent_and_its_broker(hub: Hub, own: NatsServer) -> None:
     expected = messages(0, 40)
     async with gateway(hub) as log, hub.member(A) as mine:
