@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from crosscurrent.errors import UserError
-from crosscurrent.fleet import read_clusters
+from crosscurrent.fleet import ClusterView, read_clusters
 from engine.core.history import Stored
 from engine.core.lineage import (
     Decided,
@@ -26,7 +28,7 @@ from schemas import subjects
 from schemas.decisions import Entry, decode_entry
 from schemas.deletions import Deletion, DeletionSpec, deletion_ref
 from schemas.facts import SyncRecord, decode_fact, decode_sync
-from schemas.names import ClusterId, ClusterName, ObjectRef
+from schemas.names import ClusterName, ObjectRef
 
 DEPTH = 16
 """Decisions that are followed upwards: chains across reconcilers are two or three long, and a loop must end."""
@@ -62,7 +64,7 @@ class Chronicle:
         self._told: dict[ObjectRef, list[Told]] = {}
         self._decided: dict[str, list[Decided]] = {}
         self._horizon: Horizon | None = None
-        self._clusters: dict[ClusterId, ClusterName] | None = None
+        self._views: list[ClusterView] | None = None
 
     async def history(self, ref: ObjectRef) -> list[Told]:
         """Return the facts of an object that are in the record, oldest first."""
@@ -101,18 +103,11 @@ class Chronicle:
     async def _owners(self, told: Told) -> list[ObjectRef]:
         """Return the owners that an object names now or named when it was last seen alive."""
         alive = [one for one in await self.history(told.ref) if one.seq <= told.seq and not one.fact.deleted]
-        body = msgspec.json.decode(alive[-1].fact.data, type=dict[str, object] | None) if alive else None
-        metadata = (body or {}).get("metadata")
-        found = owner_references(metadata) if isinstance(metadata, dict) else ()
-        if found and self._clusters is None:
-            seen = await read_clusters(self._event_log)
-            self._clusters = {one.status.identity: one.name for one in seen if one.status}
-        places = [(one, (self._clusters or {}).get(one.cluster_id) or ClusterName(one.cluster)) for one in found]
-        return [
-            ObjectRef(cluster, one.group, one.resource, one.namespace, one.name)
-            for one, cluster in places
-            if cluster and one.resource  # both may be left out, the uid is what counts
-        ]
+        if not alive:
+            return []
+        if self._views is None:
+            self._views = await read_clusters(self._event_log)
+        return owner_places(alive[-1].fact.data, self._views)
 
     async def result(self, deed: Deed) -> Told | None:
         """Return the fact that an action made."""
@@ -127,6 +122,26 @@ class Chronicle:
         ref = subjects.parse_fact(subject)
         told = next((one for one in await self.history(ref) if one.seq == seq), None)
         return Origin(told) if told else Origin(words=f"a fact of {ref} at sequence {seq}, which is kept no more")
+
+
+def owner_places(data: bytes | memoryview, views: Sequence[ClusterView]) -> list[ObjectRef]:
+    """Return where the owners are that an object names, as far as it says: names and types may be left out, uids may not.
+
+    Args:
+        data: the object as JSON.
+        views: the clusters that there are.
+
+    """
+    body = msgspec.json.decode(data, type=dict[str, object] | None)
+    metadata = (body or {}).get("metadata")
+    found = owner_references(metadata) if isinstance(metadata, dict) else ()
+    names = {view.status.identity: view.name for view in views if view.status}
+    places = [(one, names.get(one.cluster_id) or ClusterName(one.cluster)) for one in found]
+    return [
+        ObjectRef(cluster, one.group, one.resource, one.namespace, one.name)
+        for one, cluster in places
+        if cluster and one.resource
+    ]
 
 
 async def _read_deletion(log: EventLog, told: Told) -> DeletionSpec | None:

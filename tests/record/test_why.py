@@ -15,6 +15,7 @@ from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
 from schemas.actions import Outcome, Result
 from schemas.clusters import ClusterState
+from schemas.config import BrakeConfig, GarbageConfig
 from schemas.decisions import decode_entry
 from tests.builders import C2, C3, deployment_ref, foo_body, foo_ref
 from tests.garbage.simulated_world import Made
@@ -23,6 +24,8 @@ from tests.garbage.simulated_world import run as run_in_clusters
 from tests.record.conftest import Use
 from tests.record.engine_run import a_story, at_rest, tell_a_story, working
 from tests.world import eventually
+
+BRAKES = "/apis/crosscurrent.dev/v1alpha1/deletionbrakes"
 
 
 def plain(text: str) -> list[str]:
@@ -205,6 +208,28 @@ def test_a_delete_across_clusters_says_who_deleted_what_and_on_which_evidence(us
     assert "deleted by" not in out, "a person did"
     _, out, _ = use(log, f"events {dependent.site.name}/deletions/default --snapshot --no-watch -o json")
     assert json.loads(out)["data"]["spec"] == spec
+
+
+def test_the_breaker_that_holds_a_delete_is_what_holds_an_object(use: Use) -> None:
+    found: list[tuple[MemoryLog, Made]] = []
+
+    async def story(world: SimulatedWorld) -> None:
+        made = [await world.pair(f"owner{number}") for number in range(5)]
+        await world.dismiss("a")
+        for owner, _ in made:
+            await world.remove_by_hand(owner)
+        world.a.cluster.compact()  # nobody will ever have seen them go
+        world.engage("a")
+        while not json.loads((await world.a.ask("GET", BRAKES)).body)["items"]:
+            await world.clock.sleep(1.0)
+        await world.kept(*(dependent for _, dependent in made), seconds=60.0)
+        found.append((world.log, made[0][1]))
+
+    run_in_clusters(story, config=GarbageConfig(brake=BrakeConfig(absolute=4)))
+    log, held_back = found[0]
+    code, out, _ = use(log, f"why-not {held_back.site.name} configmaps default/{held_back.name}")
+    assert code == 1, out
+    assert re.search(rf"✗ .*{held_back.name} failed \d+ times.*BrakeTripped: .* look at DeletionBrake", out), out
 
 
 @pytest.mark.broker
