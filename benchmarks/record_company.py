@@ -1,6 +1,6 @@
 """A role beside a publisher: on command it makes a checkpoint, as a worker does, or has three subscribers.
 
-Out: one answer a command: `{"listening": n}`, `{"quiet": 1}`, `{"made": seconds}`, `{"heard": facts}`.
+Out: one answer a command: `{"listening": n}`, `{"heard": facts}`, `{"made": seconds}`.
 """
 
 from __future__ import annotations

@@ -166,6 +166,7 @@ class Connection:
         return self
 
     async def _give_up(self, connecting: asyncio.Task[None]) -> None:
+        """End an attempt to connect; its socket goes, so that it ends soon, whatever it waits for."""
         self._client.given_up = True
         connecting.cancel()
         await self.close()
@@ -336,9 +337,8 @@ class Connection:
             closing.cancel()
             self._client.hang_up()  # whatever it still waits for ends with that
         await asyncio.gather(closing, return_exceptions=True)
-        for _ in range(
-            2
-        ):  # the loop closes an aborted socket in its next turn, and one under TLS in the one after that
+        # The loop closes an aborted socket in its next turn, and one under TLS in the one after that.
+        for _ in range(2):
             await asyncio.sleep(0)
         self._lose()
 

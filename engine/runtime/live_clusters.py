@@ -113,9 +113,7 @@ class LiveClusters:
 
     async def _engage(self, member: Member) -> None:
         name = member.name
-        opened = self._open[name] = _Open(
-            member, []
-        )  # known before, so that whoever stops us between two closes the first
+        opened = self._open[name] = _Open(member, [])  # before, so that one who is stopped between two closes the first
         for _ in range(1 + self._twice):
             opened.connections.append(await self._opener(self._registry, member))
         self.contexts[name] = partial(self._registry.context, name)
