@@ -113,8 +113,9 @@ class LiveClusters:
 
     async def _engage(self, member: Member) -> None:
         name = member.name
-        opened = _Open(member, [await self._opener(self._registry, member, look) for look in range(1 + self._twice)])
-        self._open[name] = opened
+        opened = self._open[name] = _Open(member, [])  # before, so that one who is stopped between two closes the first
+        for look in range(1 + self._twice):
+            opened.connections.append(await self._opener(self._registry, member, look))
         self.contexts[name] = partial(self._registry.context, name)
         self.apis[name] = opened.connections[0]
         self.second[name] = opened.connections[-1]
