@@ -3,6 +3,9 @@
 The loader applies the same Deployments, in another namespace of the same API servers, by server-side apply, in parallel and
 with nothing to decide. Then FederatedDeployments are created while the engine is down, and it is started: its time counts
 from there. Requests are counted in the API servers' audit logs, by the engine's own identity.
+
+What an engine that costs nothing would reach, where the processors are the limit: a loop makes the writes that a federated
+object needs (held, three copies, reported on) as the engine makes them, with nothing to read, decide or record.
 """
 
 from __future__ import annotations
@@ -10,24 +13,33 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+
+from aiohttp import ClientSession
 
 from benchmarks.figures import Report, Settings, figure
 from benchmarks.fleet import FSYNC, ROOT, Fleet, shares
 from benchmarks.kube_client import session
+from engine.core.ownership import OWNER_LABEL, OWNERS_ANNOTATION
 from engine.runtime.ports import EventLog
 
 NAME = "federation"
 TYPES = ("v1/namespaces", "apps/v1/deployments")
 DEFINITIONS = ("federateddeployments.types.kubefed.io", "kubefedclusters.core.kubefed.io")
 FEDERATED = "/apis/types.kubefed.io/v1beta1/namespaces/default/federateddeployments"
+BARE_FEDERATED = FEDERATED.replace("/default/", "/bare/")
 REGISTERED = "/apis/core.kubefed.io/v1beta1/namespaces/default/kubefedclusters"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{namespace}/deployments"
 IN_FLIGHT = 64
 """Of the loader: as many requests as the engine's budget for a cluster allows."""
+APPLY = {"Content-Type": "application/apply-patch+yaml"}
+MERGE = {"Content-Type": "application/merge-patch+json"}
+OWNERS_BYTES = 330
+"""Of the reference to a FederatedDeployment that a copy carries."""
 WRITES = ("create", "update", "patch", "delete")
 QUIET_SECONDS = 5.0
 
@@ -43,7 +55,9 @@ def run(settings: Settings) -> Report:
         fleet.up.stop()
         settings.say(f"federation: the loader applies {3 * count} Deployments")
         loader = 3 * count / asyncio.run(_load(fleet, count))
-        settings.say(f"federation: {loader:.0f}/s; creating {count} FederatedDeployments")
+        settings.say(f"federation: {loader:.0f}/s; {count} FederatedDeployments by a loop that decides nothing")
+        bare = 3 * count / asyncio.run(_bare(fleet, count))
+        settings.say(f"federation: {bare:.0f} copies/s; creating {count} FederatedDeployments")
         asyncio.run(_federate(fleet, count))
         before = _sizes(fleet)
         started = time.monotonic()
@@ -61,6 +75,10 @@ def run(settings: Settings) -> Report:
         figure("apply rate of a plain loader, 64 in flight per cluster", loader, "objects/s"),
         figure(f"{count:,} FederatedDeployments from cold, in 3 clusters", 3 * count / cold, "objects/s", fsync=FSYNC),
         figure("  of the loader's rate", 3 * count / cold / loader * 100, "%", at_least=60),
+        figure(
+            "  of the rate of a loop that makes the same writes and decides nothing", 3 * count / cold / bare * 100, "%"
+        ),
+        figure("that loop's rate, of the loader's", bare / loader * 100, "%"),
         figure("  API calls per copy, statuses and finalizers included", calls, "calls"),
         figure("second start: writes", written, "writes", fsync=FSYNC, at_most=0, strict=True),
         figure("second start: from `up` to the first useful write", first, "s", fsync=FSYNC, at_most=2),
@@ -74,7 +92,8 @@ def _prepare(fleet: Fleet) -> None:
     for name in DEFINITIONS:
         fleet.servers["c1"].client.apply_yaml(ROOT / f"deploy/crds/federation/{name}.yaml")
     for server in fleet.servers.values():
-        server.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "plain"}})
+        for name in ("plain", "bare"):
+            server.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
 def _deployment() -> Json:
@@ -87,7 +106,6 @@ def _deployment() -> Json:
 async def _load(fleet: Fleet, count: int) -> float:
     """Return in how many seconds the loader is done, in all clusters at once."""
     path = DEPLOYMENTS.format(namespace="plain")
-    headers = {"Content-Type": "application/apply-patch+yaml"}
 
     async def load(cluster: str) -> None:
         turns = asyncio.Semaphore(IN_FLIGHT)
@@ -96,7 +114,7 @@ async def _load(fleet: Fleet, count: int) -> float:
             async def apply(name: str) -> None:
                 body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, **_deployment()}
                 address = f"{path}/{name}?fieldManager=loader&force=true"
-                async with turns, http.patch(address, data=json.dumps(body), headers=headers) as response:
+                async with turns, http.patch(address, data=json.dumps(body), headers=APPLY) as response:
                     await response.read()
                     assert response.status == 201, response.status
 
@@ -107,14 +125,78 @@ async def _load(fleet: Fleet, count: int) -> float:
     return time.monotonic() - started
 
 
-async def _federate(fleet: Fleet, count: int, prefix: str = "fd", placement: Json | None = None) -> None:
+async def _bare(fleet: Fleet, count: int) -> float:
+    """Return in how many seconds a loop has made the writes of so many FederatedDeployments; nothing is left of them."""
+    await _federate(fleet, count, path=BARE_FEDERATED)
+    copies = DEPLOYMENTS.format(namespace="bare")
+    async with AsyncExitStack() as stack:
+        home, *_ = sessions = [await stack.enter_async_context(session(fleet.access(name))) for name in fleet.servers]
+        turns = asyncio.Semaphore(IN_FLIGHT)
+
+        async def write(http: ClientSession, address: str, body: Json, headers: dict[str, str]) -> Json:
+            async with http.patch(address, data=json.dumps(body), headers=headers) as response:
+                answer: Json = await response.json()
+                assert response.status in (200, 201), answer
+                return answer
+
+        async def make(item: Json) -> None:
+            name, uid = item["metadata"]["name"], item["metadata"]["uid"]
+            address = f"{BARE_FEDERATED}/{name}"
+            seen = {"uid": uid, "resourceVersion": item["metadata"]["resourceVersion"]}
+            async with turns:
+                held = await write(home, address, {"metadata": {**seen, "finalizers": ["example.dev/held"]}}, MERGE)
+                notes = {"annotations": {OWNERS_ANNOTATION: "x" * OWNERS_BYTES}, "labels": {OWNER_LABEL: uid}}
+                body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, **notes}}
+                copy = body | _deployment()
+                there = f"{copies}/{name}?fieldManager=loader&force=true"
+                await asyncio.gather(*(write(http, there, copy, APPLY) for http in sessions))
+                seen["resourceVersion"] = held["metadata"]["resourceVersion"]
+                told = {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": {"name": name, **seen}}
+                status = {**told, "status": _status(list(fleet.servers))}
+                await write(home, f"{address}/status?fieldManager=loader&force=true", status, APPLY)
+
+        async with home.get(BARE_FEDERATED) as response:
+            items: list[Json] = (await response.json())["items"]
+        started = time.monotonic()
+        await asyncio.gather(*(make(item) for item in items))
+        elapsed = time.monotonic() - started
+
+        async def let_go(item: Json) -> None:
+            async with turns:
+                address = f"{BARE_FEDERATED}/{item['metadata']['name']}"
+                await write(home, address, {"metadata": {"finalizers": None}}, MERGE)
+
+        await asyncio.gather(*(let_go(item) for item in items))
+        for http in sessions:
+            await http.delete(copies)
+        await home.delete(BARE_FEDERATED)
+    return elapsed
+
+
+def _status(clusters: Sequence[str]) -> Json:
+    """Return what the engine says of a FederatedDeployment that is applied everywhere."""
+    since = "2026-01-01T00:00:00Z"
+
+    def condition(kind: str) -> Json:
+        return {"type": kind, "status": "True", "reason": kind, "message": "in 3 clusters", "lastTransitionTime": since}
+
+    conditions = [{**condition(kind), "observedGeneration": 1} for kind in ("Placed", "Applied", "Ready")]
+    told = [condition(kind) for kind in ("Applied", "Ready")]
+    entry = {"state": "live", "generation": 1, "observedAt": since, "conditions": told}
+    entries = [{"name": name, **entry} for name in clusters]
+    return {"observedGeneration": 1, "conditions": conditions, "clusters": entries}
+
+
+async def _federate(
+    fleet: Fleet, count: int, prefix: str = "fd", placement: Json | None = None, *, path: str = FEDERATED
+) -> None:
     turns = asyncio.Semaphore(IN_FLIGHT)
     async with session(fleet.access("c1")) as http:
 
         async def create(name: str) -> None:
             spec = {"template": _deployment(), "placement": placement or {"clusterSelector": {}}}
             body = {"apiVersion": "types.kubefed.io/v1beta1", "kind": "FederatedDeployment", "spec": spec}
-            async with turns, http.post(FEDERATED, json={**body, "metadata": {"name": name}}) as response:
+            async with turns, http.post(path, json={**body, "metadata": {"name": name}}) as response:
                 await response.read()
                 assert response.status == 201, response.status
 

@@ -1,49 +1,70 @@
-"""A role beside a publisher: it makes checkpoints when they fall due, as a worker does, and may have three subscribers."""
+"""A role beside a publisher: on command it makes a checkpoint, as a worker does, or has three subscribers.
+
+Out: one answer a command: `{"listening": n}`, `{"heard": facts}`, `{"made": seconds}`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 from benchmarks import roles
 from benchmarks.engine_parts import open_log
-from engine.runtime.checkpoints import Checkpointer
+from engine.runtime.checkpoints import make_checkpoint
 from engine.runtime.clock import SystemClock
 from engine.runtime.past import EVERYTHING
 from engine.runtime.ports import EventLog
 
 
-async def listen(log: EventLog) -> None:
-    """Read everything."""
-    async for _ in log.follow("FACTS", EVERYTHING):
-        pass
+class Company:
+    """Who else uses the log."""
 
+    def __init__(self, log: EventLog) -> None:
+        self._event_log = log
+        self._listening: list[asyncio.Task[None]] = []
+        self._heard = 0
 
-async def stop_listening(log: EventLog) -> None:
-    """Subscribe to everything, and read no further than the first."""
-    async for _ in log.follow("FACTS", EVERYTHING):
-        await asyncio.Event().wait()
+    async def listen(self) -> None:
+        """Subscribe three times: two read everything, one no further than the first."""
+        self._heard = 0
+        self._listening = [asyncio.create_task(self._hear(reads=reads)) for reads in (True, True, False)]
+        await asyncio.sleep(0.5)  # the consumers are made
+        roles.say(listening=len(self._listening))
 
+    async def quiet(self) -> None:
+        """End the subscriptions."""
+        for task in self._listening:
+            task.cancel()
+        await asyncio.gather(*self._listening, return_exceptions=True)
+        self._listening = []
+        roles.say(heard=self._heard)
 
-async def keep(log: EventLog) -> None:
-    """Look once a second."""
-    keeper = Checkpointer(log, SystemClock(), fact_days=7.0)
-    while True:
-        await keeper.look()
-        await asyncio.sleep(1.0)
+    async def checkpoint(self) -> None:
+        """Make one now."""
+        started = time.perf_counter()
+        await make_checkpoint(self._event_log, f"b{time.monotonic_ns()}", SystemClock())
+        roles.say(made=time.perf_counter() - started)
+
+    async def _hear(self, *, reads: bool) -> None:
+        async for _ in self._event_log.follow("FACTS", EVERYTHING):
+            if not reads:
+                await asyncio.Event().wait()
+            self._heard += 1
 
 
 async def main() -> None:
-    """Begin at once; `{"checkpoints": 1}` asks how many have been made."""
+    """Do what is said: `{"do": "listen" | "quiet" | "checkpoint"}`."""
     settings = roles.begin()
-    log = await open_log(settings["nats"], settings["token"])
-    async with asyncio.TaskGroup() as group:
-        group.create_task(keep(log))
-        for one in (listen, listen, stop_listening) if settings["subscribers"] else ():
-            group.create_task(one(log))
-        roles.say(ready=1)
-        while True:
-            await roles.next_command()
-            roles.say(checkpoints=len(await log.last("CHECKPOINTS", ["checkpoints.made.*"])))
+    company = Company(await open_log(settings["nats"], settings["token"]))
+    roles.say(ready=1)
+    while True:
+        match (await roles.next_command())["do"]:
+            case "listen":
+                await company.listen()
+            case "quiet":
+                await company.quiet()
+            case "checkpoint":
+                await company.checkpoint()
 
 
 if __name__ == "__main__":

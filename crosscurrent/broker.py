@@ -64,7 +64,7 @@ async def running_broker(settings: Settings, restarted: Callable[[], None]) -> A
         raise UserError(
             f"the embedded broker cannot be started: {error}", "or set nats.url to one of your own"
         ) from error
-    keeping = asyncio.create_task(_keep(server, restarted), name="embedded broker")
+    keeping = asyncio.create_task(keep_running(server, restarted), name="embedded broker")
     address = msgspec.structs.replace(address, url=server.url, token="" if listener else server.token, pid=os.getpid())
     try:
         with announced(settings.state_directory, address):
@@ -105,7 +105,7 @@ def _for_members(settings: Settings) -> tuple[Listener | None, BrokerAddress]:
     return listener, address
 
 
-async def _keep(server: NatsServer, restarted: Callable[[], None]) -> None:
+async def keep_running(server: NatsServer, restarted: Callable[[], None]) -> None:
     """Start the broker again, on the same port and store, whenever it has died; clients reconnect by themselves."""
     from engine.sandbox.processes import SandboxError  # noqa: PLC0415
 

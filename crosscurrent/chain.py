@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from crosscurrent.errors import UserError
+from crosscurrent.fleet import ClusterView, read_clusters
 from engine.core.history import Stored
 from engine.core.lineage import (
     Decided,
@@ -23,7 +26,8 @@ from engine.runtime.past import Horizon, read_horizon, read_past
 from engine.runtime.ports import EventLog
 from schemas import subjects
 from schemas.decisions import Entry, decode_entry
-from schemas.facts import SyncRecord, decode_sync
+from schemas.deletions import Deletion, DeletionSpec, deletion_ref
+from schemas.facts import SyncRecord, decode_fact, decode_sync
 from schemas.names import ClusterName, ObjectRef
 
 DEPTH = 16
@@ -48,6 +52,8 @@ class Chain(msgspec.Struct, frozen=True):
     origin: Origin
     decisions: tuple[tuple[Decided, tuple[tuple[Deed, Told | None], ...]], ...] = ()
     """Each decision on the way or right behind it, with its actions and the fact that each of them made."""
+    deletion: DeletionSpec | None = None
+    """Who deleted it, and on which evidence; None where it was not the collector."""
 
 
 class Chronicle:
@@ -58,6 +64,7 @@ class Chronicle:
         self._told: dict[ObjectRef, list[Told]] = {}
         self._decided: dict[str, list[Decided]] = {}
         self._horizon: Horizon | None = None
+        self._views: list[ClusterView] | None = None
 
     async def history(self, ref: ObjectRef) -> list[Told]:
         """Return the facts of an object that are in the record, oldest first."""
@@ -96,10 +103,11 @@ class Chronicle:
     async def _owners(self, told: Told) -> list[ObjectRef]:
         """Return the owners that an object names now or named when it was last seen alive."""
         alive = [one for one in await self.history(told.ref) if one.seq <= told.seq and not one.fact.deleted]
-        body = msgspec.json.decode(alive[-1].fact.data, type=dict[str, object] | None) if alive else None
-        metadata = (body or {}).get("metadata")
-        found = owner_references(metadata) if isinstance(metadata, dict) else ()
-        return [ObjectRef(ClusterName(one.cluster), one.group, one.resource, one.namespace, one.name) for one in found]
+        if not alive:
+            return []
+        if self._views is None:
+            self._views = await read_clusters(self._event_log)
+        return owner_places(alive[-1].fact.data, self._views)
 
     async def result(self, deed: Deed) -> Told | None:
         """Return the fact that an action made."""
@@ -114,6 +122,32 @@ class Chronicle:
         ref = subjects.parse_fact(subject)
         told = next((one for one in await self.history(ref) if one.seq == seq), None)
         return Origin(told) if told else Origin(words=f"a fact of {ref} at sequence {seq}, which is kept no more")
+
+
+def owner_places(data: bytes | memoryview, views: Sequence[ClusterView]) -> list[ObjectRef]:
+    """Return where the owners are that an object names, as far as it says: names and types may be left out, uids may not.
+
+    Args:
+        data: the object as JSON.
+        views: the clusters that there are.
+
+    """
+    body = msgspec.json.decode(data, type=dict[str, object] | None)
+    metadata = (body or {}).get("metadata")
+    found = owner_references(metadata) if isinstance(metadata, dict) else ()
+    names = {view.status.identity: view.name for view in views if view.status}
+    places = [(one, names.get(one.cluster_id) or ClusterName(one.cluster)) for one in found]
+    return [
+        ObjectRef(cluster, one.group, one.resource, one.namespace, one.name)
+        for one, cluster in places
+        if cluster and one.resource
+    ]
+
+
+async def _read_deletion(log: EventLog, told: Told) -> DeletionSpec | None:
+    subject = subjects.fact(deletion_ref(told.ref, told.fact.uid))
+    record = (await log.last("STATE", [subject])).get(subject)
+    return None if record is None else msgspec.json.decode(decode_fact(record.body).data, type=Deletion).spec
 
 
 async def read_chain(log: EventLog, ref: ObjectRef, field: str = "") -> Chain:
@@ -158,7 +192,7 @@ async def read_chain(log: EventLog, ref: ObjectRef, field: str = "") -> Chain:
         (one, tuple([(deed, await chronicle.result(deed)) for deed in one.deeds]))
         for one in sorted(path, key=lambda decided: decided.seq)
     ]
-    return Chain(asked, origin, tuple(decisions))
+    return Chain(asked, origin, tuple(decisions), await _read_deletion(log, asked))
 
 
 def _unfounded(decided: Decided) -> str:

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
@@ -48,6 +49,9 @@ COLLECT_EVERY = 20_000
 
 CANCEL_AGAIN_S = 2.0
 """For the work to end: actions in hand are cut off, which takes milliseconds."""
+
+LAST_THREADS_S = 5.0
+"""For calls that block in a thread, such as a look-up of a name, once all else has ended: the interpreter waits for them."""
 
 Work = Callable[[Callable[[], None]], Awaitable[None]]
 """The work; it calls its argument when it is ready, and runs until cancelled."""
@@ -100,8 +104,23 @@ async def host(work: Work, registry: CollectorRegistry, ports: Ports) -> int:
             raise
         except Exception as problem:  # noqa: BLE001 - the last resort: nothing of ours is left to handle it
             structlog.get_logger(__name__).error("process failed", exc_info=problem)
-            return 1
-    return 0
+            return _leave(1)
+    return _leave(0)
+
+
+def _leave(code: int) -> int:
+    """Return the exit code, and see to it that the process ends with it, whatever a thread still waits for."""
+
+    def end() -> None:
+        left = [thread.name for thread in threading.enumerate() if not thread.daemon]
+        structlog.get_logger(__name__).warning("not ended yet: a thread is blocked, left as it is", threads=left)
+        sys.stderr.flush()
+        os._exit(code)
+
+    timer = threading.Timer(LAST_THREADS_S, end)
+    timer.daemon = True
+    timer.start()
+    return code
 
 
 def settle() -> None:

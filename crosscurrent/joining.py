@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import structlog
 from crosscurrent import processes
 from crosscurrent.cluster_registry import running_registry
 from crosscurrent.errors import BrokerUnreachable, UserError
+from crosscurrent.keeping import kept_facts
 from crosscurrent.settings import Settings
 from crosscurrent.state_directory import broker_key, find_broker
 from schemas.config import ClusterConfig
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from engine.core.nkeys import KeyPair
     from engine.runtime.jetstream import Connection
     from engine.runtime.live_clusters import Opener, RegisteredApi
-    from engine.runtime.member_calls import MemberCalls
     from engine.runtime.membership import Membership
     from engine.runtime.ports import Clock, ClusterApi, FactLog
     from engine.runtime.registry import Member as RegistryMember
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from watchers.member_presence import MemberPresence
     from watchers.settings import WatchSettings
 
+Works = dict[str, Callable[[], Coroutine[None, None, None]]]
+"""What an agent does, by name."""
 RETRY_S = 2.0
 """Between two tries of an agent whose own API server does not answer."""
 _REQUEST_S = 5.0
@@ -76,9 +78,9 @@ def opener(settings: Settings, stack: AsyncExitStack) -> Opener:
     clock = SystemClock()
     connections: list[Connection] = []
 
-    async def open_one(registry: Registry, member: RegistryMember) -> RegisteredApi:
+    async def open_one(registry: Registry, member: RegistryMember, look: int) -> RegisteredApi:
         if member.joined is None:
-            return await open_member(registry, member)
+            return await open_member(registry, member, look)
         from engine.core.joining import Mode  # noqa: PLC0415
         from engine.runtime.addresses import read_from_clusters  # noqa: PLC0415
         from engine.runtime.lent_api import LentApi  # noqa: PLC0415
@@ -86,7 +88,7 @@ def opener(settings: Settings, stack: AsyncExitStack) -> Opener:
 
         if not connections:
             connections.append(await open_connection(settings, "calls", stack))
-        agent = MemberApi(member.name, connections[0], clock)
+        agent = MemberApi(member.name, connections[0], clock, look)
         if member.joined is Mode.PULL:
             return agent
         addresses = read_from_clusters(settings.config.registry.allow_addresses)
@@ -170,6 +172,10 @@ class AgentPlace(NamedTuple):
     """Secret of this cluster that keeps the agent's key."""
     account: str
     """ServiceAccount whose tokens the hub may have, where the join Secret names a `server`."""
+    keep: Path | None = None
+    """Directory for facts that wait for the hub; None: they are read again when it is back."""
+    keep_bytes: int = 0
+    """At most so many of them."""
 
 
 async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callable[[], None]) -> None:
@@ -178,6 +184,7 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
     from engine.runtime.cluster_api import KubernetesApi  # noqa: PLC0415
     from engine.runtime.context_file import ContextFile  # noqa: PLC0415
     from engine.runtime.jetstream import Connection  # noqa: PLC0415
+    from engine.runtime.kept_log import KeptLog  # noqa: PLC0415
     from engine.runtime.kubeconfig import KubeconfigError  # noqa: PLC0415
     from engine.runtime.lender import Lender  # noqa: PLC0415
     from engine.runtime.member_calls import MemberCalls  # noqa: PLC0415
@@ -198,8 +205,9 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
             context = ContextFile(ClusterConfig(name=name), Path.cwd())
         except KubeconfigError as problem:
             raise UserError(str(problem), "an agent runs in a pod, or with KUBECONFIG") from problem
-        api = await KubernetesApi.open(name, context.context, current=context)
+        api, second = [await KubernetesApi.open(name, context.context, current=context) for _ in range(2)]
         stack.push_async_callback(api.close)
+        stack.push_async_callback(second.close)
         key, identity = await _own(api, place, clock)
         membership = Membership(files, key, identity, clock, seed=secrets.randbits(32))
         await membership.join()
@@ -215,11 +223,16 @@ async def agent(place: AgentPlace, *, registry: CollectorRegistry, ready: Callab
             raise UserError(str(problem), "whoever runs us starts us again") from problem
         stack.push_async_callback(connection.close)
         lend = Lender(api, context, files.read("server"), (place.namespace, place.account)).lend
-        calls = MemberCalls(connection, name, api, clock, lend)
+        works: Works = {"calls": MemberCalls(connection, name, (api, second), clock, lend).run}
+        log: FactLog = MemberLog(connection, name)
+        if place.keep is not None:
+            facts = await stack.enter_async_context(kept_facts(place.keep, place.keep_bytes, name, identity))
+            log = kept = KeptLog(MemberLog(connection, name), facts, clock)
+            works["kept facts"] = kept.run
         ready()
         while True:
             try:
-                await _obey(membership, calls, MemberLog(connection, name), api, clock, registry)
+                await _obey(membership, works, log, api, clock, registry)
             except* OrdersChanged:
                 _log.info("the hub orders something else", cluster=name)
 
@@ -249,13 +262,13 @@ async def _own(api: ClusterApi, place: AgentPlace, clock: Clock) -> tuple[KeyPai
 
 async def _obey(
     membership: Membership,
-    calls: MemberCalls,
+    works: Works,
     log: FactLog,
     api: ClusterApi,
     clock: Clock,
     registry: CollectorRegistry,
 ) -> None:
-    """Do what the hub orders, and keep the credential, until it orders something else.
+    """Do what the hub orders, keep the credential, and do what is to be done in any case, until it orders something else.
 
     Raises:
         OrdersChanged: then, in a group.
@@ -273,7 +286,8 @@ async def _obey(
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(keep(), name="credential")
-            group.create_task(calls.run(), name="calls")
+            for name, work in works.items():
+                group.create_task(work(), name=name)
             if membership.orders.watch:
                 group.create_task(watcher.run(), name=f"watcher {api.name}")
                 group.create_task(processes.mind(log, clock, watcher.heal), name="health of the streams")

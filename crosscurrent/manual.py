@@ -86,7 +86,8 @@ PAGES: Final[dict[str, Page]] = {
         RUN,
         "Join a hub, watch this cluster for it, and act here on its word.",
         "Runs in the member: see deploy/agent.yaml. It makes a key that never leaves the cluster, shows the token of its "
-        "join Secret once, and from then on has a credential for its own subjects, renewed each hour.",
+        "join Secret once, and from then on has a credential for its own subjects, renewed each hour. With --keep, facts "
+        "wait on its disk while the hub is away.",
         ("agent", "agent --join /etc/crosscurrent/join --probe-port 8081"),
     ),
     "clusters": Page(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from crosscurrent.errors import UsageError, UserError, did_you_mean
 from crosscurrent.fleet import TypeSync
@@ -24,6 +24,18 @@ CLUSTER_SCOPED = {
 """Types whose objects need no `_/` before their name; discovery, which knows them all, is not in the record."""
 
 
+def check_cluster(cluster: str, known: Collection[str]) -> None:
+    """Check that a cluster is there.
+
+    Raises:
+        UserError: when it is not; lists those that are.
+
+    """
+    if cluster not in known:
+        advice = did_you_mean(cluster, sorted(known)) or f"clusters: {', '.join(sorted(known)) or 'none'}"
+        raise UserError(f"no cluster {cluster!r}", advice)
+
+
 def place_of(cluster: str, resource: str, name: str, namespace: str | None, types: Sequence[TypeSync]) -> ObjectRef:
     """Return the object that is meant.
 
@@ -39,10 +51,7 @@ def place_of(cluster: str, resource: str, name: str, namespace: str | None, type
         UsageError: when the name means nothing, or names two namespaces.
 
     """
-    known = sorted({str(item.cluster) for item in types})
-    if cluster not in known:
-        advice = did_you_mean(cluster, known) or f"clusters that have reported: {', '.join(known) or 'none'}"
-        raise UserError(f"no cluster {cluster!r}", advice)
+    check_cluster(cluster, {str(item.cluster) for item in types})
     group, plural = resolve(resource, types)
     space, slash, rest = name.rpartition("/")
     if not rest or (slash and not space) or "/" in space:

@@ -6,10 +6,12 @@ Whatever a subject filter can say is left to the broker; the rest of a glob is d
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Collection
 
 import msgspec
 
 from crosscurrent.errors import UsageError
+from crosscurrent.place import check_cluster
 from crosscurrent.resources import SHORT_NAMES
 from schemas import subjects
 from schemas.names import ObjectRef
@@ -53,6 +55,16 @@ class Filter(msgspec.Struct, frozen=True):
         ):  # how a whole type or cluster stands is worth knowing; of one object it says little
             wanted.append(f"{subjects.SYNC}.{_token(cluster)}.*.{_plural(resource)}")
         return cls(tuple(wanted), cluster, resource, namespace, name)
+
+    def must_be_among(self, known: Collection[str]) -> None:
+        """Check that the cluster, if one is named rather than described, is there.
+
+        Raises:
+            UserError: when it is not; lists those that are.
+
+        """
+        if not _GLOB & set(self.cluster):
+            check_cluster(self.cluster, known)
 
     def shows_cluster(self, cluster: str) -> bool:
         """Return whether a cluster is meant."""

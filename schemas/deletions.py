@@ -62,6 +62,11 @@ class Deletion(msgspec.Struct, frozen=True, kw_only=True):
     spec: DeletionSpec
 
 
+def deletion_ref(ref: ObjectRef, uid: Uid) -> ObjectRef:
+    """Return the place of the record of the deletion of an object."""
+    return ObjectRef(ref.cluster, DELETIONS.group, DELETIONS.plural, ref.namespace, uid)
+
+
 def deletion_fact(ref: ObjectRef, identity: ClusterId, epoch: int, record: Deletion) -> tuple[str, str, bytes]:
     """Return subject, id and bytes of the fact of a deletion.
 
@@ -73,7 +78,7 @@ def deletion_fact(ref: ObjectRef, identity: ClusterId, epoch: int, record: Delet
 
     """
     spec = record.spec
-    place = ObjectRef(ref.cluster, DELETIONS.group, DELETIONS.plural, ref.namespace, spec.uid)
+    place = deletion_ref(ref, spec.uid)
     fact_id = FactId(identity, epoch, DELETIONS.group, DELETIONS.plural, spec.uid, spec.resource_version)
     body = encode_fact(
         fact_id, FactType.ADDED, place, DELETIONS, cause=Cause.OBSERVED, time=spec.time, data=_encoder.encode(record)

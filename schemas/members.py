@@ -78,6 +78,17 @@ class Publish(msgspec.Struct, frozen=True, tag="publish"):
     """Publish to FACTS."""
 
     messages: list[LogMessage]
+    late: bool = False
+    """Whether some may have been stored already, or have been overtaken: they waited, or their answer was lost."""
+    lives: tuple[str, ...] = ()
+    """Of FACTS and STATE when they were made: in a stream that was made anew they would vouch for what it lacks."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What a member keeps on its own disk: one question that is to be put to the hub."""
+
+    messages: list[LogMessage]
+    lives: tuple[str, ...]
 
 
 class Last(msgspec.Struct, frozen=True, tag="last"):
@@ -132,6 +143,8 @@ class LogFailed(msgspec.Struct, frozen=True, tag="failed"):
 
     message: str
     too_large: bool = False
+    outlived: bool = False
+    """Whether the streams are not those any more for which it was meant."""
 
 
 LogAnswer = Published | Records | Lives | LogFailed
@@ -163,6 +176,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
     body: bytes | None = None
     content_type: str = ""
     accept: str = ""
+    look: int = 0
+    """Which of the agent's connections to its API server, 0 or 1: a proof of absence takes both."""
 
 
 class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
@@ -215,6 +230,7 @@ join_asks = msgspec.msgpack.Decoder(JoinAsk)
 join_answers = msgspec.msgpack.Decoder(JoinAnswer)
 log_asks: msgspec.msgpack.Decoder[LogAsk] = msgspec.msgpack.Decoder(LogAsk)
 log_answers: msgspec.msgpack.Decoder[LogAnswer] = msgspec.msgpack.Decoder(LogAnswer)
+kept: msgspec.msgpack.Decoder[Kept] = msgspec.msgpack.Decoder(Kept)
 call_asks: msgspec.msgpack.Decoder[CallAsk] = msgspec.msgpack.Decoder(CallAsk)
 call_answers: msgspec.msgpack.Decoder[CallAnswer] = msgspec.msgpack.Decoder(CallAnswer)
 

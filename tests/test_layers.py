@@ -18,7 +18,7 @@ ALLOWED = {
     "reconcilers": {"schemas", "engine/core", "engine/runtime", "reconcilers"},
     "crosscurrent": {*ROOMS},
 }
-DOORS = {"nats": "engine/runtime/jetstream.py", "kubernetes_asyncio": "engine/runtime/cluster_api.py"}
+DOORS = {"nats": "engine/runtime/nats_client.py", "kubernetes_asyncio": "engine/runtime/cluster_api.py"}
 
 
 def modules() -> list[Path]:

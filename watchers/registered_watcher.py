@@ -49,7 +49,7 @@ class RegisteredWatcher:
         while True:
             member = await self._engaged()
             _log.info("cluster found", cluster=self._name, source=member.source)
-            api = await self._opener(self._registry, member)
+            api = await self._opener(self._registry, member, 0)
             try:
                 await self._watch(member, api)
             finally:

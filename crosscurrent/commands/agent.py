@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from crosscurrent import joining, logs
 from crosscurrent.health import LOOPBACK
@@ -24,6 +25,11 @@ async def agent(
     account: Annotated[
         str, Parameter(help="ServiceAccount whose tokens the hub gets, if the join Secret names a server.")
     ] = "crosscurrent-hub",
+    keep: Annotated[
+        Path | None,
+        Parameter(help="Directory for facts that wait while the hub is away. Without: they are read again."),
+    ] = None,
+    keep_mib: Annotated[int, Parameter(help="At most so many MiB of them.", validator=Number(gte=1))] = 512,
     probe_port: ProbePort = 0,
     metrics_port: MetricsPort = 0,
     bind: Bind = LOOPBACK,
@@ -33,7 +39,9 @@ async def agent(
     from prometheus_client import CollectorRegistry  # noqa: PLC0415 - after the arguments are known to be right
 
     registry = CollectorRegistry()
-    place = joining.AgentPlace(join=join, namespace=namespace, secret=key, account=account)
+    place = joining.AgentPlace(
+        join=join, namespace=namespace, secret=key, account=account, keep=keep, keep_bytes=keep_mib * 1024 * 1024
+    )
 
     async def work(ready: Callable[[], None]) -> None:
         await joining.agent(place, registry=registry, ready=ready)

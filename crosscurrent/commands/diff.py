@@ -14,6 +14,7 @@ from crosscurrent import settings as configuration
 from crosscurrent.connect import connected
 from crosscurrent.cuts import find_cut, say_standings, standing_documents
 from crosscurrent.errors import UsageError
+from crosscurrent.fleet import read_clusters
 from crosscurrent.options import ConfigFile
 from crosscurrent.output import Format, dump, note, paint, printable, say
 from crosscurrent.selection import Filter
@@ -59,6 +60,7 @@ async def diff(
         raise UsageError(f"-o {output.value} is not a form of a difference", "table, json or yaml are")
     chosen = Filter.parse(filter)
     async with connected(configuration.load(config)) as log:
+        chosen.must_be_among([view.name for view in await read_clusters(log)])
         answer = await find_differences(log, chosen, begin, end)
     if output is Format.TABLE:
         print_differences(answer)

@@ -16,6 +16,7 @@ from crosscurrent import completers
 from crosscurrent import settings as configuration
 from crosscurrent.connect import connected
 from crosscurrent.errors import UsageError
+from crosscurrent.fleet import read_clusters
 from crosscurrent.options import ConfigFile, Fields, Labels
 from crosscurrent.output import cut, paint, parse_time, printable, say, terminal_width
 from crosscurrent.selection import Filter
@@ -101,6 +102,8 @@ async def events(
         causes=cause,
     )
     async with connected(configuration.load(config)) as log:
+        if not watch:  # else it may be waited for
+            choice.filter.must_be_among([view.name for view in await read_clusters(log)])
         await show_events(log, choice, output)
     return 0
 

@@ -41,12 +41,13 @@ async def record(
     chosen = Filter.parse(filter)
     names = tuple(cluster.name for cluster in settings.config.clusters)
     async with connected(settings) as log:
+        clusters = tuple(view.name for view in await read_clusters(log, names))
+        chosen.must_be_among(clusters)
         horizon = await read_horizon(log)
         first = await find_cut(log, "--from", begin, horizon) if begin else Cut(horizon.begin.seq, 0.0)
         last = await find_cut(log, "--to", end, horizon) if end else Cut(horizon.end.seq, float("inf"))
         if last.seq < first.seq:
             raise UsageError(f"--from {begin} is after --to {end}")
-        clusters = tuple(view.name for view in await read_clusters(log, names))
         made = await recording.record(log, Slice(first, last, chosen, filter), clusters, horizon)
     if not made.entries:
         raise UserError(

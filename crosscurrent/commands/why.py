@@ -20,6 +20,7 @@ from crosscurrent.place import place_of
 from engine.core.differences import value_at
 from engine.core.lineage import Decided, Deed, Told
 from schemas import subjects
+from schemas.deletions import DeletionSpec
 from schemas.facts import FactType
 
 _WORDS = {FactType.ADDED: "added", FactType.UPDATED: "updated", FactType.DELETED: "deleted"}
@@ -58,12 +59,14 @@ def lines(chain: Chain, field: str = "", *, wide: bool = False) -> Iterator[str]
     if field:
         yield _field_line(chain, field)
     yield from _origin(chain.origin, chain.asked)
-    if not chain.decisions:
+    if not chain.decisions and chain.deletion is None:  # a key's decisions go soon after its object
         yield "└ no decision in the record made this fact or was woken by it: others wrote it, and it wanted nothing"
     for index, (decided, deeds) in enumerate(chain.decisions):
         last = index == len(chain.decisions) - 1
         yield f"{'└' if last else '├'} request {decided.entry.reconciler} {decided.object}"
         yield from _under(list(_decision(decided, deeds, chain.asked, wide=wide)), "  " if last else "│ ")
+    if chain.deletion is not None:
+        yield from _deletion(chain.deletion)
 
 
 def document(chain: Chain, field: str = "") -> dict[str, Any]:
@@ -101,6 +104,8 @@ def document(chain: Chain, field: str = "") -> dict[str, Any]:
         }
         for decided, deeds in chain.decisions
     ]
+    if chain.deletion is not None:
+        found["deletion"] = msgspec.to_builtins(chain.deletion)
     return found
 
 
@@ -146,6 +151,20 @@ def _inputs(decided: Decided, *, wide: bool) -> Iterator[str]:
             yield f"├ read fact {seq}: {told}"
     if others:
         yield f"├ read {others} records of how clusters and types stood"
+
+
+def _deletion(spec: DeletionSpec) -> Iterator[str]:
+    """Say who deleted it, under which precondition, and what was found of each of its owners."""
+    yield f"deleted by {spec.by} at {spec.time}: {spec.reason}"
+    owners = [
+        (f"owner {one.owner}: {one.standing}{', seen or asked for' if one.intent else ''}", one.looks)
+        for one in spec.owners
+    ]
+    yield f"{'├' if owners else '└'} uid {spec.uid}, resourceVersion {spec.resource_version}, {spec.propagation}"
+    for index, (owner, looks) in enumerate(owners):
+        last = index == len(owners) - 1
+        yield f"{'└' if last else '├'} {owner}"
+        yield from (f"{' ' if last else '│'}   {look}" for look in looks)
 
 
 def _deed_line(deed: Deed) -> str:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from crosscurrent import completers
 from crosscurrent import settings as configuration
+from crosscurrent.chain import owner_places
 from crosscurrent.commands.doctor import ReportFormat, print_findings
 from crosscurrent.connect import connected
 from crosscurrent.findings import Finding, Level, key_findings
@@ -69,6 +71,7 @@ async def examine_key(log: EventLog, ref: ObjectRef, views: Sequence[ClusterView
     findings += _requests(waiting.values(), now)
     for record, entry in decided:
         findings += _entry(record, entry, ref, now)
+    findings += await _owners(log, ref, views, now)
     for record in timers.values():
         reconciler, _ = subjects.parse_keyed(record.subject)
         findings.append(Finding(Level.NOTE, f"timer of {reconciler}", "is set: it is looked at again by itself"))
@@ -81,6 +84,22 @@ async def examine_key(log: EventLog, ref: ObjectRef, views: Sequence[ClusterView
                 "does a reconciler in the configuration watch this type? If so, it found nothing to do",
             )
         )
+    return findings
+
+
+async def _owners(log: EventLog, ref: ObjectRef, views: Sequence[ClusterView], now: float) -> list[Finding]:
+    """Look at what its owners' keys could not do to it: the collector works through dependents by their owner."""
+    subject = subjects.fact(ref)
+    record = (await log.last("STATE", [subject])).get(subject)
+    if record is None:
+        return []
+    owners = owner_places(decode_fact(record.body).data, views)
+    patterns = [f"{subjects.DECISIONS}.*.{subjects.object_tokens(owner)}" for owner in owners]
+    findings: list[Finding] = []
+    for found in (await log.last("DECISIONS", patterns)).values():
+        entry, owner = decode_entry(found.body), subjects.parse_keyed(found.subject)[1]
+        entry = msgspec.structs.replace(entry, targets=tuple(one for one in entry.targets if one.ref == ref))
+        findings += [one for one in _entry(found, entry, owner, now) if one.level is Level.WRONG]
     return findings
 
 

@@ -105,7 +105,11 @@ def wrote(deed: Deed, told: Told) -> bool:
         return False
     if told.fact.deleted:
         # A delete has no resourceVersion to go by: the uid is enough, for an object ends once.
-        return type(deed.action).__name__ in {"Delete", "Collect", "RemoveFinalizer"} and _uid(deed) == told.fact.uid
+        kind = type(deed.action).__name__
+        ends = kind in {"Delete", "RemoveFinalizer"} or (
+            kind == "Collect" and not outcome.version
+        )  # else it only marked it
+        return ends and _uid(deed) == told.fact.uid
     return outcome.version == told.fact.resourceversion
 
 

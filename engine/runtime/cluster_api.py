@@ -369,7 +369,7 @@ def _imported() -> _Library:
         )  # the latter for helpers that are not used here
         config = importlib.import_module(f"{name}.config")
     finally:
-        for module in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+        for module in [one for one in list(sys.modules) if one == name or one.startswith(f"{name}.")]:
             del sys.modules[module]
     return _Library(configuration, config.load_kube_config_from_dict, config.ConfigException)
 

@@ -193,6 +193,7 @@ class NatsEventLog:
         until, asking = self._lives.get(stream, (0.0, None))
         if asking is None or now >= until:
             asking = asyncio.create_task(self._created(stream), name=f"incarnation of {stream}")
+            asking.add_done_callback(_retrieved)
             self._lives[stream] = (now + INCARNATION_CACHE_SECONDS, asking)
         try:
             return await asyncio.shield(asking)
@@ -303,6 +304,12 @@ class NatsEventLog:
         if info is None:
             raise EventLogError(f"stream {stream} is not there")
         return str(info["created"])
+
+
+def _retrieved(asking: asyncio.Task[str]) -> None:
+    """Look at the exception: whoever waited for it may have been cancelled."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 async def _at_once() -> None:

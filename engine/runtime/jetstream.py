@@ -1,16 +1,11 @@
 """The one door to NATS: a connection that never hangs, never closes for good, and says what went wrong.
 
-Built on nats-py's client for connecting, TLS, authentication and reconnecting. On the hot paths its own ways are passed
-by: every message would cost a parsed header dictionary, an object, a queue and a task. Measured on nats-py 2.16:
+Built on `nats_client`, which connects. What is added here, and why:
 
-- its `_close` on most `-ERR` lines is for good; here every one but a permission violation leads to a new connection;
-- what it buffers while disconnected would be sent much later; here it is dropped and whoever waits is told at once;
-- closing a connection whose peer is gone waits for TCP to give up, minutes later; here it is aborted;
+- what the client buffers while disconnected would be sent much later; here it is dropped and whoever waits is told at once;
 - a connection can be up and deaf: pings every second find that, and a watch of our own finds a ping task that has died;
-- a pong for a ping that was given up ends its read loop, and a ping overtakes what was written before it; here neither;
-- it does not count headers against the payload limit, and the server then cuts the connection; callers check
-  `max_payload` against headers and body;
-- its flusher takes a queue, two futures and two turns of the loop for every write; here one turn's writes go out at its end.
+- the client does not count headers against the payload limit, and the server then cuts the connection; callers check
+  `max_payload` against headers and body.
 """
 
 from __future__ import annotations
@@ -25,14 +20,12 @@ from typing import Any, Protocol, Self
 
 import msgspec
 import structlog
-from nats import errors as nats_errors
-from nats.aio.client import Client
-from nats.aio.transport import TcpTransport
 
 from engine.runtime import log_wire as wire
 from engine.runtime.log_credentials import Signer, Tls, connect_options
 from engine.runtime.log_errors import NoAnswer, NobodyListens, Refused
 from engine.runtime.log_wire import Answer
+from engine.runtime.nats_client import Client, NatsError, Route, Transport
 from engine.runtime.ports import EventLogError
 
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -48,8 +41,6 @@ DEAF_SECONDS = 4.0
 CLOSE_TIMEOUT_SECONDS = 2.0
 
 Json = dict[str, Any]
-Route = Callable[[bytes, bytes, bytes, bytes], None]
-"""Takes (subject, reply, headers, body) of each message of a subscription, in order. Must not block."""
 
 _log = structlog.get_logger(__name__)
 
@@ -62,89 +53,6 @@ class Listener(Protocol):
 
     def lost(self) -> None:
         """Learn that the connection was lost: nothing more will come."""
-
-
-class _Transport(TcpTransport):
-    """Closes at once: a peer that is gone never takes what is still buffered."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:
-        self.close()  # what an attempt that failed halfway has left
-        await super().connect(uri, buffer_size, connect_timeout)
-
-    def close(self) -> None:
-        if self._io_writer is not None:
-            self._io_writer.transport.abort()
-
-    def __bool__(self) -> bool:
-        return True  # before the first connection too, or the client would replace it by its own
-
-
-class _Client(Client):
-    """nats-py's client with its hot paths and its sudden deaths replaced."""
-
-    def __init__(self, on_violation: Callable[[str], None]) -> None:
-        super().__init__()
-        self.routes: dict[int, Route] = {}
-        self.heard = time.monotonic()
-        self._on_violation = on_violation
-        self._writing = False
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        self.heard = time.monotonic()
-        route = self.routes.get(sid)
-        if route is None:
-            return
-        try:
-            route(subject, reply, headers or b"", data)
-        except Exception:  # noqa: BLE001 - one bad message must not end the read loop for all
-            _log.exception("message not understood", subject=subject.decode(errors="replace"))
-
-    async def _process_pong(self) -> None:
-        self.heard = time.monotonic()
-        self._pings_outstanding = 0
-        self._pongs_received += 1
-        future = self._pongs.pop(0) if self._pongs else None
-        if future is not None and not future.done():
-            future.set_result(True)
-
-    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        self._pongs.append(future or asyncio.get_running_loop().create_future())
-        self.push(b"PING\r\n")
-
-    async def _process_err(self, err_msg: str) -> None:
-        if "permissions violation" in err_msg:
-            self._on_violation(err_msg)
-        else:
-            await self._process_op_err(nats_errors.Error(f"nats: {err_msg}"))
-
-    def push(self, data: bytes) -> None:
-        """Queue whole protocol commands; they are written together in the next turn of the loop."""
-        if not self.is_connected:
-            return
-        self._pending.append(data)
-        self._pending_data_size += len(data)
-        if not self._writing:
-            self._writing = True
-            asyncio.get_running_loop().call_soon(self._write_pending)
-
-    def _write_pending(self) -> None:
-        self._writing = False
-        if self._pending and self.is_connected and self._transport is not None:
-            pending, self._pending, self._pending_data_size = self._pending, [], 0
-            self._transport.writelines(pending)
-
-    def hang_up(self) -> None:
-        """Let go of the socket, whatever state the client is in."""
-        if self._transport is not None:
-            self._transport.close()  # type: ignore[no-untyped-call]
-
-    def drop_pending(self) -> None:
-        """Forget what was not written yet."""
-        self._pending.clear()
-        self._pending_data_size = 0
 
 
 class _Single:
@@ -193,7 +101,7 @@ class Connection:
         self.servers = servers
         self.generation = 0
         """How often it has been connected; it changes when messages may have been missed."""
-        self._client = _Client(self._violated)
+        self._client = Client(self._violated)
         self._inbox_prefix = inbox_prefix
         self._inbox = f"{inbox_prefix}.{secrets.token_hex(8)}.".encode()
         self._tokens = itertools.count(1)
@@ -235,19 +143,20 @@ class Connection:
         servers, options = connect_options(url, token=token, credentials=credentials, tls=tls)
         self = cls(",".join(servers), inbox_prefix)
         if not any(server.startswith("ws") for server in servers):
-            self._client._transport = _Transport()  # noqa: SLF001 - nats-py has no other way to pass one
+            self._client._transport = Transport()  # noqa: SLF001 - nats-py has no other way to pass one
         self._rejected = asyncio.get_running_loop().create_future()
         connecting = asyncio.create_task(
             self._connect(servers, name=name, **options), name=f"connect to {self.servers}"
         )
-        await asyncio.wait({connecting, self._rejected}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if not connecting.done():
-            connecting.cancel()
-        await asyncio.gather(connecting, return_exceptions=True)
+        try:
+            await asyncio.wait({connecting, self._rejected}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self._give_up(connecting)
+            raise
         self._rejected.cancel()
-        problem = None if connecting.cancelled() else connecting.exception()
-        if connecting.cancelled() or problem:
-            await self.close()
+        if not connecting.done() or connecting.exception():
+            await self._give_up(connecting)
+            problem = None if connecting.cancelled() else connecting.exception()
             why = str(self._refusal or problem or "no answer")
             if "reset by peer" in why or "Broken pipe" in why:
                 # A refusal that the broker's hanging up has overtaken looks like this.
@@ -255,6 +164,13 @@ class Connection:
             raise EventLogError(f"no broker at {self.servers}: {why}") from problem
         self._watch = asyncio.create_task(self._watch_for_silence(), name=f"watch of {self.servers}")
         return self
+
+    async def _give_up(self, connecting: asyncio.Task[None]) -> None:
+        """End an attempt to connect; its socket goes, so that it ends soon, whatever it waits for."""
+        self._client.given_up = True
+        connecting.cancel()
+        await self.close()
+        await asyncio.gather(connecting, return_exceptions=True)
 
     async def _connect(self, servers: list[str], **options: Any) -> None:
         await self._client.connect(
@@ -380,7 +296,7 @@ class Connection:
         self._client.routes[sid] = route
 
         async def unsubscribe() -> None:
-            with contextlib.suppress(nats_errors.Error, OSError):  # closed: the subscription is gone as well
+            with contextlib.suppress(NatsError, OSError):  # closed: the subscription is gone as well
                 await subscription.unsubscribe()
 
         return Subscription(self, unsubscribe, lambda: self._client.routes.pop(sid, None))
@@ -392,10 +308,15 @@ class Connection:
             NoAnswer: when it has not within `timeout` seconds.
 
         """
+        if not self._client.is_connected:
+            raise NoAnswer(f"no connection to the broker at {self.servers}")
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._client.ping(pong)
         try:
-            await self._client.flush(timeout=timeout)  # type: ignore[arg-type]  # any number of seconds will do
-        except (nats_errors.Error, OSError) as problem:
-            raise NoAnswer(f"no answer from the broker: {problem}") from problem
+            async with asyncio.timeout(timeout):
+                await pong
+        except TimeoutError:
+            raise NoAnswer(f"no answer from the broker within {timeout:g} s") from None
 
     async def close(self) -> None:
         """Write out what is queued and disconnect, within two seconds; a broker that does not answer is left without that."""
@@ -407,17 +328,18 @@ class Connection:
                 await self.round_trip(CLOSE_TIMEOUT_SECONDS / 2)
         except NoAnswer as problem:
             _log.debug("closed without a farewell", reason=str(problem))
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS / 2):
-                await self._client.close()
-        except (TimeoutError, nats_errors.Error, OSError) as problem:
-            _log.debug("closed by force", reason=str(problem))
         finally:
-            self._client.hang_up()
-            for _ in range(
-                2
-            ):  # the loop closes an aborted socket in its next turn, and one under TLS in the one after that
-                await asyncio.sleep(0)
+            self._client.given_up = True
+        closing = asyncio.create_task(self._client.close(), name=f"farewell to {self.servers}")
+        try:
+            await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS / 2)
+        finally:
+            closing.cancel()
+            self._client.hang_up()  # whatever it still waits for ends with that
+        await asyncio.gather(closing, return_exceptions=True)
+        # The loop closes an aborted socket in its next turn, and one under TLS in the one after that.
+        for _ in range(2):
+            await asyncio.sleep(0)
         self._lose()
 
     # --- what the client tells us ---

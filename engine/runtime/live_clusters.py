@@ -33,8 +33,8 @@ class RegisteredApi(ClusterApi, Protocol):
         """Look at the registry again: something of the cluster has changed there."""
 
 
-Opener = Callable[[Registry, Member], Awaitable[RegisteredApi]]
-"""Opens a connection to a cluster that takes up whatever the registry says of it later."""
+Opener = Callable[[Registry, Member, int], Awaitable[RegisteredApi]]
+"""Opens a connection to a cluster that takes up whatever the registry says of it later: its first (0), or its second (1)."""
 
 
 class _Open(msgspec.Struct):
@@ -113,8 +113,9 @@ class LiveClusters:
 
     async def _engage(self, member: Member) -> None:
         name = member.name
-        opened = _Open(member, [await self._opener(self._registry, member) for _ in range(1 + self._twice)])
-        self._open[name] = opened
+        opened = self._open[name] = _Open(member, [])  # before, so that one who is stopped between two closes the first
+        for look in range(1 + self._twice):
+            opened.connections.append(await self._opener(self._registry, member, look))
         self.contexts[name] = partial(self._registry.context, name)
         self.apis[name] = opened.connections[0]
         self.second[name] = opened.connections[-1]
@@ -129,7 +130,7 @@ class LiveClusters:
             await api.close()
 
 
-async def open_member(registry: Registry, member: Member) -> KubernetesApi:
+async def open_member(registry: Registry, member: Member, _look: int) -> KubernetesApi:
     """Return a connection to a cluster that takes up whatever the registry says of it later."""
     return await KubernetesApi.open(
         member.name, member.context, current=partial(registry.context, member.name), addresses=member.addresses

@@ -4,7 +4,8 @@ In: what workers ask of any cluster. Out: `calls.<cluster>`, which nobody but th
 credential of the member is here. An agent that is away is an API server that does not answer; nothing is kept for later.
 
 Each request names a ticket of the agent's clock and ends with its timeout by that clock too (`engine.core.freshness`), so
-what a lease promises about direct requests holds for these. Streams are not here: a member watches for itself.
+what a lease promises about direct requests holds for these. Streams are not here: a member watches for itself. The agent has
+two connections to its API server, and each `MemberApi` uses one of them: what takes two looks elsewhere takes them here.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ class MemberApi:
         name: the cluster's.
         connection: to the hub's broker, as the engine.
         clock: time.
+        look: which of the agent's connections to its API server, 0 or 1.
 
     """
 
-    def __init__(self, name: ClusterName, connection: Connection, clock: Clock) -> None:
-        self._name, self._connection, self._clock = name, connection, clock
+    def __init__(self, name: ClusterName, connection: Connection, clock: Clock, look: int = 0) -> None:
+        self._name, self._connection, self._clock, self._look = name, connection, clock, look
         self._subject = subjects.calls(name)
         self._ticket: tuple[Ticket, float] | None = None
         """The last one, and when it came."""
@@ -84,6 +86,7 @@ class MemberApi:
                 body=body,
                 content_type=content_type,
                 accept=accept,
+                look=self._look,
             )
             answer = await self._ask(call, f"{method} {path}", until)
             match answer:

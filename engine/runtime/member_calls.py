@@ -53,14 +53,21 @@ class MemberCalls:
     Args:
         connection: to the hub's broker, as the member.
         cluster: its name.
-        api: its API server.
+        apis: its API server, by two connections: a proof that something is gone takes a look by each.
         clock: time.
         lend: gives the hub a token.
 
     """
 
-    def __init__(self, connection: Connection, cluster: ClusterName, api: ClusterApi, clock: Clock, lend: Lend) -> None:
-        self._connection, self._cluster, self._api, self._clock, self._lend = connection, cluster, api, clock, lend
+    def __init__(
+        self,
+        connection: Connection,
+        cluster: ClusterName,
+        apis: tuple[ClusterApi, ClusterApi],
+        clock: Clock,
+        lend: Lend,
+    ) -> None:
+        self._connection, self._cluster, self._apis, self._clock, self._lend = connection, cluster, apis, clock, lend
         self._run = secrets.token_hex(8)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -115,8 +122,10 @@ class MemberCalls:
             return Greeted(self._ticket())
         if ask.method not in METHODS:
             return NotCalled(ticket=self._ticket(), message=f"{self._cluster}: no call is a {ask.method}")
+        if ask.look not in range(len(self._apis)):
+            return NotCalled(ticket=self._ticket(), message=f"{self._cluster}: there is no connection {ask.look}")
         try:
-            reply = await self._api.request(
+            reply = await self._apis[ask.look].request(
                 ask.method,
                 ask.path,
                 params=ask.params,

@@ -15,8 +15,10 @@ from contextlib import aclosing
 import msgspec
 import structlog
 
+from engine.core.late_facts import news
 from engine.core.member_rights import MemberIdentity, may_read, problem_of
 from engine.runtime import log_wire as wire
+from engine.runtime.checkpoints import caught_up
 from engine.runtime.jetstream import Connection
 from engine.runtime.ports import Clock, EventLog, EventLogError, Message, MessageTooLarge, Record
 from schemas import subjects
@@ -27,7 +29,6 @@ from schemas.members import (
     LogAnswer,
     LogAsk,
     LogFailed,
-    LogMessage,
     LogRecord,
     More,
     Publish,
@@ -148,8 +149,8 @@ class MemberGateway:
 
     async def _do(self, member: MemberIdentity, ask: LogAsk) -> LogAnswer:
         match ask:
-            case Publish(messages):
-                return await self._publish(member, messages)
+            case Publish():
+                return await self._publish(member, ask)
             case Last(wanted):
                 if not all(may_read(member, subject) for subject in wanted):
                     return _refused(member, "a member reads what is its own")
@@ -164,13 +165,22 @@ class MemberGateway:
                     return _refused(member, f"stream {stream} is not for members")
                 return Lives(await self._event_log.incarnation(stream), f"{self._run}.{self._healed}")
 
-    async def _publish(self, member: MemberIdentity, messages: list[LogMessage]) -> LogAnswer:
+    async def _publish(self, member: MemberIdentity, ask: Publish) -> LogAnswer:
+        messages = ask.messages
         for message in messages:
             if problem := problem_of(member, message):
                 return _refused(member, problem)
+        if ask.lives and ask.lives != tuple([await self._event_log.incarnation(stream) for stream in STREAMS]):
+            return LogFailed(f"{' or '.join(STREAMS)} was created anew since these facts were made", outlived=True)
+        if ask.late:
+            found = await self._event_log.last("FACTS", list({message.subject for message in messages}))
+            messages = news(messages, {subject: record.id for subject, record in found.items()})
         await self._event_log.publish(
             [Message(subject=one.subject, body=one.body, id=one.id, ttl=max(0.0, one.ttl)) for one in messages]
         )
+        if ask.late:
+            # Whoever starts with facts on its disk reads STATE as soon as they are gone: it must find them there.
+            await caught_up(self._event_log, await self._event_log.last_sequence("FACTS"), self._clock)
         return Published()
 
     async def _scan(self, member: MemberIdentity, filters: list[str], *, headers_only: bool) -> LogAnswer:

@@ -1,7 +1,8 @@
 """The log as a member's watcher has it (the port `FactLog`): through the hub's gateway, over the one subject it may use.
 
 In: facts to publish, questions about its own part of STATE. Nothing is kept here: while the hub is away everything fails as
-it would with a broker that is away, the watcher keeps what it can and reads the rest anew when the hub is back.
+it would with a broker that is away, the watcher keeps what it can and reads the rest anew when the hub is back. What keeps
+facts meanwhile is `kept_log`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ _ROOM_BYTES = 4096
 """For what stands around a message in a question."""
 
 
+class Outlived(EventLogError):
+    """Raised when facts were meant for streams that have been created anew since; those are read again anyway."""
+
+
 class MemberLog:
     """The log of one member.
 
@@ -55,14 +60,38 @@ class MemberLog:
         self._lives: dict[str, tuple[float, str]] = {}
         self._healed = ""
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the hub's broker is there just now."""
+        return self._connection.is_up
+
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish to FACTS; see the port."""
+        for chunk in self.chunks(messages):
+            await self.put(Publish(chunk))
+
+    def chunks(self, messages: Sequence[Message]) -> list[list[LogMessage]]:
+        """Return messages as questions are to hold them.
+
+        Raises:
+            MessageTooLarge: when there is one that the broker would not take.
+
+        """
         limit = self._connection.max_payload - _ROOM_BYTES
         for message in messages:
             if len(message.body) + len(message.subject) + len(message.id) > limit:
                 raise MessageTooLarge(f"{message.subject}: {len(message.body)} bytes, the broker takes {limit}")
-        for chunk in _chunks(messages):
-            await self._ask(Publish(chunk))
+        return _chunks(messages)
+
+    async def put(self, ask: Publish) -> None:
+        """Publish what one question holds.
+
+        Raises:
+            Outlived: when it was meant for streams that have been created anew since.
+            EventLogError: when it cannot be told whether it was stored.
+
+        """
+        await self._ask(ask)
 
     async def last(self, stream: str, subjects: Sequence[str], *, most: int | None = None) -> dict[str, Record]:  # noqa: ARG002 - the port's signature
         """Read last records of exact subjects; see the port."""
@@ -106,7 +135,8 @@ class MemberLog:
         except msgspec.DecodeError as problem:
             raise EventLogError(f"{self._subject}: the hub's answer cannot be understood: {problem}") from problem
         if isinstance(answer, LogFailed):
-            raise (MessageTooLarge if answer.too_large else EventLogError)(answer.message)
+            kind = MessageTooLarge if answer.too_large else Outlived if answer.outlived else EventLogError
+            raise kind(answer.message)
         return answer
 
 

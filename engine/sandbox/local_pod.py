@@ -93,6 +93,9 @@ class LocalPod:
                 secret = self._get("api/v1", "secrets", volume["secret"]["secretName"])
                 for key, value in (secret.get("data") or {}).items():
                     (path / key).write_bytes(b64decode(value))
+            elif "emptyDir" in volume and not volume["emptyDir"].get("medium"):
+                path = mounts[volume["name"]] = self.directory / volume["name"]
+                path.mkdir(exist_ok=True)
         return mounts
 
     def _credentials(self, account: str) -> Path:

@@ -1,8 +1,11 @@
-"""The life of a process: it ends when it is asked to, also where a cancellation got lost on its way."""
+"""The life of a process: it ends when it is asked to, also where a cancellation got lost or a thread does not end."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -31,3 +34,31 @@ async def test_work_that_lost_its_cancellation_is_cancelled_again_and_its_tasks_
         await host._until(stopping, work())
     assert [one["event"] for one in logs] == ["not ended yet: cancelled again"]
     assert "deaf once" in logs[0]["tasks"]
+
+
+BLOCKED = """
+import asyncio, sys, time
+from prometheus_client import CollectorRegistry
+from crosscurrent import host, logs
+
+host.LAST_THREADS_S = 0.2
+
+async def work(ready):
+    blocked = asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+    print("ready", flush=True)
+    await blocked
+
+logs.configure("test")
+sys.exit(asyncio.run(host.host(work, CollectorRegistry(), host.Ports())))
+"""
+
+
+def test_a_process_ends_though_a_thread_of_it_is_blocked() -> None:
+    with subprocess.Popen([sys.executable, "-c", BLOCKED], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    assert b"a thread is blocked" in said
+    assert b"Traceback" not in said

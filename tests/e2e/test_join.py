@@ -130,7 +130,9 @@ def test_a_used_token_lets_no_other_cluster_in_and_that_is_recorded(joined: Join
     assert conditions(joined, "cluster2") == {"Joined": ("True", "Joined"), "Refused": ("True", "Replayed")}
 
 
-def test_an_agent_that_comes_back_needs_no_token_and_goes_on_when_the_hub_is_back(joined: Joined, ns: str) -> None:
+def test_an_agent_that_comes_back_needs_no_token_and_tells_what_happened_while_the_hub_was_away(
+    joined: Joined, ns: str
+) -> None:
     system, pod = joined.system, joined.pods["cluster2"]
     create_foo(system.clusters["cluster1"], ns)
     settled(system, ns)
@@ -148,12 +150,52 @@ def test_an_agent_that_comes_back_needs_no_token_and_goes_on_when_the_hub_is_bac
 
     system.stop()
     patch(system.clusters["cluster2"], deployment_path(ns), {"spec": {"replicas": 9}})
+    happened, uid = changes(system.clusters["cluster2"], ns)
+    disk = pod.directory / "kept"
+    until(lambda: any(uid.encode() in block.read_bytes() for block in disk.rglob("*.blk")), what=lambda: told(joined))
+    pod.kill()
     system.start(wait=False)
+    pod.start()
     until(
         lambda: (deployment(system.clusters["cluster2"], ns) or {"spec": {}})["spec"].get("replicas") == 4,
         seconds=60,
         what=lambda: told(joined),
     )
+    until(lambda: len(facts_of(system, ns)) >= len(happened), what=lambda: told(joined))
+    assert facts_of(system, ns) == happened
+
+
+def changes(cluster: ApiServer, ns: str) -> tuple[list[str], str]:
+    """Let a Deployment come, change, go and come again; return what is to be told of that, and the second one's uid."""
+    body = deployment(cluster, ns)
+    assert body is not None
+    body = {"metadata": {"name": "meanwhile", "namespace": ns}, "spec": body["spec"]}
+    path = deployment_path(ns, "meanwhile")
+    versions = []
+    for replicas in (5, 6, 7):
+        if versions:
+            answer = patch(cluster, path, {"spec": {"replicas": replicas}})
+        else:
+            _, answer = cluster.client.request("POST", path.rpartition("/")[0], body)
+        versions.append(answer["metadata"]["resourceVersion"])
+    cluster.client.request("DELETE", path)
+    _, again = cluster.client.request("POST", path.rpartition("/")[0], body)
+    first, *others = versions
+    told = [f"added {first}", *(f"updated {version}" for version in others), "deleted"]
+    return [*told, f"added {again['metadata']['resourceVersion']}"], again["metadata"]["uid"]
+
+
+def facts_of(system: System, ns: str) -> list[str]:
+    """Return what the hub's log tells of that Deployment, in its order."""
+    said = system.cli(
+        "events", f"cluster2/deployments.apps/{ns}/meanwhile", "--since", "10m", "--no-watch", "-o", "json"
+    )
+    found = []
+    for line in said.stdout.splitlines():
+        fact = json.loads(line)
+        verb = fact["type"].split(".")[-2]
+        found.append(verb if verb == "deleted" else f"{verb} {fact['resourceversion']}")
+    return found
 
 
 def test_a_member_whose_join_is_deleted_is_out(joined: Joined) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import yaml
 from engine.core.roles import roles
 from engine.sandbox import identities
 from engine.sandbox.api_servers import ApiServer
+from engine.sandbox.certificates import CertificateAuthority
 from engine.sandbox.identities import Rule
 from reconcilers.foo import foo
 from schemas.config import ImportsConfig, RegistryConfig, SecretClustersConfig
@@ -108,33 +112,68 @@ def test_a_cluster_comes_gets_other_credentials_and_goes_while_everything_runs(
     assert said.startswith(f"get secrets {FLEET}/cluster2 in cluster1: `kubeconfig` is not YAML")
     follows(2)
 
-    # Another identity; the old one is taken away 5 s later, and nobody notices.
+    # Another identity of a server with another authority; the old identity is taken away 5 s later, and nobody notices.
     rules = [Rule(["*"], ["*"], ["*"])]
     other = member.grant(f"other-{ns}", rules)
-    hub.client.apply(secret("cluster2", other.kubeconfig))
-    rotated = time.monotonic()
-    until(lambda: state() == ("live", ""), what=system.tail)
-    time.sleep(max(0.0, rotated + 5 - time.monotonic()))
-    member.client.request("DELETE", "/api/v1/namespaces/crosscurrent/serviceaccounts/registry")
-    follows(3)
-    assert children <= {pid for kind in ("watch", "reconcile") for pid in system.children(kind)}
+    with another_authority(member) as authority:
+        rotated_to = identities.kubeconfig(member.name, member.url, authority, token=other.token)
+        hub.client.apply(secret("cluster2", rotated_to))
+        rotated = time.monotonic()
+        until(lambda: state() == ("live", ""), what=system.tail)
+        time.sleep(max(0.0, rotated + 5 - time.monotonic()))
+        member.client.request("DELETE", "/api/v1/namespaces/crosscurrent/serviceaccounts/registry")
+        follows(3)
+        assert children <= {pid for kind in ("watch", "reconcile") for pid in system.children(kind)}
 
-    # It goes: what it holds stays, and the Foo in the hub can go without it.
-    hub.client.request("DELETE", f"/api/v1/namespaces/{FLEET}/secrets/cluster2")
-    until(lambda: state() == ("suspect", "Disengaged"), what=system.tail)
-    kept = deployment(member, ns)
-    assert kept is not None
-    patch(hub, foo_path(ns), {"spec": {"replicas": 4}})
-    until(lambda: len(system.children("watch")) == 1, seconds=30, what=system.tail)
-    assert deployment(member, ns) == kept
+        # It goes: what it holds stays, and the Foo in the hub can go without it.
+        hub.client.request("DELETE", f"/api/v1/namespaces/{FLEET}/secrets/cluster2")
+        until(lambda: state() == ("suspect", "Disengaged"), what=system.tail)
+        kept = deployment(member, ns)
+        assert kept is not None
+        patch(hub, foo_path(ns), {"spec": {"replicas": 4}})
+        until(lambda: len(system.children("watch")) == 1, seconds=30, what=system.tail)
+        assert deployment(member, ns) == kept
 
-    # And comes back.
-    hub.client.apply(secret("cluster2", other.kubeconfig))
-    until(lambda: state() == ("live", ""), what=system.tail)
-    until(lambda: (deployment(member, ns) or {})["spec"]["replicas"] == 4, what=system.tail)
-    # SEC-24: what was read from Secrets is in memory only.
-    kept_files = [path.read_bytes() for path in system.directory.rglob("*") if path.is_file()]
-    assert not any(other.token.encode() in content for content in kept_files)
+        # And comes back.
+        hub.client.apply(secret("cluster2", rotated_to))
+        until(lambda: state() == ("live", ""), what=system.tail)
+        until(lambda: (deployment(member, ns) or {})["spec"]["replicas"] == 4, what=system.tail)
+        # SEC-24: what was read from Secrets is in memory only.
+        kept_files = [path.read_bytes() for path in system.directory.rglob("*") if path.is_file()]
+        assert not any(other.token.encode() in content for content in kept_files)
+
+
+@contextmanager
+def another_authority(cluster: ApiServer) -> Iterator[bytes]:
+    """Have an API server show a certificate of another authority, and return that; it reads its files again by itself.
+
+    Connections that are open stay so, ours among them; new ones are refused by whoever trusts the former authority.
+    """
+    files = [cluster.layout.directory / name for name in ("server.crt", "server.key")]
+    before = [file.read_bytes() for file in files]
+    authority = CertificateAuthority("present")
+    authority.issue("kube-apiserver", hosts=("127.0.0.1", "localhost")).write(cluster.layout.directory, "server")
+    try:
+        until(lambda: is_trusted(cluster, authority.pem), what="the API server shows its former certificate")
+        yield authority.pem
+    finally:
+        for file, content in zip(files, before, strict=True):
+            file.write_bytes(content)
+        former = (cluster.layout.directory / "ca.crt").read_bytes()
+        until(lambda: is_trusted(cluster, former), what="the API server does not show its former certificate again")
+
+
+def is_trusted(cluster: ApiServer, authority: bytes) -> bool:
+    """Return whether a new connection to an API server is verified by an authority."""
+    context = ssl.create_default_context(cadata=authority.decode())
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", cluster.layout.api_port), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1"),
+        ):
+            return True
+    except ssl.SSLCertVerificationError:
+        return False
 
 
 def test_in_a_hub_the_engine_may_do_what_the_golden_file_says_and_no_more(system: System, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -24,6 +25,10 @@ def test_xgc_01_background_cascade_two_clusters(scene: Scene) -> None:
     scene.delete(owner)
     scene.gone(owner, *deps)
     assert len([one for one in scene.deletes(*deps) if one.succeeded]) == 6
+    asked = ("why", scene.b.name, "configmaps", f"{scene.ns}/{deps[0].name}", "-o", "json")
+    told = until(lambda: json.loads(scene.system.cli(*asked).stdout).get("deletion"), what=scene.system.tail)
+    assert (told["uid"], told["by"]) == (deps[0].uid, "crosscurrent crosscurrent/garbage")
+    assert (told["owners"][0]["uid"], len(told["owners"][0]["looks"])) == (owner.uid, 2)
     scene.kept(*unowned)
 
 

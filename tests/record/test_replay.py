@@ -230,6 +230,9 @@ def test_an_unknown_reconciler_and_a_lost_input_are_said(story: MemoryLog, use: 
     code, _, err = use(story, f"record {file} --from 2020-01-01T00:00:00Z")
     assert code == 1
     assert "the record begins at sequence 1" in err
+    code, _, err = use(story, f"record {file} clutser1/foos")
+    assert code == 1
+    assert "did you mean cluster1" in err
 
 
 async def test_what_was_decided_about_a_lost_cluster_is_answered_as_it_was() -> None:

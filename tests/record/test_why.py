@@ -15,11 +15,17 @@ from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
 from schemas.actions import Outcome, Result
 from schemas.clusters import ClusterState
+from schemas.config import BrakeConfig, GarbageConfig
 from schemas.decisions import decode_entry
 from tests.builders import C2, C3, deployment_ref, foo_body, foo_ref
+from tests.garbage.simulated_world import Made
+from tests.garbage.simulated_world import World as SimulatedWorld
+from tests.garbage.simulated_world import run as run_in_clusters
 from tests.record.conftest import Use
 from tests.record.engine_run import a_story, at_rest, tell_a_story, working
 from tests.world import eventually
+
+BRAKES = "/apis/crosscurrent.dev/v1alpha1/deletionbrakes"
 
 
 def plain(text: str) -> list[str]:
@@ -160,6 +166,70 @@ def test_bad_input_is_answered_with_what_there_is(story: MemoryLog, use: Use, li
     code, _, err = use(story, line)
     assert code == 1
     assert message in err
+
+
+def collected() -> tuple[MemoryLog, Made, Made]:
+    """Return the record of a delete across clusters, the owner and the dependent that followed it."""
+    found: list[tuple[MemoryLog, Made, Made]] = []
+
+    async def story(world: SimulatedWorld) -> None:
+        owner, dependent = await world.pair()
+        await world.known(dependent)
+        await world.delete(owner)
+        await world.gone(owner, dependent)
+        await world.clock.sleep(10.0)  # the watchers have seen it
+        found.append((world.log, owner, dependent))
+
+    run_in_clusters(story)
+    return found[0]
+
+
+def test_a_delete_across_clusters_says_who_deleted_what_and_on_which_evidence(use: Use) -> None:
+    log, owner, dependent = collected()
+    code, out, err = use(log, f"why {dependent.site.name} configmaps default/{dependent.name}")
+    assert code == 0, err
+    lines = out.splitlines()
+    [asked] = [line for line in lines if line.endswith("◄ asked for")]
+    assert f"configmaps default/{dependent.name} deleted at" in asked
+    assert "others wrote it" not in out
+    [begin] = [index for index, line in enumerate(lines) if line.startswith("deleted by ")]
+    assert re.fullmatch(r"deleted by crosscurrent crosscurrent/garbage at 20\d\d-\S+Z: OwnersAbsent", lines[begin])
+    assert re.fullmatch(rf"├ uid {dependent.uid}, resourceVersion \d+, Background", lines[begin + 1])
+    who = f"ConfigMap default/{owner.name} ({owner.uid}) in cluster {owner.site.identity}"
+    assert lines[begin + 2] == f"└ owner {who}: dangling, seen or asked for"
+    looks = [line.split() for line in lines[begin + 3 :]]
+    assert [words[1] for words in looks] == ["NotFound", "NotFound"]
+    assert looks[0][0] < looks[1][0]
+    _, out, _ = use(log, f"why {dependent.site.name} configmaps default/{dependent.name} -o json")
+    spec = json.loads(out)["deletion"]
+    assert (spec["uid"], spec["owners"][0]["uid"]) == (dependent.uid, owner.uid)
+    _, out, _ = use(log, f"why {owner.site.name} configmaps default/{owner.name}")
+    assert "deleted at" in out
+    assert "deleted by" not in out, "a person did"
+    _, out, _ = use(log, f"events {dependent.site.name}/deletions/default --snapshot --no-watch -o json")
+    assert json.loads(out)["data"]["spec"] == spec
+
+
+def test_the_breaker_that_holds_a_delete_is_what_holds_an_object(use: Use) -> None:
+    found: list[tuple[MemoryLog, Made]] = []
+
+    async def story(world: SimulatedWorld) -> None:
+        made = [await world.pair(f"owner{number}") for number in range(5)]
+        await world.dismiss("a")
+        for owner, _ in made:
+            await world.remove_by_hand(owner)
+        world.a.cluster.compact()  # nobody will ever have seen them go
+        world.engage("a")
+        while not json.loads((await world.a.ask("GET", BRAKES)).body)["items"]:
+            await world.clock.sleep(1.0)
+        await world.kept(*(dependent for _, dependent in made), seconds=60.0)
+        found.append((world.log, made[0][1]))
+
+    run_in_clusters(story, config=GarbageConfig(brake=BrakeConfig(absolute=4)))
+    log, held_back = found[0]
+    code, out, _ = use(log, f"why-not {held_back.site.name} configmaps default/{held_back.name}")
+    assert code == 1, out
+    assert re.search(rf"✗ .*{held_back.name} failed \d+ times.*BrakeTripped: .* look at DeletionBrake", out), out
 
 
 @pytest.mark.broker

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from engine.core.evidence import Absent
 from engine.core.joining import CLUSTER_JOINS, token_hash
 from engine.core.member_rights import MemberIdentity
 from engine.core.nkeys import KeyPair, Role
+from engine.core.ownership import OwnerReference
+from engine.runtime import api_calls
 from engine.runtime import log_wire as wire
 from engine.runtime.clock import SystemClock
+from engine.runtime.cluster_api import KubernetesApi
 from engine.runtime.event_log import NatsEventLog
 from engine.runtime.join_responder import JoinResponder
 from engine.runtime.join_store import JoinStore
@@ -21,12 +27,14 @@ from engine.runtime.member_calls import MemberCalls
 from engine.runtime.member_gateway import PAGE_RECORDS, MemberGateway
 from engine.runtime.member_log import MemberLog
 from engine.runtime.ports import ClusterUnreachable, CredentialsRejected, EventLogError, Message
+from engine.runtime.prover import Prover
 from schemas import subjects
 from schemas.members import Call, Greeted, Hello, JoinAnswer, JoinAsk, Lent, Orders, call_answers, encode
-from schemas.names import ClusterId, ClusterName, ObjectRef
+from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 from tests.core.test_member_rights import fact
 from tests.fakes import Clock, ScriptedCluster
 from tests.joining import TRUST, Hub, running
+from tests.runtime.raw_server import Exchange, RawServer
 
 pytestmark = pytest.mark.broker
 
@@ -122,7 +130,7 @@ async def test_calls_are_carried_out_by_the_member_and_answered_as_its_api_serve
         api = MemberApi(ClusterName("a"), engine, SystemClock())
         with pytest.raises(ClusterUnreachable, match="not connected"):
             await api.request("GET", "/version", timeout=1)
-        async with running(MemberCalls(mine, ClusterName("a"), cluster, SystemClock(), no_token).run()):
+        async with running(MemberCalls(mine, ClusterName("a"), (cluster, cluster), SystemClock(), no_token).run()):
             path = "/api/v1/namespaces/default/configmaps"
             reply = await api.request(
                 "POST", path, body=b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}', timeout=2
@@ -142,8 +150,41 @@ async def test_calls_are_carried_out_by_the_member_and_answered_as_its_api_serve
         with pytest.raises(ClusterUnreachable):
             await api.request("GET", "/version", timeout=1)
         # Another agent, whose clock began anew: the hub learns so from its first answer.
-        async with running(MemberCalls(mine, ClusterName("a"), cluster, Clock(now=5.0), no_token).run()):
+        async with running(MemberCalls(mine, ClusterName("a"), (cluster, cluster), Clock(now=5.0), no_token).run()):
             assert (await api.request("GET", f"{path}/x", timeout=2)).status == 200
+
+
+async def test_the_two_looks_at_an_owner_in_a_member_go_by_two_connections_to_its_api_server(hub: Hub) -> None:
+    cluster, asked = ScriptedCluster(A), list[tuple[str, int]]()
+
+    async def serve(exchange: Exchange) -> None:
+        url = urlsplit(exchange.target)
+        asked.append((url.path, exchange.writer.get_extra_info("peername")[1]))
+        reply = await cluster.request(exchange.method, url.path, params=dict(parse_qsl(url.query)), timeout=2)
+        await exchange.answer(reply.status, reply.body)
+
+    async with RawServer(serve) as server, hub.engine() as engine, hub.member(A) as mine, AsyncExitStack() as stack:
+        apis = await KubernetesApi.open(A, server.context()), await KubernetesApi.open(A, server.context())
+        for api in apis:
+            stack.push_async_callback(api.close)
+        await stack.enter_async_context(running(MemberCalls(mine, A, apis, SystemClock(), no_token).run()))
+        first, second = (MemberApi(A, engine, SystemClock(), look) for look in range(2))
+        identity = await api_calls.identity(first, timeout=2)
+        assert isinstance(identity, str)
+        owner = OwnerReference(
+            cluster_id=ClusterId(identity),
+            api_version="v1",
+            kind="ConfigMap",
+            namespace="default",
+            name="gone",
+            uid=Uid("u"),
+        )
+        prover = Prover(({A: first}, {A: second}), SystemClock())
+        assert isinstance(await prover.examine(owner, A, observed=False), Absent)
+        ports = [port for path, port in asked if path.endswith("/configmaps/gone")]
+        assert len(ports) == len(set(ports)) == 2
+        with pytest.raises(ClusterUnreachable, match="no connection 2"):
+            await MemberApi(A, engine, SystemClock(), 2).request("GET", "/version", timeout=2)
 
 
 async def test_a_call_that_waited_in_a_paused_agent_is_not_carried_out(hub: Hub) -> None:
@@ -151,7 +192,7 @@ async def test_a_call_that_waited_in_a_paused_agent_is_not_carried_out(hub: Hub)
     async with (
         hub.engine() as engine,
         hub.member("a") as mine,
-        running(MemberCalls(mine, ClusterName("a"), cluster, agents_clock, no_token).run()),
+        running(MemberCalls(mine, ClusterName("a"), (cluster, cluster), agents_clock, no_token).run()),
     ):
         subject = subjects.calls("a")
 

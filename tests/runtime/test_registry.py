@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from engine.runtime.clock import SystemClock
 from engine.runtime.cluster_api import KubernetesApi
 from engine.runtime.declared_clusters import DeclaredClusters
 from engine.runtime.kubeconfig import parse, resolve
-from engine.runtime.live_clusters import LiveClusters
+from engine.runtime.live_clusters import LiveClusters, RegisteredApi, open_member
 from engine.runtime.ports import ClusterUnreachable, CredentialsRejected
 from engine.runtime.profile_clusters import ProfileClusters
 from engine.runtime.registry import Member, Provider, Registry
@@ -375,8 +375,15 @@ async def test_connections_come_and_go_with_the_clusters_and_take_up_new_credent
     first, second = one.grant("first", NODES), one.grant("second", NODES)
     hub.client.apply(secret("one", first.kubeconfig))
     async with connected(hub) as api, running(labelled(api)) as registry:
-        clusters = LiveClusters(registry, twice=True)
+        looks: list[int] = []
+
+        def opened(registry: Registry, member: Member, look: int) -> Awaitable[RegisteredApi]:
+            looks.append(look)
+            return open_member(registry, member, look)
+
+        clusters = LiveClusters(registry, twice=True, opener=opened)
         assert await clusters.start(5)
+        assert looks == [0, 1], "a member's agent is told by which of its own connections it is to ask"
         following = asyncio.create_task(clusters.run())
         try:
             assert clusters.engaged.empty(), "whoever starts looks at everything anyway"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.federation.objects import CLUSTERS, GENERIC, OLD_GROUP, Scene, clusters, config_map, deployment
-from tests.e2e.system import ROOT, get, namespace
+from tests.e2e.system import ROOT, get, namespace, patch
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -97,13 +97,21 @@ def test_content_waits_for_its_namespace_which_a_federated_one_makes(scene: Scen
     assert "made" not in home["metadata"]["labels"]
 
 
-def test_any_kind_by_the_generic_form_and_a_type_that_one_cluster_lacks_is_that_clusters_alone(scene: Scene) -> None:
+def test_any_kind_by_the_generic_form_and_a_type_or_version_that_one_cluster_lacks_is_that_clusters_alone(
+    scene: Scene,
+) -> None:
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **WIDGETS}
+    later = [{**WIDGETS["spec"]["versions"][0], "name": "v2"}]
+    other = {**crd, "metadata": {"name": "widgets.example.dev"}, "spec": {**WIDGETS["spec"], "versions": later}}
+    three = scene.server("cluster3").client
+    assert three.request("POST", definitions, other)[0] == 201
     widget = {"apiVersion": "example.dev/v1", "kind": "Widget", "spec": {"size": 3}}
     scene.federate("FederatedObject", widget, clusters("cluster2", "cluster3"), group=GENERIC)
     found = scene.until_condition("FederatedObject", "Applied", "False", "NotServed", group=GENERIC)
-    assert "cluster2" in found["message"]
+    for cluster in ("cluster2", "cluster3"):
+        assert f"{cluster} does not serve widgets of example.dev/v1" in found["message"]
 
-    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **WIDGETS}
     body = {
         "apiVersion": GENERIC,
         "kind": "ClusterFederatedObject",
@@ -116,15 +124,29 @@ def test_any_kind_by_the_generic_form_and_a_type_that_one_cluster_lacks_is_that_
     scene.until(
         lambda: scene.target("cluster2", "Widget"), lambda: str(get(scene.hub, f"{path}/widgets.example.dev")), 30
     )
+    # The other cluster has the type, in another version: that stays its own condition.
     scene.until(
         lambda: scene.condition("FederatedObject", "Applied", group=GENERIC)["message"].startswith("cluster3: ")
     )
+    assert scene.condition("FederatedObject", "Applied", group=GENERIC)["reason"] == "NotServed"
+    entries = {
+        entry["name"]: entry
+        for entry in (scene.federated("FederatedObject", group=GENERIC) or {})["status"]["clusters"]
+    }
+    applied = {name: entry["conditions"][0]["status"] for name, entry in entries.items()}
+    assert applied == {"cluster2": "True", "cluster3": "False"}
     assert (scene.target("cluster2", "Widget") or {})["spec"] == {"size": 3}
+
+    both = {"spec": {"versions": [*WIDGETS["spec"]["versions"], {**later[0], "storage": False}]}}
+    patch(scene.server("cluster3"), f"{definitions}/widgets.example.dev", both)
+    scene.settled("FederatedObject", group=GENERIC)
+    assert (scene.target("cluster3", "Widget") or {})["spec"] == {"size": 3}
 
     scene.delete("FederatedObject", group=GENERIC)
     scene.until(lambda: scene.federated("FederatedObject", group=GENERIC) is None)
-    assert scene.target("cluster2", "Widget") is None
+    assert scene.where("Widget") == []
     assert scene.hub.client.request("DELETE", f"{path}/widgets.example.dev")[0] == 200
+    assert three.request("DELETE", f"{definitions}/widgets.example.dev")[0] == 200
     scene.until(lambda: get(scene.hub, f"{path}/widgets.example.dev") is None)
 
 
