@@ -25,7 +25,7 @@ import msgspec
 import structlog
 
 from engine.core.api_errors import Status
-from engine.core.cascade import Held, is_labelled, place_of
+from engine.core.cascade import LATELY_SECONDS, Held, is_labelled, place_of
 from engine.core.collection import Dependent, Fate, Ownership, Standing, Verdict, decide
 from engine.core.evidence import Absent, Look, Present, Unknown
 from engine.core.grants import SIGNATURE_ANNOTATION
@@ -97,8 +97,9 @@ class Collector:
         self._reads = reads
         self._clock, self._engine, self._rate, self._timeout = clock, engine, deletes_per_second, timeout
         self._caps: dict[ClusterName, RateCap] = {}
-        self._deleted: OrderedDict[Uid, int] = OrderedDict()
-        """With the epoch of its cluster: what a restored etcd brings back is there again."""
+        self._deleted: OrderedDict[Uid, tuple[int, float]] = OrderedDict()
+        """With the epoch of its cluster, as what a restored etcd brings back is there again; and until when it counts, in
+        monotonic time, as what has a finalizer is still there."""
         self._recording: set[asyncio.Task[None]] = set()
         """Records on their way."""
 
@@ -144,7 +145,8 @@ class Collector:
         """Judge once and act; None: its owners changed under our hands."""
         action, ref = case.action, case.action.ref
         status = (await self._directory.clusters()).get(ref.cluster)
-        if status is not None and self._deleted.get(action.uid) == status.epoch:
+        epoch, until = self._deleted.get(action.uid, (0, 0.0))
+        if status is not None and epoch == status.epoch and self._clock.monotonic() < until:
             return gone(action)
         live = await self._reads.read(action, case.api, anew=anew)
         if isinstance(live, Status):
@@ -331,7 +333,7 @@ class Collector:
         return self._caps.setdefault(cluster, RateCap(self._rate, self._clock))
 
     def _remember(self, uid: Uid, epoch: int) -> None:
-        self._deleted[uid] = epoch
+        self._deleted[uid] = epoch, self._clock.monotonic() + LATELY_SECONDS
         if len(self._deleted) > REMEMBERED:
             self._deleted.popitem(last=False)
 

@@ -24,7 +24,7 @@ from engine.core.view import Row
 from engine.runtime.ports import Clock, EventLog, Record
 from engine.runtime.state_rows import add_missing
 from schemas import subjects
-from schemas.actions import Outcome
+from schemas.actions import Outcome, Result
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 FIRST_READ = 2 * MOST_AT_ONCE
@@ -104,14 +104,17 @@ class Nominees:
         """Return the wall time at which an owner is to be looked at again after these outcomes; at once if there is more."""
         if not view.in_batches:
             return math.inf
-        touched = {one.ref for one in outcomes if one.action == "Collect" and one.ok}
+        settled = [one for one in outcomes if one.action == "Collect" and one.ok]
+        touched = {one.ref for one in settled}
+        # One that was gone already is no step forward: it is nominated until its fact has come.
+        stepped = any(one.result is Result.DONE or one.version for one in settled)
         deleted = deleted_by(outcomes)
         self._remember(view, deleted)
         left = tuple(held for held in view.held if held.ref not in touched)
         opened = any(is_open(view, held) for held in left)
-        if touched and opened and len(self._left) < LEFT_KEPT:
+        if stepped and opened and len(self._left) < LEFT_KEPT:
             self._left[owner] = _Left(view.now, left)
-        if touched and (opened or view.more):
+        if stepped and (opened or view.more):
             return view.now
         return self._clock.time() + LAST_LOOK_SECONDS if deleted else math.inf
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from engine.core.brake import Limits
+from engine.core.cascade import LATELY_SECONDS
 from engine.core.grants import SIGNATURE_ANNOTATION, sign
 from engine.core.ownership import CASCADE_FINALIZER, OWNERS_ANNOTATION, owner_label
 from engine.runtime.brakes import Brakes
@@ -587,6 +588,25 @@ async def test_brakes_that_cannot_be_read_hold(bench: Bench, trouble: str) -> No
     bench.a.before = before
     assert (await bench.collect(bench.dependent(bench.reference()))).reason == "BrakesUnknown"
     assert bench.deletes() == []
+
+
+async def test_a_dependent_that_was_deleted_and_stays_is_not_taken_for_gone_for_long(bench: Bench) -> None:
+    dep = bench.dependent(bench.reference(), finalizers=["x.dev/y"])
+    assert (await bench.collect(dep)).result is Result.DONE
+    assert (await bench.collect(dep)).reason == "Gone"
+    bench.clock.now += LATELY_SECONDS + 1
+    assert (await bench.collect(dep)).reason == "Deleting"
+    assert len(bench.deletes()) == 1
+
+
+async def test_a_dependent_that_a_restored_etcd_brings_back_is_deleted_again(bench: Bench) -> None:
+    dep = bench.dependent(bench.reference())
+    assert (await bench.collect(dep)).result is Result.DONE
+    back = bench.put(bench.b, "configmaps", "dep", metadata=dep["metadata"])
+    await bench.report(bench.b.name, bench.identity(bench.b), epoch=2)
+    bench.clock.now += 2
+    assert (await bench.collect(back)).result is Result.DONE
+    assert len(bench.deletes()) == 2
 
 
 # --- the barrier ---

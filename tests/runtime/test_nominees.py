@@ -18,7 +18,7 @@ from schemas import subjects
 from schemas.actions import Outcome, Request, Result
 from schemas.clusters import ClusterState
 from schemas.decisions import Target
-from schemas.names import ClusterName, ObjectRef, Resource, Uid
+from schemas.names import ClusterName, ObjectRef, Resource, ResourceVersion, Uid
 from tests.builders import C1, C2, C3, fact_message, identity
 from tests.fakes import Clock
 
@@ -175,6 +175,15 @@ async def test_a_decision_that_did_nothing_calls_for_no_other(bench: Bench) -> N
     await bench.nominate(*(dependent(C2, number) for number in range(10)))
     failed = Outcome(action="Collect", ref=dependent(C2, 0), result=Result.FAILED)
     assert bench.nominees.after(await bench.view(), OWNER, [failed]) == math.inf
+
+
+async def test_one_that_was_gone_already_is_no_step_forward_and_one_that_is_settled_is(bench: Bench) -> None:
+    await bench.nominate(*(dependent(C2, number) for number in range(2)))
+    was_gone = Outcome(action="Collect", ref=dependent(C2, 0), result=Result.UNCHANGED)
+    assert bench.nominees.after(await bench.view(), OWNER, [was_gone]) == math.inf
+    settled = msgspec.structs.replace(was_gone, version=ResourceVersion("7"))
+    view = await bench.view()
+    assert bench.nominees.after(view, OWNER, [settled]) == view.now
 
 
 async def test_a_key_that_cannot_see_all_of_its_dependents_looks_again_though_nothing_wakes_it(
