@@ -109,9 +109,11 @@ class Chronicle:
             self._views = await read_clusters(self._event_log)
         return owner_places(alive[-1].fact.data, self._views)
 
-    async def result(self, deed: Deed) -> Told | None:
-        """Return the fact that an action made."""
-        return next((told for told in await self.history(deed.action.ref) if wrote(deed, told)), None)
+    async def result(self, decided: Decided, deed: Deed) -> Told | None:
+        """Return the fact that an action made: none that its decision had read, though it may have the same version."""
+        read = decided.entry.read.get(subjects.fact(deed.action.ref), 0)
+        history = await self.history(deed.action.ref)
+        return next((told for told in history if told.seq > read and wrote(deed, told)), None)
 
     async def fact_at(self, subject: str, seq: int) -> Origin:
         """Return what is at a sequence of FACTS."""
@@ -189,7 +191,7 @@ async def read_chain(log: EventLog, ref: ObjectRef, field: str = "") -> Chain:
             if one.seq not in {other.seq for other in path}:
                 path.append(one)
     decisions = [
-        (one, tuple([(deed, await chronicle.result(deed)) for deed in one.deeds]))
+        (one, tuple([(deed, await chronicle.result(one, deed)) for deed in one.deeds]))
         for one in sorted(path, key=lambda decided: decided.seq)
     ]
     return Chain(asked, origin, tuple(decisions), await _read_deletion(log, asked))

@@ -178,7 +178,13 @@ class Terminal:
         while self.staying:
             command, pid, log = self.staying.pop()
             os.killpg(pid, signal.SIGINT)
-            code, _ = self.run(f"wait {pid}", seconds=seconds)
+            try:
+                code, _ = self.run(f"wait {pid}", seconds=seconds)
+            except AssertionError as problem:
+                shown = ["ps", "-o", "pid,ppid,pgid,stat,wchan:32,args", "-g", str(pid)]
+                processes = subprocess.run(shown, capture_output=True, text=True, check=False).stdout
+                problem.add_note(f"$ {command}\n{log.read_text(errors='replace')}\n{processes}")
+                raise
             text = log.read_text(errors="replace")
             assert code in (0, 130), f"$ {command}\n{text}\n(exit code {code} after Ctrl-C)"
             found.append((command, text))

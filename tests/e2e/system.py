@@ -157,9 +157,10 @@ class System:
             with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile, and started none
                 started += f" {task.read_text()}"
         for pid in started.split():
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            if any(command in argument for argument in arguments):
-                found.append(int(pid))
+            with suppress(FileNotFoundError, ProcessLookupError):
+                arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                if any(command in argument for argument in arguments):
+                    found.append(int(pid))
         return found
 
 
