@@ -31,6 +31,8 @@ LISTED_FROM = 4
 """Dependents from which a LIST is cheaper: a server looks through some 5,000 objects for it in the time of one GET."""
 LISTED_SECONDS = 10.0
 """For so long a LIST is used: a few batches' worth, so that ten thousand dependents are not listed anew for each thousand."""
+RENEWED_SECONDS = 5.0
+"""A LIST older than that is made anew before a batch, or it would be too old in the middle of it, and each be asked for."""
 PAGES = 20
 """Of 500: some 10 MB in memory. What is beyond is asked for by name."""
 LISTED_KEPT = 25_000
@@ -61,7 +63,7 @@ class LiveReads:
         now = self._clock.monotonic()
         for group, count in Counter(_group(action) for action in actions if action.owner).items():
             known = self._listings.get(group)
-            if count < LISTED_FROM or (known is not None and now - known[0] <= LISTED_SECONDS):
+            if count < LISTED_FROM or (known is not None and now - known[0] <= RENEWED_SECONDS):
                 continue
             api = self._apis.get(group[0])
             if api is not None:
