@@ -112,6 +112,8 @@ class Nominees:
         self._remember(view, deleted)
         left = tuple(held for held in view.held if held.ref not in touched)
         opened = any(is_open(view, held) for held in left)
+        for place in [place for place, kept in self._left.items() if view.now - kept.at > LATELY_SECONDS]:
+            del self._left[place]  # another process went on with it
         if stepped and opened and len(self._left) < LEFT_KEPT:
             self._left[owner] = _Left(view.now, left)
         if stepped and (opened or view.more):

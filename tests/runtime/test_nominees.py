@@ -150,6 +150,20 @@ async def test_an_owner_is_not_let_go_on_what_was_left_but_on_a_whole_reading(be
     assert await bench.batch() == [dependent(C2, BATCH), dependent(C3, 9)]
 
 
+async def test_what_another_process_went_on_with_does_not_keep_others_from_being_kept(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nominees_module, "LEFT_KEPT", 1)
+    await bench.nominate(*(dependent(C2, number) for number in range(BATCH + 1)))
+    view = await bench.view()
+    elsewhere = ObjectRef(C1, "", "configmaps", "default", "another")
+    bench.nominees.after(view, elsewhere, deleted(dependent(C2, 0)))
+    bench.clock.now += LATELY_SECONDS + 1
+    view = await bench.view()
+    bench.nominees.after(view, OWNER, deleted(dependent(C2, 1)))
+    assert (await bench.view()).more  # it goes on from what was left
+
+
 async def test_when_all_are_deleted_a_last_look_follows(bench: Bench) -> None:
     await bench.nominate(dependent(C2, 1))
     again = bench.nominees.after(await bench.view(), OWNER, deleted(dependent(C2, 1)))
