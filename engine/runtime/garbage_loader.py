@@ -102,7 +102,7 @@ class GarbageLoader(ViewLoader):
     async def add(self, loaded: Loaded, places: Iterable[ObjectRef]) -> bool:
         """Read further objects into a loaded view; return whether there are any."""
         before = len(loaded.view.rows)
-        await add_missing(self._event_log, loaded.view.rows, places)
+        await add_missing(self._event_log, loaded.view, places)
         return len(loaded.view.rows) > before
 
     async def _add_related(self, view: GarbageView, ref: ObjectRef, entry: Entry | None) -> None:
@@ -126,7 +126,7 @@ class GarbageLoader(ViewLoader):
         if row is not None and (going or (row.fact.deleted and view.held)):
             view.past = await self._histories.read(ref)
             wanted.append(tombstone(ref, row.fact.uid, "", "").ref if row.fact.uid else ref)
-        await add_missing(self._event_log, view.rows, wanted)
+        await add_missing(self._event_log, view, wanted)
 
     def _owners(self, view: GarbageView, found: KubeObject) -> list[ObjectRef]:
         places = []

@@ -128,7 +128,7 @@ class Nominees:
         there: list[Held] = []
         while opened and len(there) < view.at_once:
             part, opened = opened[: view.at_once], opened[view.at_once :]
-            await add_missing(self._event_log, view.rows, [held.ref for held in part])
+            await add_missing(self._event_log, view, [held.ref for held in part])
             there += [held for held in part if not _is_gone(view.rows.get(held.ref), held.uid)]
         view.held = (*there, *opened, *closed)
 
