@@ -54,8 +54,28 @@ def _group(item: pytest.Item) -> str:
     if number_of(item.name):
         return "xgc"
     # A machine has one Docker engine of ours at a time: its tests are never apart.
-    shared = "real_clusters" in getattr(item, "fixturenames", ()) and directory != "compose"
-    return "clusters" if shared else directory
+    return "clusters" if _shares(item) and directory != "compose" else directory
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Return whether a test wants `real_clusters`."""
+    return "real_clusters" in getattr(item, "fixturenames", ())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start the shared clusters again where they rest and a test wants them after all."""
+    if _shares(item) and item.config.stash.get(_RESTS, False):
+        item.config.stash[_RESTS] = False
+        item.config.stash[_SHARED].start()
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures that use them have ended
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let the shared clusters rest while no test wants them: a session lasts, and idle API servers slow down the rest of it."""
+    if _shares(item) and nextitem is not None and not _shares(nextitem) and _SHARED in item.config.stash:
+        item.config.stash[_SHARED].kill()
+        item.config.stash[_RESTS] = True
 
 
 @pytest.fixture(scope="session")
@@ -79,10 +99,18 @@ def assets() -> Path:
     pytest.skip(reason)
 
 
+_SHARED = pytest.StashKey[Fleet]()
+"""What is behind `real_clusters`, once it was started."""
+_RESTS = pytest.StashKey[bool]()
+
+
 @pytest.fixture(scope="session")
-def real_clusters(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ApiServer, ...]]:
+def real_clusters(
+    assets: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[tuple[ApiServer, ...]]:
     """Three real clusters, cluster1 to cluster3, without controllers. Use a namespace of your own, leave them running."""
     with Fleet(tmp_path_factory.mktemp("clusters"), assets=assets, count=3) as fleet:
+        pytestconfig.stash[_SHARED] = fleet
         yield tuple(fleet)
     for cluster in fleet:  # etcd preallocates 130 MB, and the last three sessions' directories are kept
         shutil.rmtree(cluster.layout.etcd_data)

@@ -235,7 +235,7 @@ def replay(scene: Scene) -> None:
         dice.shuffle(keys)
         await log.publish_many("REQUESTS", [Message(subject=key, body=b"replay") for key in keys])
 
-    scene.standing.read(again)
+    scene.system.read(again)
 
 
 class Again:

@@ -79,7 +79,7 @@ def test_xgc_14_not_synced_no_delete(scene: Scene) -> None:
     scene.remove_by_hand(gone)
 
     def synced(cluster: str) -> bool:
-        view = scene.standing.clusters().get(cluster)
+        view = scene.system.views().get(cluster)
         configmaps = [one for one in view.types if one.plural == "configmaps"] if view is not None else []
         return any(one.synced for one in configmaps)
 
