@@ -9,6 +9,7 @@ ARGS   ?=
 # Much of the suite waits for servers: three processes, each with servers of its own, keep two cores busy.
 SPREAD := -n 3 --dist loadgroup --no-loadscope-reorder
 
+.NOTPARALLEL:  # each of them keeps every core busy, and two share an installation
 .PHONY: help demo demo-real record test unit e2e xgc compose check mutants envtest bench clean
 
 help:  ## what there is to make

@@ -239,7 +239,7 @@ class ApiSession:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Remembers its connections: of one that it has closed after an answer, a session that is closed knows nothing any more."""
+    """Remembers its connections: a session that is closed knows nothing of those that it left after an answer."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -253,7 +253,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 async def abort(transports: Iterable[asyncio.Transport]) -> None:
-    """Drop connections, whatever stage of their end they are in: to part over TLS in peace may outlive the test's event loop."""
+    """Drop connections, in whatever stage they are: to part over TLS in peace may outlive the test's event loop."""
     for transport in transports:
         transport.abort()
     await asyncio.sleep(0)  # lets the loop close the sockets

@@ -20,15 +20,20 @@ from engine.sandbox.go_toolchain import AssetsUnavailable
 from engine.sandbox.nats_server import NatsServer
 from tests.garbage.table import Table, number_of
 
-LONGEST = ("xgc", "clusters", "contracts/api_server", "compose", "garbage", "crosscurrent")
-"""Groups of tests that take longest, and so begin first."""
+LONGEST = (
+    *("clusters", "xgc", "crosscurrent", "runtime", "garbage", "contracts/api_server", "."),
+    *("compose", "contracts", "sandbox", "watchers", "e2e", "sandbox/simulator", "core"),
+)
+"""Groups of tests from the longest on, which begin in this order: then no process works alone on a long one in the end."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where the suite runs in two processes, keep a directory's tests together, and all that share clusters."""
+    """Where the suite runs in several processes, keep a directory's tests together, and all that share clusters."""
     groups = {item: _group(item) for item in items}
     for item, group in groups.items():
+        if item.get_closest_marker("docker") and group != "compose":
+            raise pytest.UsageError(f"{item.nodeid}: the Makefile looks for tests of Docker in tests/compose alone")
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
 
@@ -72,7 +77,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)  # after the fixtures that use them have ended
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Let the shared clusters rest while no test wants them: a session lasts, and idle API servers slow down the rest of it."""
+    """Let the shared clusters rest while no test wants them: idle API servers slow down the rest of the session."""
     if _shares(item) and nextitem is not None and not _shares(nextitem) and _SHARED in item.config.stash:
         item.config.stash[_SHARED].kill()
         item.config.stash[_RESTS] = True

@@ -73,8 +73,8 @@ class PortTaken(SandboxError):
 def free_port() -> int:
     """Return a port of 127.0.0.1 that is free now and is given to nobody else, here or in another process of ours.
 
-    Between this and the start of the server that listens there lie seconds, in which others look for ports as well. So the UDP
-    port of the same number, which none of our servers wants, is held for as long as this process lives.
+    Between this and the start of the server that listens there lie seconds, in which others look for ports as well. So the
+    UDP port of the same number, which none of our servers wants, is held for as long as this process lives.
 
     Raises:
         PortTaken: when none was found.

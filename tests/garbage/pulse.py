@@ -11,7 +11,7 @@ from engine.sandbox.api_servers import ApiServer
 from tests.garbage.objects import OWNERS, collection, label_of
 from tests.garbage.proxy import Proxy
 
-LIMIT_SECONDS = 90.0
+LIMIT_SECONDS = 200.0
 """A collector that takes longer for one dependent has stopped."""
 NAMESPACE = "pulse"
 

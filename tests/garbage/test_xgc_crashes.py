@@ -28,7 +28,7 @@ from tests.garbage.objects import OWNERS, Object
 from tests.garbage.proxy import Asked, Verdict, status
 from tests.garbage.scene import Scene, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def kill_workers(scene: Scene) -> None:

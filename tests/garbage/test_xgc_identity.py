@@ -12,7 +12,7 @@ from tests.garbage.brakes import approve_all, brakes_in
 from tests.garbage.objects import Object
 from tests.garbage.scene import Scene, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.mark.together("identity")
