@@ -247,11 +247,12 @@ class Scene:
         body = self.get(made)
         return body is not None and body["metadata"]["uid"] == made.uid
 
-    def gone(self, *objects: Object) -> None:
-        """Wait until these objects are gone."""
+    def gone(self, *objects: Object, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Wait until these objects are gone; `meanwhile` is done before each look."""
         left = list(objects)
 
         def all_gone() -> bool:
+            meanwhile()
             bodies = self.bodies(left)
             left[:] = [one for one in left if one.uid in bodies]
             return not left

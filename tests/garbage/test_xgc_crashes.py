@@ -189,8 +189,7 @@ def test_xgc_36_brake_and_unregister_trips(scene: Scene) -> None:
         until(lambda: brakes_in(scene.c), what=scene.system.tail)
         kill_workers(scene)
         scene.kept(*deps)
-        approve_all(scene.c)
-        scene.gone(*deps)
+        scene.gone(*deps, meanwhile=lambda: approve_all(scene.c))
 
 
 @pytest.mark.together("quiet")

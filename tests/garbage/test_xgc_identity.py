@@ -67,8 +67,7 @@ def test_xgc_13_etcd_restore_goes_back(scene: Scene) -> None:
     scene.live()
     until(lambda: brakes_in(scene.a), what=scene.system.tail)
     scene.kept(*deps)
-    approve_all(scene.a)
-    scene.gone(*deps)
+    scene.gone(*deps, meanwhile=lambda: approve_all(scene.a))
 
 
 @pytest.mark.together("start")
