@@ -64,7 +64,7 @@ def _group(item: pytest.Item) -> str:
 
 def _shares(item: pytest.Item) -> bool:
     """Return whether a test wants `real_clusters`."""
-    return "real_clusters" in getattr(item, "fixturenames", ())
+    return "real_clusters" in getattr(item, "fixturenames", ()) or item.get_closest_marker("clusters") is not None
 
 
 @pytest.hookimpl(tryfirst=True)
