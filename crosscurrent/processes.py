@@ -303,11 +303,12 @@ async def webhook(
 
 def watch_settings(settings: Settings, types: list[Resource], *, seal: bool = False) -> WatchSettings:
     """Return what a watcher is told."""
+    from engine.core.secrecy import may_hold_secrets  # noqa: PLC0415
     from watchers.settings import DAY_SECONDS, WatchSettings  # noqa: PLC0415
 
     config = settings.config
     resources = [str(kind) for kind in types] + (["*/*"] if "*/*" in config.resources else [])
-    needs_key = "v1/secrets" in resources
+    needs_key = "*/*" in resources or any(may_hold_secrets(kind.group, kind.plural) for kind in types)
     return WatchSettings(
         resources=tuple(resources),
         run=secrets.token_hex(4),

@@ -4,7 +4,8 @@ An override names its clusters by name or by label selector, and has operations 
 pointers (RFC 6901), as JSON Patch has them (RFC 6902); `replace` is the default. The form of kubefed's v1alpha1 has dotted
 paths and sets a value wherever it is, making what lies above it. Overrides are applied in their order, so that the last wins.
 
-Strings in values may hold `${cluster.name}` and `${cluster.labels.<key>}`; `$${` stands for `${`.
+Strings in values may hold `${cluster.name}` and `${cluster.labels.<key>}`; `$${` stands for `${`. Not so values of Secrets,
+which are sealed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core.federated_secrets import split_path
 from reconcilers.federation.selection import Labels, Malformed, Selector, mapping, sequence, text
 from schemas.actions import Json
 
@@ -146,7 +148,7 @@ def _operations(value: Any, path: str, *, dotted: bool) -> tuple[Operation, ...]
         given = mapping(item, where)
         written = text(given.get("path"), f"{where}.path")
         old = dotted and not written.startswith("/")
-        pointer = tuple(written.split(".")) if old else _pointer(written, f"{where}.path")
+        pointer = _pointer(written, f"{where}.path", dotted=old)
         op = given.get("op") or ("set" if old else "replace")
         if op not in OPERATIONS[:3] and not (old and op == "set"):
             raise Malformed(f"{where}.op", f"{op!r} is none of add, remove, replace")
@@ -160,12 +162,13 @@ def _operations(value: Any, path: str, *, dotted: bool) -> tuple[Operation, ...]
     return tuple(found)
 
 
-def _pointer(written: str, path: str) -> tuple[str, ...]:
-    if not written.startswith("/"):
+def _pointer(written: str, path: str, *, dotted: bool) -> tuple[str, ...]:
+    if not dotted and not written.startswith("/"):
         raise Malformed(path, f"{written!r} is no JSON pointer: it must begin with '/'")
-    if re.search(r"~(?![01])", written):
+    pointer = split_path(written)
+    if pointer is None:
         raise Malformed(path, f"{written!r} is no JSON pointer: '~' must be followed by 0 or 1")
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in written[1:].split("/"))
+    return pointer
 
 
 def _check_allowed(pointer: tuple[str, ...], path: str) -> None:

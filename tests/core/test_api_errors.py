@@ -79,7 +79,7 @@ def test_what_is_said_of_a_secret_holds_no_values(code: int) -> None:
     cause = {"reason": "FieldValueInvalid", "message": "hunter2 is too weak", "field": "data[password]"}
     status = read_status(code, body("Invalid", "hunter2 is too weak", causes=[cause]), secret=True)
     assert "hunter2" not in str(status)
-    assert status.message == "Invalid: data[password] (details hidden: it is a Secret)"
+    assert status.message == "Invalid: data[password] (details hidden: it may hold a Secret)"
 
 
 def test_what_is_said_before_a_secret_was_looked_at_stays() -> None:

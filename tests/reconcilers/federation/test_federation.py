@@ -333,7 +333,7 @@ def test_the_shipped_definitions_are_those_of_the_generator() -> None:
     for name, definition in shipped().items():
         assert (directory / f"{name}.yaml").read_text() == as_yaml(definition)
     assert f"federatednamespaces.{GROUP}" in shipped()
-    assert len(shipped()) == 2 * len(DEFAULT_TYPES) + 4
+    assert len(shipped()) == 2 * len([*DEFAULT_TYPES, "v1/secrets"]) + 4
 
 
 def test_a_definition_for_any_other_type(capsys: pytest.CaptureFixture[str]) -> None:

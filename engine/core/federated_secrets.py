@@ -1,0 +1,306 @@
+"""Federated Secrets before they are published: their values are hidden, wherever in them values may stand (SEC-13). Pure.
+
+A FederatedSecret holds values in its template and in its overrides. So may a generic federated object, unless it is certainly
+about something else. What is known to hold none is kept: placements, labels, names, types, paths. In the place of each value
+stands its sealed form, or its hash if nobody is to copy it; `data` is decoded first, so that a value has one form however it
+was written. Everything else is taken for a value in the wrong place, and its hash is all that is left of it: a field that a
+Secret does not have, a path that leads nowhere, a number where a text should be. Nobody can write a form of their own: a text
+that looks like a sealed one is sealed once more.
+
+kubectl's annotation holds all of the object once more. It is hashed in every object of these types, even in one that is about
+something else by now: it may tell of what it was before.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from engine.core.objects import ObjectRefused, Stripped, check_depth, check_size, managers_of, opened
+from engine.core.redaction import LAST_APPLIED, Redactor
+from engine.core.sealing import Place
+from engine.core.secrecy import always_holds_secrets, is_secret, may_hold_secrets
+from schemas.names import ClusterId, Resource
+
+NOT_TEXT, NOT_BASE64 = "wrong: not text", "wrong: not base64"
+"""What stands for something that cannot be a value of a Secret; no hash or sealed value begins so."""
+CORE_KINDS = frozenset(
+    {
+        "Binding",
+        "ComponentStatus",
+        "ConfigMap",
+        "Endpoints",
+        "Event",
+        "LimitRange",
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "Pod",
+        "PodTemplate",
+        "ReplicationController",
+        "ResourceQuota",
+        "Service",
+        "ServiceAccount",
+    }
+)
+"""All kinds of the core group but Secret; it grows no more. Another kind of that group is a slip, perhaps for Secret."""
+
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+"""Kubernetes' rule for keys of a Secret."""
+_FIELD = re.compile(r"[a-zA-Z]{1,63}")
+_TOP = ("apiVersion", "kind", "status")
+_NAMED = ("name", "namespace", "generateName", "creationTimestamp", "uid", "resourceVersion", "selfLink")
+
+Holds = Literal["value", "values", "text", "flag", "labels"]
+Rule = Callable[[Any], Any]
+
+
+def redactor_for(resource: Resource, key: bytes, sealed_for: ClusterId | None) -> Redactor | FederatedRedactor | None:
+    """Return what objects of a type go through before they are published; None: they hold no values of Secrets.
+
+    Args:
+        resource: the type.
+        key: of the hashes, at least 16 bytes; empty: there is none.
+        sealed_for: identity of the cluster, if values are to be sealed.
+
+    Raises:
+        ValueError: for Secrets without a key.
+
+    """
+    if not may_hold_secrets(resource.group, resource.plural):
+        return None
+    if is_secret(resource.group, resource.plural):
+        return Redactor(key, sealed_for=sealed_for)
+    return FederatedRedactor(resource, Redactor(key, sealed_for=sealed_for) if key else None)
+
+
+class FederatedRedactor:
+    """Takes the values out of federated objects that may hold some.
+
+    Args:
+        resource: their type.
+        redactor: makes what stands for a value; None: there is no key, and what may hold values is not published.
+
+    """
+
+    def __init__(self, resource: Resource, redactor: Redactor | None) -> None:
+        self._resource, self._redactor = resource, redactor
+        self._always = always_holds_secrets(resource.group, resource.plural)
+
+    def strip(self, raw: bytes | msgspec.Raw) -> Stripped:
+        """Return an object without managedFields, and without any value of a Secret.
+
+        Raises:
+            ObjectRefused: when it is too large, too deep, or not understood; it must then not be published at all.
+
+        """
+        body = bytes(raw)
+        check_size(body)
+        top, metadata = opened(body)
+        managed = metadata.pop("managedFields", None)
+        try:
+            self._hide_applied(metadata)
+            spec = msgspec.json.decode(top.get("spec", b"null"))
+            if self._always or not is_elsewhere(spec):
+                place = self._need_redactor().place(self._resource, top["metadata"])
+                hidden = _Hiding(self._need_redactor(), place)
+                kept = {key: top[key] for key in _TOP if key in top}
+                top = kept | {"spec": _raw(hidden.spec(spec))}
+        except (msgspec.DecodeError, RecursionError) as error:
+            message = "not understood as a federated object"
+            raise ObjectRefused(message) from error
+        top["metadata"] = _raw(metadata)
+        body = bytes(_raw(top))
+        check_depth(body)
+        return Stripped(body, "" if managed is None else managers_of(managed))
+
+    def _hide_applied(self, metadata: dict[str, msgspec.Raw]) -> None:
+        if "annotations" not in metadata:
+            return
+        if self._redactor is not None:
+            metadata["annotations"] = self._redactor.annotations(metadata["annotations"])
+            return
+        annotations = msgspec.json.decode(metadata["annotations"], type=dict[str, str] | None) or {}
+        annotations.pop(LAST_APPLIED, None)
+        metadata["annotations"] = _raw(annotations)
+
+    def _need_redactor(self) -> Redactor:
+        if self._redactor is None:
+            message = "it may hold values of a Secret, and there is no key to hide them with"
+            raise ObjectRefused(message)
+        return self._redactor
+
+
+class _Hiding:
+    """Hides what may be a value in one object: rules for the parts of it, each of which returns what is shown of a part.
+
+    Attributes:
+        spec: the rule for `spec`.
+
+    """
+
+    def __init__(self, redactor: Redactor, place: Place) -> None:
+        self._redactor, self._place = redactor, place
+        text, flag, labels = self._keep(str), self._keep(bool), self._labels
+        expression = self._fields(key=text, operator=text, values=self._each(text))
+        selector = self._fields(matchLabels=labels, matchExpressions=self._each(expression))
+        template = self._fields(
+            **dict.fromkeys(("apiVersion", "kind", "type"), text),
+            immutable=flag,
+            metadata=self._fields(
+                **dict.fromkeys(_NAMED, text), labels=labels, annotations=labels, finalizers=self._each(text)
+            ),
+            data=self._encoded_values,
+            stringData=self._text_values,
+        )
+        override = self._fields(
+            clusterName=text, clusterSelector=selector, clusterOverrides=self._each(self._operation)
+        )
+        self.spec = self._fields(
+            template=template,
+            overrides=self._each(override),
+            placement=self._fields(clusters=self._each(self._fields(name=text)), clusterSelector=selector),
+            retainReplicas=flag,
+            resource=text,
+        )
+
+    def hidden(self, value: Any) -> str:
+        """Return the hash of anything."""
+        return self._redactor.hash(_canonical.encode(value))
+
+    # --- makers of rules; nothing at all is shown as it is ---
+
+    def _keep(self, *types: type) -> Rule:
+        return lambda value: value if value is None or type(value) in types else self.hidden(value)
+
+    def _each(self, rule: Rule) -> Rule:
+        nothing = self._keep()
+        return lambda value: [rule(one) for one in value] if isinstance(value, list) else nothing(value)
+
+    def _fields(self, **rules: Rule) -> Rule:
+        def shown(value: Any) -> Any:
+            if not isinstance(value, dict):
+                return self._keep()(value)
+            found: dict[str, Rule] = {key: rules.get(key) or self.hidden for key in value}
+            return {self._name(key, _FIELD): found[key](one) for key, one in value.items()}
+
+        return shown
+
+    # --- rules ---
+
+    def _labels(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return self._keep()(value)
+        return {key: self.hidden(one) if key == LAST_APPLIED else self._keep(str)(one) for key, one in value.items()}
+
+    def _encoded_values(self, value: Any) -> Any:
+        return self._values(value, self._encoded_value)
+
+    def _text_values(self, value: Any) -> Any:
+        return self._values(value, self._text_value)
+
+    def _values(self, value: Any, rule: Rule) -> Any:
+        if not isinstance(value, dict):
+            return self._keep()(value)
+        return {self._name(key, _KEY): rule(one) for key, one in value.items()}
+
+    def _encoded_value(self, value: Any) -> str:
+        if not isinstance(value, str):
+            return NOT_TEXT
+        try:
+            # Go's decoder, which the API server reads it with, passes over line ends.
+            plain = b64decode(value.translate(_NO_LINES), validate=True)
+        except ValueError:
+            return NOT_BASE64
+        return self._redactor.stand_in(plain, self._place)
+
+    def _text_value(self, value: Any) -> str:
+        return self._redactor.stand_in(value.encode(), self._place) if isinstance(value, str) else NOT_TEXT
+
+    def _operation(self, value: Any) -> Any:
+        pointer = split_path(value.get("path")) if isinstance(value, dict) else None
+        holds = held_at(pointer)
+        written = self._keep(str) if holds else self.hidden
+        return self._fields(op=self._keep(str), path=written, value=self._overriding(pointer, holds))(value)
+
+    def _overriding(self, pointer: tuple[str, ...] | None, holds: Holds | None) -> Rule:
+        encoded = pointer is not None and pointer[0] == "data"
+        match holds:
+            case "value":
+                return self._encoded_value if encoded else self._text_value
+            case "values":
+                return self._encoded_values if encoded else self._text_values
+            case "labels":
+                return self._labels
+            case "flag":
+                return self._keep(bool)
+            case "text":
+                return self._keep(str)
+            case _:
+                return self.hidden
+
+    def _name(self, key: str, pattern: re.Pattern[str]) -> str:
+        """Return a key, or its hash if it can be none: it may be a value that lost its key."""
+        return key if pattern.fullmatch(key) else self.hidden(key)
+
+
+def is_elsewhere(spec: Any) -> bool:
+    """Return whether a generic federated object is certainly about something else than a Secret.
+
+    Its type is that of its template's kind, or the one that `resource` names, so both count. A Secret of another group is
+    something else only if that can be the group of a custom resource, which has a dot.
+    """
+    template = spec.get("template") if isinstance(spec, dict) else None
+    if not isinstance(template, dict):
+        return False
+    version, kind, named = template.get("apiVersion"), template.get("kind"), spec.get("resource") or ""
+    if not (isinstance(version, str) and isinstance(kind, str) and isinstance(named, str)):
+        return False
+    group = version.rpartition("/")[0]
+    if not group:
+        return kind in CORE_KINDS and named.strip().lower() != "secrets"
+    return "." in group or kind.strip().lower() not in ("secret", "secrets")
+
+
+def split_path(written: object) -> tuple[str, ...] | None:
+    """Return the parts of an override's path: a JSON pointer (RFC 6901), else dotted; None for what is neither."""
+    if not isinstance(written, str):
+        return None
+    if not written.startswith("/"):
+        return tuple(written.split("."))
+    if re.search(r"~(?![01])", written):
+        return None
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in written[1:].split("/"))
+
+
+def held_at(pointer: tuple[str, ...] | None) -> Holds | None:
+    """Return what a Secret holds at a place that may be overridden; None for every other place."""
+    match pointer:
+        case ("data" | "stringData",):
+            return "values"
+        case ("data" | "stringData", key) if _KEY.fullmatch(key):
+            return "value"
+        case ("type",):
+            return "text"
+        case ("immutable",):
+            return "flag"
+        case ("metadata", "labels" | "annotations"):
+            return "labels"
+        case ("metadata", "labels" | "annotations", key) if key != LAST_APPLIED:
+            return "text"
+        case _:
+            return None
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_encoder.encode(value))
+
+
+_NO_LINES = str.maketrans("", "", "\r\n")
+_encoder = msgspec.json.Encoder()
+_canonical = msgspec.json.Encoder(order="sorted")
