@@ -72,7 +72,7 @@ ODD = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(CANARY | st.sampled_from(["a", "data"]), inner, max_size=3)
     ),
-    max_leaves=6,
+    max_leaves=4,
 )
 NO_TEXT = ODD.filter(lambda value: not isinstance(value, str))
 KEYS = st.sampled_from(["password", "tls.key", "a_b", "sealed"]) | CANARY
@@ -97,11 +97,33 @@ TEMPLATE = st.fixed_dictionaries(
     },
 )
 PATHS = st.sampled_from(
-    (
-        "/data /data/a /data/tls.key /data/a/b data data.a data.tls.key /stringData stringData.a /Data/a /~2 / // /spec/a spec.a "
-        "/metadata /kind /metadata/finalizers/- /immutable metadata/labels/a /data~1a "
-        "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"
-    ).split(" ")
+    [
+        *(
+            "/data",
+            "/data/a",
+            "/data/tls.key",
+            "/data/a/b",
+            "data",
+            "data.a",
+            "data.tls.key",
+            "/stringData",
+            "stringData.a",
+        ),
+        *(
+            "/Data/a",
+            "/~2",
+            "",
+            "/",
+            "//",
+            "/spec/a",
+            "spec.a",
+            "/metadata",
+            "/kind",
+            "/metadata/finalizers/-",
+            "/immutable",
+        ),
+        *("metadata/labels/a", "/data~1a", "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"),
+    ]
 )
 OPERATION = (
     st.fixed_dictionaries({"path": PATHS, "value": ODD | MAPPING})
@@ -169,6 +191,23 @@ def test_no_value_is_published_wherever_it_was_written(
     hidden = {one for one in leaves(spec) if one.startswith(("canary", "Y2FuYXJ5", "77"))} | {"canary 1234 é"}
     assert [form for one in hidden for form in forms(one) if form in out] == []
     assert "managedFields" not in out
+
+
+def test_what_kubectl_noted_of_the_template_is_hidden_and_so_is_a_path_that_may_be_a_value() -> None:
+    notes = {LAST_APPLIED: "canary", "kept": "yes"}
+    changes = [
+        {"op": "add", "path": "/metadata/annotations", "value": notes},
+        {
+            "op": "add",
+            "path": "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+            "value": "canary",
+        },
+        {"path": "canary", "value": "/data/a"},
+    ]
+    spec = {"template": {"metadata": {"annotations": notes}}, "overrides": [{"clusterOverrides": changes}]}
+    out = published(spec)
+    assert b"canary" not in out
+    assert out.count(b'"kept":"yes"') == 3
 
 
 @given(
