@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from engine.core.authoring import Removal, name_problem
+from engine.core.federated_secrets import is_elsewhere
 from engine.core.secrecy import FEDERATED_SECRETS, GENERIC, GENERIC_GROUP, is_secret
 from engine.core.view import KubeObject
 from reconcilers.federation.overrides import Override, read_overrides
@@ -145,6 +146,8 @@ def read(parent: KubeObject, config: FederationConfig) -> Federated:
     if form.secret:
         check_template(template)
         check_overrides(overrides)
+    elif parent.ref.group == GENERIC_GROUP and not is_elsewhere(spec):
+        raise Malformed("spec.template.kind", f"{kind!r} might be meant for Secret, so all values are hidden")
     return form
 
 

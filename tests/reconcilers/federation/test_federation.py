@@ -316,7 +316,7 @@ def test_settings_change_the_code_so_that_everything_is_evaluated_again() -> Non
 @pytest.mark.parametrize(
     ("types", "says"),
     [
-        (("v1/secrets",), "in the clear"),
+        (("example.dev/v1/secrets",), "federatedsecrets are about v1/secrets"),
         (("apps/v1/deployments", "extensions/v1beta1/deployments"), "both federateddeployments"),
         (("deployments",), "is not GROUP/VERSION/PLURAL"),
     ],
