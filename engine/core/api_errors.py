@@ -137,7 +137,10 @@ def _clipped(message: str) -> str:
 
 
 def _harmless(code: int, message: str) -> bool:
-    # Validation and admission quote values; these answers come before anything has looked at the body.
+    # Validation and admission quote values; these answers come before anything has looked at the body. Policies and webhooks,
+    # which may answer with any code, say that they denied it.
+    if "denied" in message:
+        return False
     return code in (401, 404, 409, 429, 503) or (code == 403 and " is forbidden: User " in message)
 
 

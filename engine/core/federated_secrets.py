@@ -16,47 +16,21 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from engine.core.objects import ObjectRefused, Stripped, check_depth, check_size, managers_of, opened
-from engine.core.redaction import LAST_APPLIED, Redactor
+from engine.core.redaction import Redactor
 from engine.core.sealing import Place
 from engine.core.secrecy import always_holds_secrets, is_secret, may_hold_secrets
+from schemas.federation_forms import KEY, LAST_APPLIED, NOT_BASE64, NOT_TEXT, Holds, held_at, is_elsewhere, split_path
 from schemas.names import ClusterId, Resource
 
-NOT_TEXT, NOT_BASE64 = "wrong: not text", "wrong: not base64"
-"""What stands for something that cannot be a value of a Secret; no hash or sealed value begins so."""
-CORE_KINDS = frozenset(
-    {
-        "Binding",
-        "ComponentStatus",
-        "ConfigMap",
-        "Endpoints",
-        "Event",
-        "LimitRange",
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "PersistentVolumeClaim",
-        "Pod",
-        "PodTemplate",
-        "ReplicationController",
-        "ResourceQuota",
-        "Service",
-        "ServiceAccount",
-    }
-)
-"""All kinds of the core group but Secret; it grows no more. Another kind of that group is a slip, perhaps for Secret."""
-
-_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
-"""Kubernetes' rule for keys of a Secret."""
 _FIELD = re.compile(r"[a-zA-Z]{1,63}")
 _TOP = ("apiVersion", "kind", "status")
 _NAMED = ("name", "namespace", "generateName", "creationTimestamp", "uid", "resourceVersion", "selfLink")
 
-Holds = Literal["value", "values", "text", "flag", "labels"]
 Rule = Callable[[Any], Any]
 
 
@@ -207,7 +181,7 @@ class _Hiding:
     def _values(self, value: Any, rule: Rule) -> Any:
         if not isinstance(value, dict):
             return self._keep()(value)
-        return {self._name(key, _KEY): rule(one) for key, one in value.items()}
+        return {self._name(key, KEY): rule(one) for key, one in value.items()}
 
     def _encoded_value(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -247,54 +221,6 @@ class _Hiding:
     def _name(self, key: str, pattern: re.Pattern[str]) -> str:
         """Return a key, or its hash if it can be none: it may be a value that lost its key."""
         return key if pattern.fullmatch(key) else self.hidden(key)
-
-
-def is_elsewhere(spec: Any) -> bool:
-    """Return whether a generic federated object is certainly about something else than a Secret.
-
-    Its type is that of its template's kind, or the one that `resource` names, so both count. A Secret of another group is
-    something else only if that can be the group of a custom resource, which has a dot.
-    """
-    template = spec.get("template") if isinstance(spec, dict) else None
-    if not isinstance(template, dict):
-        return False
-    version, kind, named = template.get("apiVersion"), template.get("kind"), spec.get("resource") or ""
-    if not (isinstance(version, str) and isinstance(kind, str) and isinstance(named, str)):
-        return False
-    group = version.rpartition("/")[0]
-    if not group:
-        return kind in CORE_KINDS and named.strip().lower() != "secrets"
-    return "." in group or kind.strip().lower() not in ("secret", "secrets")
-
-
-def split_path(written: object) -> tuple[str, ...] | None:
-    """Return the parts of an override's path: a JSON pointer (RFC 6901), else dotted; None for what is neither."""
-    if not isinstance(written, str):
-        return None
-    if not written.startswith("/"):
-        return tuple(written.split("."))
-    if re.search(r"~(?![01])", written):
-        return None
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in written[1:].split("/"))
-
-
-def held_at(pointer: tuple[str, ...] | None) -> Holds | None:
-    """Return what a Secret holds at a place that may be overridden; None for every other place."""
-    match pointer:
-        case ("data" | "stringData",):
-            return "values"
-        case ("data" | "stringData", key) if _KEY.fullmatch(key):
-            return "value"
-        case ("type",):
-            return "text"
-        case ("immutable",):
-            return "flag"
-        case ("metadata", "labels" | "annotations"):
-            return "labels"
-        case ("metadata", "labels" | "annotations", key) if key != LAST_APPLIED:
-            return "text"
-        case _:
-            return None
 
 
 def _raw(value: object) -> msgspec.Raw:

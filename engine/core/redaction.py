@@ -13,11 +13,8 @@ import msgspec
 from engine.core.objects import ObjectRefused, Stripped, check_depth, check_size, managers_of, opened
 from engine.core.sealing import Place, Sealer
 from engine.core.secrecy import SECRETS
+from schemas.federation_forms import HASHED, LAST_APPLIED
 from schemas.names import ClusterId, Resource
-
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""kubectl's annotation: a Secret's holds all of its values in the clear."""
-HASHED = "hmac:"
 
 
 class Redactor:

@@ -17,11 +17,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from engine.core.secrecy import is_secret
+from schemas.federation_forms import SEALED
 from schemas.names import ClusterId, ObjectRef
 
-PREFIX = "sealed:"
-"""No Secret's `data` holds a colon: it is base64."""
-NEVER_SEALED = "its values were recorded before anybody was to copy them: write it once more"
 _PURPOSE = b"crosscurrent sealed Secret values v1"
 _END = b"\x80"
 
@@ -67,7 +65,7 @@ class Sealer:
         """Return the sealed form of a value of the object at a place."""
         padded = value + _END
         padded += bytes((1 << (len(padded) - 1).bit_length()) - len(padded))
-        return PREFIX + b64encode(self._cipher.encrypt(padded, place.authenticated())).decode()
+        return SEALED + b64encode(self._cipher.encrypt(padded, place.authenticated())).decode()
 
     def open(self, text: object, place: Place) -> bytes:
         """Return the value that was sealed.
@@ -76,10 +74,11 @@ class Sealer:
             NotSealed: when it was not sealed, elsewhere, or with another key.
 
         """
-        if not isinstance(text, str) or not text.startswith(PREFIX):
-            raise NotSealed(NEVER_SEALED)
+        if not isinstance(text, str) or not text.startswith(SEALED):
+            message = "its values were recorded before anybody was to copy them: write it once more"
+            raise NotSealed(message)
         try:
-            padded = self._cipher.decrypt(b64decode(text[len(PREFIX) :], validate=True), place.authenticated())
+            padded = self._cipher.decrypt(b64decode(text[len(SEALED) :], validate=True), place.authenticated())
         except (InvalidTag, BinasciiError, ValueError):
             message = "a value was sealed elsewhere, or with another key"
             raise NotSealed(message) from None

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
+from schemas.federation_forms import FEDERATED_SECRETS, GENERIC, GENERIC_GROUP
 from schemas.names import Resource
 
 SECRETS = Resource("", "v1", "secrets")
-FEDERATED_SECRETS = "federatedsecrets"
-GENERIC_GROUP = "crosscurrent.dev"
-GENERIC = ("federatedobjects", "clusterfederatedobjects")
 
 
 def is_secret(group: str, plural: str) -> bool:

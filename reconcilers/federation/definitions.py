@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 
 import yaml
 
-from engine.core.secrecy import GENERIC_GROUP
 from reconcilers.federation.fleet import KUBEFED_CLUSTERS
 from reconcilers.federation.forms import NAMESPACES, VERSIONS
 from reconcilers.federation.scheduling import PREFERENCES
 from reconcilers.federation.standing import COUNTS
 from schemas.actions import Json
+from schemas.federation_forms import GENERIC_GROUP
 from schemas.names import Resource
 
 KINDS = {

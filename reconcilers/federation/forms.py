@@ -12,19 +12,18 @@ from typing import Any
 import msgspec
 
 from engine.core.authoring import Removal, name_problem
-from engine.core.federated_secrets import is_elsewhere
-from engine.core.secrecy import FEDERATED_SECRETS, GENERIC, GENERIC_GROUP, is_secret
 from engine.core.view import KubeObject
 from reconcilers.federation.overrides import Override, read_overrides
 from reconcilers.federation.secret_data import DROPPED, check_overrides, check_template
 from reconcilers.federation.selection import Malformed, Placement, mapping, text
 from schemas.actions import Json, Propagation
 from schemas.federation import Adoption, FederationConfig
+from schemas.federation_forms import FEDERATED_SECRETS, GENERIC, GENERIC_GROUP, is_elsewhere
 from schemas.names import ClusterName, ObjectRef, Resource
 
 OLD_GROUP, GROUP = "types.kubefed.k8s.io", "types.kubefed.io"
 VERSIONS = {GROUP: "v1beta1", OLD_GROUP: "v1alpha1"}
-NAMESPACES = Resource("", "v1", "namespaces")
+NAMESPACES, SECRETS = Resource("", "v1", "namespaces"), Resource("", "v1", "secrets")
 
 TARGET_NAME = "crosscurrent.dev/target-name"
 ADOPT = "crosscurrent.dev/adopt"
@@ -69,7 +68,7 @@ class Federated(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def secret(self) -> bool:
         """Whether its copies are Secrets."""
-        return is_secret(self.target.group, self.target.plural)
+        return self.target.group_resource == SECRETS.group_resource
 
     def ref(self, parent: KubeObject, cluster: ClusterName) -> ObjectRef:
         """Return where its object is in a cluster."""
@@ -116,7 +115,7 @@ def targets(config: FederationConfig) -> tuple[Resource, ...]:
     found = tuple(dict.fromkeys(Resource.parse(one) for one in config.types))
     plurals: dict[str, Resource] = {}
     for one in found:
-        if f"federated{one.plural}" == FEDERATED_SECRETS and not is_secret(one.group, one.plural):
+        if f"federated{one.plural}" == FEDERATED_SECRETS and one.group_resource != SECRETS.group_resource:
             message = f"federation.types: {one}: federatedsecrets are about v1/secrets"
             raise ValueError(message)
         if (other := plurals.setdefault(one.plural, one)) is not one:

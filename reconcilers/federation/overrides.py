@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from engine.core.federated_secrets import split_path
 from reconcilers.federation.selection import Labels, Malformed, Selector, mapping, sequence, text
 from schemas.actions import Json
+from schemas.federation_forms import split_path
 
 FORBIDDEN = ("/metadata/namespace", "/metadata/name", "/metadata/generateName", "/kind")
 """kubefed's, since they would make it another object; what contains or lies in them is forbidden as well."""

@@ -1,4 +1,4 @@
-"""Secrets as templates: their values are sealed in the view (`engine/core/federated_secrets.py`), and stay so. Pure.
+"""Secrets as templates: their values are sealed in the view (`schemas/federation_forms.py`), and stay so. Pure.
 
 A value can be moved and left out here, not read. So no variable is filled in within one, and none is compared.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from engine.core.federated_secrets import NOT_BASE64, NOT_TEXT, held_at
-from engine.core.redaction import HASHED, LAST_APPLIED
-from engine.core.sealing import NEVER_SEALED, PREFIX
 from reconcilers.federation.overrides import Override
 from reconcilers.federation.selection import Malformed, mapping
 from schemas.actions import Json
+from schemas.federation_forms import HASHED, LAST_APPLIED, NOT_BASE64, NOT_TEXT, SEALED, held_at
 
 FIELDS = ("apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData", "status")
 """What a Secret has; `status` is in no copy of anything."""
@@ -24,6 +22,7 @@ WRONG = {
 }
 DROPPED = ("generateName", "ownerReferences")
 """In a template's metadata: they are of one cluster, and in no copy of anything."""
+NEVER_SEALED = "its values were recorded before anybody was to copy them: write it once more"
 KEYS = 5
 """Named at most, of those that a copy would set."""
 
@@ -113,5 +112,5 @@ def _check_seen(value: Any, path: str) -> None:
 
 
 def _check_value(value: Any, path: str) -> None:
-    if not isinstance(value, str) or not value.startswith(PREFIX):
+    if not isinstance(value, str) or not value.startswith(SEALED):
         raise Malformed(path, WRONG.get(value, NEVER_SEALED) if isinstance(value, str) else NEVER_SEALED)

@@ -10,18 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.federated_secrets import (
-    NOT_BASE64,
-    NOT_TEXT,
-    FederatedRedactor,
-    held_at,
-    is_elsewhere,
-    redactor_for,
-    split_path,
-)
+from engine.core.federated_secrets import FederatedRedactor, redactor_for
 from engine.core.objects import ObjectRefused, strip
-from engine.core.redaction import LAST_APPLIED, Redactor
+from engine.core.redaction import Redactor
 from engine.core.sealing import Place, Sealer
+from schemas.federation_forms import LAST_APPLIED, NOT_BASE64, NOT_TEXT, held_at, is_elsewhere, split_path
 from schemas.names import ClusterId, Resource
 
 KEY = b"0123456789abcdef"

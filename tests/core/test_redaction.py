@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.objects import ObjectRefused
-from engine.core.redaction import LAST_APPLIED, Redactor
+from engine.core.redaction import Redactor
+from schemas.federation_forms import LAST_APPLIED
 
 KEY = b"0123456789abcdef"
 

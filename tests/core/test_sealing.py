@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.redaction import Redactor
-from engine.core.sealing import PREFIX, NotSealed, Place, Sealer
+from engine.core.sealing import NotSealed, Place, Sealer
+from schemas.federation_forms import SEALED
 from schemas.names import ClusterId
 
 KEY = b"0123456789abcdef"
@@ -68,6 +69,6 @@ def test_a_redactor_that_seals_leaves_what_can_be_opened_and_nothing_else() -> N
     body = {"metadata": {"name": "s", "namespace": "default"}, "data": {"password": b64encode(b"hunter2").decode()}}
     stripped = Redactor(KEY, sealed_for=ClusterId("id-1")).strip(json.dumps(body).encode()).data
     sealed = json.loads(stripped)["data"]["password"]
-    assert sealed.startswith(PREFIX)
+    assert sealed.startswith(SEALED)
     assert b"aHVudGVyMg" not in stripped
     assert Sealer(KEY).open(sealed, HOME) == b"hunter2"

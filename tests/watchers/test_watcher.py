@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine.core.redaction import LAST_APPLIED
 from engine.runtime.ports import Reply
+from schemas.federation_forms import LAST_APPLIED
 from tests.watchers.fake_cluster import (
     CONFIGMAPS,
     DEPLOYMENTS,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.core.redaction import LAST_APPLIED
+from schemas.federation_forms import LAST_APPLIED
 from tests.e2e.federation.objects import GENERIC, GROUP, Scene, clusters
 from tests.e2e.leaks import leaked
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.federated_secrets import is_elsewhere, redactor_for
-from engine.core.redaction import LAST_APPLIED, Redactor
+from engine.core.federated_secrets import redactor_for
+from engine.core.redaction import Redactor
 from engine.core.sealing import Place, Sealer
 from engine.core.view import KubeObject
 from reconcilers.federation import federation
@@ -21,6 +21,7 @@ from reconcilers.federation.selection import Malformed
 from schemas.actions import Apply, PatchStatus
 from schemas.decisions import Target
 from schemas.federation import DEFAULT_TYPES, FederationConfig
+from schemas.federation_forms import LAST_APPLIED, is_elsewhere
 from schemas.names import ObjectRef, Resource
 from tests.builders import C1, C2, C3, identity
 from tests.reconcilers.federation.test_federation import applied, conditions, decide, everywhere, of, world
