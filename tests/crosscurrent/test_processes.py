@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from crosscurrent import joining, processes
+from crosscurrent.errors import UserError
 from crosscurrent.settings import Settings, load
 
 FEDERATED_SECRETS = "types.kubefed.io/v1beta1/federatedsecrets"
@@ -40,6 +41,19 @@ def test_whoever_may_meet_values_of_secrets_has_a_key_to_hide_them_with(
     tmp_path: Path, config: dict[str, Any], key: bool
 ) -> None:
     assert bool(told(configured(tmp_path, **config)).redaction_key) is key
+
+
+@pytest.mark.parametrize(("resource", "fails"), [(FEDERATED_OBJECTS, False), (FEDERATED_SECRETS, True)])
+def test_without_a_place_for_a_key_only_what_cannot_do_without_fails(
+    tmp_path: Path, resource: str, fails: bool
+) -> None:
+    (tmp_path / "a-file").touch()
+    settings = configured(tmp_path, reconcilers=["foo"], resources=[resource], state_directory="a-file")
+    if fails:
+        with pytest.raises(UserError, match="redaction.key"):
+            told(settings)
+    else:
+        assert told(settings).redaction_key == b""
 
 
 def test_members_that_watch_themselves_are_not_told_to_watch_secrets_in_any_form(tmp_path: Path) -> None:
