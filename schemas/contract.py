@@ -45,7 +45,7 @@ _ENVELOPE = {
 }
 """What every CloudEvent carries and no reader of ours asks for."""
 _OBJECT = {
-    "description": "The object as its API server sent it, less managedFields; Secrets hold hashes or sealed values. null: not known.",
+    "description": "The object as its API server sent it, less managedFields; Secrets' values hashed or sealed. null: not known.",
     "type": ["object", "null"],
 }
 _CHANNELS = {

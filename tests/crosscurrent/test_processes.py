@@ -50,7 +50,7 @@ def test_without_a_place_for_a_key_only_what_cannot_do_without_fails(
     (tmp_path / "a-file").touch()
     settings = configured(tmp_path, reconcilers=["foo"], resources=[resource], state_directory="a-file")
     if fails:
-        with pytest.raises(UserError, match="redaction.key"):
+        with pytest.raises(UserError, match=r"redaction\.key"):
             told(settings)
     else:
         assert told(settings).redaction_key == b""
