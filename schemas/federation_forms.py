@@ -12,8 +12,16 @@ FEDERATED_SECRETS = "federatedsecrets"
 """kubefed's type, in whatever group somebody's `kubefedctl enable` put it."""
 GENERIC_GROUP = "crosscurrent.dev"
 GENERIC = ("federatedobjects", "clusterfederatedobjects")
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""kubectl's annotation: a Secret's holds all of its values in the clear."""
+APPLIED = frozenset(
+    {
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "kapp.k14s.io/original",
+        "objectset.rio.cattle.io/applied",
+        "banzaicloud.com/last-applied",
+    }
+)
+"""Annotations in which those who apply objects (kubectl, kapp, Rancher, Banzai Cloud's operators) keep the whole of what they
+applied: of a Secret all of its values, in the clear, in base64 or compressed."""
 
 SEALED = "sealed:"
 """Begins a sealed value. No Secret's `data` holds a colon: it is base64."""
@@ -90,7 +98,7 @@ def held_at(pointer: tuple[str, ...] | None) -> Holds | None:
             return "flag"
         case ("metadata", "labels" | "annotations"):
             return "labels"
-        case ("metadata", "labels" | "annotations", key) if key != LAST_APPLIED:
+        case ("metadata", "labels" | "annotations", key) if key not in APPLIED:
             return "text"
         case _:
             return None

@@ -7,8 +7,8 @@ was written. Everything else is taken for a value in the wrong place, and its ha
 Secret does not have, a path that leads nowhere, a number where a text should be. Nobody can write a form of their own: a text
 that looks like a sealed one is sealed once more.
 
-kubectl's annotation holds all of the object once more. It is hashed in every object of these types, even in one that is about
-something else by now: it may tell of what it was before.
+The annotations of kubectl and others like it hold all of the object once more. They are hashed in every object of these
+types, even in one that is about something else by now: they may tell of what it was before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from engine.core.objects import ObjectRefused, Stripped, check_depth, check_size
 from engine.core.redaction import Redactor
 from engine.core.sealing import Place
 from engine.core.secrecy import always_holds_secrets, is_secret, may_hold_secrets
-from schemas.federation_forms import KEY, LAST_APPLIED, NOT_BASE64, NOT_TEXT, Holds, held_at, is_elsewhere, split_path
+from schemas.federation_forms import APPLIED, KEY, NOT_BASE64, NOT_TEXT, Holds, held_at, is_elsewhere, split_path
 from schemas.names import ClusterId, Resource
 
 _FIELD = re.compile(r"[a-zA-Z]{1,63}")
@@ -100,8 +100,7 @@ class FederatedRedactor:
             metadata["annotations"] = self._redactor.annotations(metadata["annotations"])
             return
         annotations = msgspec.json.decode(metadata["annotations"], type=dict[str, str] | None) or {}
-        annotations.pop(LAST_APPLIED, None)
-        metadata["annotations"] = _raw(annotations)
+        metadata["annotations"] = _raw({key: note for key, note in annotations.items() if key not in APPLIED})
 
     def _need_redactor(self) -> Redactor:
         if self._redactor is None:
@@ -170,7 +169,7 @@ class _Hiding:
     def _labels(self, value: Any) -> Any:
         if not isinstance(value, dict):
             return self._keep()(value)
-        return {key: self.hidden(one) if key == LAST_APPLIED else self._keep(str)(one) for key, one in value.items()}
+        return {key: self.hidden(one) if key in APPLIED else self._keep(str)(one) for key, one in value.items()}
 
     def _encoded_values(self, value: Any) -> Any:
         return self._values(value, self._encoded_value)

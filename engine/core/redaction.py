@@ -13,7 +13,7 @@ import msgspec
 from engine.core.objects import ObjectRefused, Stripped, check_depth, check_size, managers_of, opened
 from engine.core.sealing import Place, Sealer
 from engine.core.secrecy import SECRETS
-from schemas.federation_forms import HASHED, LAST_APPLIED
+from schemas.federation_forms import APPLIED, HASHED
 from schemas.names import ClusterId, Resource
 
 
@@ -89,16 +89,16 @@ class Redactor:
         return f"{HASHED}{digest}:{length_class}"
 
     def annotations(self, raw: msgspec.Raw) -> msgspec.Raw:
-        """Return an object's annotations, with a hash in the place of what kubectl applied.
+        """Return an object's annotations, with hashes in the place of what kubectl and others like it applied.
 
         Raises:
             msgspec.DecodeError: when they are no texts.
 
         """
         annotations = _strings.decode(raw) or {}
-        if LAST_APPLIED in annotations:
-            annotations[LAST_APPLIED] = self.hash(annotations[LAST_APPLIED].encode())
-        return _encoded(annotations)
+        return _encoded(
+            {key: self.hash(note.encode()) if key in APPLIED else note for key, note in annotations.items()}
+        )
 
 
 def decoded(value: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from reconcilers.federation.overrides import Override
 from reconcilers.federation.selection import Malformed, mapping
 from schemas.actions import Json
-from schemas.federation_forms import HASHED, LAST_APPLIED, NOT_BASE64, NOT_TEXT, SEALED, held_at
+from schemas.federation_forms import APPLIED, HASHED, NOT_BASE64, NOT_TEXT, SEALED, held_at
 
 FIELDS = ("apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData", "status")
 """What a Secret has; `status` is in no copy of anything."""
@@ -71,14 +71,14 @@ def check_overrides(overrides: Iterable[Override]) -> None:
 def gathered(body: Json) -> Json:
     """Return a Secret with all of its values in `data`, as the API server would have it: `stringData` wins.
 
-    What kubectl noted of its own apply of the original is left out: it would be taken for an apply of the copy.
+    What kubectl noted of its own apply is left out: it would be taken for an apply of the copy.
     """
     rest = {field: value for field, value in body.items() if field not in VALUES}
     values = {key: value for field in VALUES for key, value in mapping(body.get(field), field).items()}
     metadata: Json = dict(rest["metadata"])
     if metadata.get("annotations"):
         notes = mapping(metadata["annotations"], "spec.template.metadata.annotations")
-        metadata["annotations"] = {key: value for key, value in notes.items() if key != LAST_APPLIED}
+        metadata["annotations"] = {key: value for key, value in notes.items() if key not in APPLIED}
     return {**rest, "metadata": metadata, **({"data": values} if values else {})}
 
 
@@ -107,7 +107,7 @@ def _check_seen(value: Any, path: str) -> None:
         raise Malformed(path, "a Secret has no such field, or the field no such value")
     if isinstance(value, dict):
         for key, one in value.items():
-            if key not in (LAST_APPLIED, *DROPPED):
+            if key not in APPLIED and key not in DROPPED:
                 _check_seen(one, f"{path}.{key}")
 
 

@@ -14,9 +14,10 @@ from engine.core.federated_secrets import FederatedRedactor, redactor_for
 from engine.core.objects import ObjectRefused, strip
 from engine.core.redaction import Redactor
 from engine.core.sealing import Place, Sealer
-from schemas.federation_forms import LAST_APPLIED, NOT_BASE64, NOT_TEXT, held_at, is_elsewhere, split_path
+from schemas.federation_forms import NOT_BASE64, NOT_TEXT, held_at, is_elsewhere, split_path
 from schemas.names import ClusterId, Resource
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KEY = b"0123456789abcdef"
 IDENTITY = ClusterId("id-1")
 FEDERATED = Resource("types.kubefed.io", "v1beta1", "federatedsecrets")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from engine.core.objects import ObjectRefused
 from engine.core.redaction import Redactor
-from schemas.federation_forms import LAST_APPLIED
+from schemas.federation_forms import APPLIED
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KEY = b"0123456789abcdef"
 
 
@@ -39,6 +40,12 @@ def test_a_secrets_values_become_hashes_and_everything_else_stays() -> None:
     assert body["type"] == "Opaque"
     assert "managedFields" not in body["metadata"]
     assert stripped.managers.startswith("crosscurrent/x=")
+
+
+@pytest.mark.parametrize("note", sorted(APPLIED))
+def test_what_anybody_keeps_of_what_they_applied_is_hashed(note: str) -> None:
+    metadata = {"name": "s", "annotations": {note: "hunter2"}}
+    assert b"hunter2" not in Redactor(KEY).strip(json.dumps({"metadata": metadata}).encode()).data
 
 
 def test_hashes_depend_on_the_key() -> None:

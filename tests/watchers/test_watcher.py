@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import pytest
 
 from engine.runtime.ports import Reply
-from schemas.federation_forms import LAST_APPLIED
 from tests.watchers.fake_cluster import (
     CONFIGMAPS,
     DEPLOYMENTS,
@@ -558,6 +557,7 @@ def test_secrets_are_not_watched_without_a_key_nor_by_a_wildcard(resources: tupl
     run(story())
 
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 FEDERATED = ("types.kubefed.io/v1beta1/federatedsecrets", "crosscurrent.dev/v1alpha1/federatedobjects")
 SEALED_SPEC = {"template": {"apiVersion": "v1", "kind": "Secret", "stringData": {"password": "hunter2"}}}
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from schemas.federation_forms import LAST_APPLIED
 from tests.e2e.federation.objects import GENERIC, GROUP, Scene, clusters
 from tests.e2e.leaks import leaked
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 COPIES = ("cluster2", "cluster3")
 
 

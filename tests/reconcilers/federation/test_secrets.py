@@ -21,11 +21,12 @@ from reconcilers.federation.selection import Malformed
 from schemas.actions import Apply, PatchStatus
 from schemas.decisions import Target
 from schemas.federation import DEFAULT_TYPES, FederationConfig
-from schemas.federation_forms import LAST_APPLIED, is_elsewhere
+from schemas.federation_forms import is_elsewhere
 from schemas.names import ObjectRef, Resource
 from tests.builders import C1, C2, C3, identity
 from tests.reconcilers.federation.test_federation import applied, conditions, decide, everywhere, of, world
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KEY = b"0123456789abcdef"
 CONFIG = FederationConfig(types=("v1/secrets", "v1/configmaps", "apps/v1/deployments"))
 TYPES = {
