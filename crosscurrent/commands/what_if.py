@@ -288,13 +288,14 @@ def _hidden(settings: Settings, fork: Fork, ref: ObjectRef, body: dict[str, Any]
         UserError: when it would publish none of it.
 
     """
-    if not may_hold_secrets(ref.group, ref.resource):
-        return body
+    key = redaction_key(settings.state_directory) if may_hold_secrets(ref.group, ref.resource) else b""
     identity = next((one.identity for one in fork.standing() if one.name == ref.cluster), ClusterId(""))
     resource = Resource(ref.group, str(body["apiVersion"]).rpartition("/")[2], ref.resource)
-    redactor = redactor_for(resource, redaction_key(settings.state_directory), identity if seal else None)
+    redactor = redactor_for(resource, key, identity if seal else None)
+    if redactor is None:
+        return body
     try:
-        stripped = redactor.strip(msgspec.json.encode(body)).data if redactor is not None else b"null"
+        stripped = redactor.strip(msgspec.json.encode(body)).data
     except ObjectRefused as problem:
         raise UserError(f"{ref}: {problem}", "its watcher would not publish it, so nothing would be done") from problem
     return msgspec.json.decode(stripped, type=dict[str, Any])

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core.objects import ObjectRefused, Stripped, check_depth, check_size, managers_of, opened
+from engine.core.objects import ObjectRefused, Stripped, closed, opened
 from engine.core.redaction import Redactor
 from engine.core.sealing import Place
 from engine.core.secrecy import always_holds_secrets, is_secret, may_hold_secrets
@@ -73,10 +73,7 @@ class FederatedRedactor:
             ObjectRefused: when it is too large, too deep, or not understood; it must then not be published at all.
 
         """
-        body = bytes(raw)
-        check_size(body)
-        top, metadata = opened(body)
-        managed = metadata.pop("managedFields", None)
+        top, metadata = opened(bytes(raw))
         try:
             self._hide_applied(metadata)
             spec = msgspec.json.decode(top.get("spec", b"null"))
@@ -88,10 +85,7 @@ class FederatedRedactor:
         except (msgspec.DecodeError, RecursionError) as error:
             message = "not understood as a federated object"
             raise ObjectRefused(message) from error
-        top["metadata"] = _raw(metadata)
-        body = bytes(_raw(top))
-        check_depth(body)
-        return Stripped(body, "" if managed is None else managers_of(managed))
+        return closed(top, metadata)
 
     def _hide_applied(self, metadata: dict[str, msgspec.Raw]) -> None:
         if "annotations" not in metadata:
@@ -156,11 +150,12 @@ class _Hiding:
         return lambda value: [rule(one) for one in value] if isinstance(value, list) else nothing(value)
 
     def _fields(self, **rules: Rule) -> Rule:
+        hidden: Rule = self.hidden
+
         def shown(value: Any) -> Any:
             if not isinstance(value, dict):
                 return self._keep()(value)
-            found: dict[str, Rule] = {key: rules.get(key) or self.hidden for key in value}
-            return {self._name(key, _FIELD): found[key](one) for key, one in value.items()}
+            return {self._name(key, _FIELD): rules.get(key, hidden)(one) for key, one in value.items()}
 
         return shown
 

@@ -79,25 +79,23 @@ def strip(raw: bytes | msgspec.Raw) -> Stripped:
 
     """
     body = bytes(raw)
-    check_size(body)
-    managers = ""
     if b'"managedFields"' in body:
         top, metadata = opened(body)
-        managed = metadata.pop("managedFields", None)
-        if managed is not None:
-            top["metadata"] = msgspec.Raw(_encoder.encode(metadata))
-            body, managers = _encoder.encode(top), managers_of(managed)
-    check_depth(body)
-    return Stripped(body, managers)
+        if "managedFields" in metadata:
+            return closed(top, metadata)
+    _check_size(body)
+    _check_depth(body)
+    return Stripped(body)
 
 
 def opened(body: bytes) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]:
     """Return the members of an object, and those of its metadata.
 
     Raises:
-        ObjectRefused: when it is no object with metadata.
+        ObjectRefused: when it is too large, or no object with metadata.
 
     """
+    _check_size(body)
     try:
         top = _members.decode(body)
         return top, _members.decode(top["metadata"])
@@ -106,13 +104,20 @@ def opened(body: bytes) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]
         raise ObjectRefused(message) from error
 
 
-def managers_of(managed: msgspec.Raw) -> str:
-    """Return the hashes of the engine's managers, as `Stripped.managers` has them.
+def closed(top: dict[str, msgspec.Raw], metadata: dict[str, msgspec.Raw]) -> Stripped:
+    """Return an object that was taken apart by `opened`, without managedFields, and the hashes of the engine's managers.
 
     Raises:
-        ObjectRefused: when managedFields are not understood.
+        ObjectRefused: when it is too deep, or managedFields are not understood.
 
     """
+    managed = metadata.pop("managedFields", None)
+    body = _encoder.encode({**top, "metadata": msgspec.Raw(_encoder.encode(metadata))})
+    _check_depth(body)
+    return Stripped(body, "" if managed is None else _managers(managed))
+
+
+def _managers(managed: msgspec.Raw) -> str:
     # Nearly no object of a cluster is ours, and managedFields is long: look for our prefix before parsing it.
     if _PREFIX not in bytes(managed):
         return ""
@@ -128,15 +133,13 @@ def _digest(fields: Any) -> str:
     return blake2b(_canonical.encode(fields), digest_size=8).hexdigest()
 
 
-def check_size(body: bytes) -> None:
-    """Raise ObjectRefused for what is too large to be parsed (SEC-11)."""
+def _check_size(body: bytes) -> None:
     if len(body) > MAX_OBJECT_BYTES:
         message = f"{len(body)} bytes are more than {MAX_OBJECT_BYTES}"
         raise ObjectRefused(message)
 
 
-def check_depth(body: bytes) -> None:
-    """Raise ObjectRefused for what is nested too deep to be published (SEC-11)."""
+def _check_depth(body: bytes) -> None:
     # No value is nested deeper than it has brackets: most objects need no more than this look.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deeper_than(body, MAX_DEPTH):
         message = f"nested deeper than {MAX_DEPTH}"

@@ -10,7 +10,7 @@ from base64 import b64decode
 
 import msgspec
 
-from engine.core.objects import ObjectRefused, Stripped, check_depth, check_size, managers_of, opened
+from engine.core.objects import ObjectRefused, Stripped, closed, opened
 from engine.core.sealing import Place, Sealer
 from engine.core.secrecy import SECRETS
 from schemas.federation_forms import APPLIED, HASHED
@@ -46,10 +46,7 @@ class Redactor:
             ObjectRefused: when it is too large, too deep, or not understood; it must then not be published at all.
 
         """
-        body = bytes(raw)
-        check_size(body)
-        top, metadata = opened(body)
-        managed = metadata.pop("managedFields", None)
+        top, metadata = opened(bytes(raw))
         try:
             if "annotations" in metadata:
                 metadata["annotations"] = self.annotations(metadata["annotations"])
@@ -63,10 +60,7 @@ class Redactor:
         except msgspec.DecodeError as error:
             message = "not understood as a Secret"
             raise ObjectRefused(message) from error
-        top["metadata"] = _encoded(metadata)
-        body = bytes(_encoded(top))
-        check_depth(body)
-        return Stripped(body, "" if managed is None else managers_of(managed))
+        return closed(top, metadata)
 
     def place(self, resource: Resource, metadata: msgspec.Raw) -> Place:
         """Return the place of an object of a type by its metadata.

@@ -109,6 +109,9 @@ def _check_seen(value: Any, path: str) -> None:
         for key, one in value.items():
             if key not in APPLIED and key not in DROPPED:
                 _check_seen(one, f"{path}.{key}")
+    if isinstance(value, list):
+        for index, one in enumerate(value):
+            _check_seen(one, f"{path}[{index}]")
 
 
 def _check_value(value: Any, path: str) -> None:

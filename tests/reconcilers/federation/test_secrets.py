@@ -144,6 +144,7 @@ def test_what_is_no_value_is_overridden_as_in_any_template() -> None:
         ({"template": {"stringData": {"hunter2 x": "y"}}}, "spec.template.stringData: a key has letters"),
         ({"template": {"stringdata": {"a": "hunter2"}}}, "spec.template.stringdata: a Secret has none"),
         ({"template": {"metadata": {"data": {"a": "hunter2"}}}}, "spec.template.metadata.data: a Secret has no such"),
+        ({"template": {"metadata": {"finalizers": [{"a": "hunter2"}]}}}, "spec.template.metadata.finalizers[0]"),
         ({"template": {"type": {"a": "hunter2"}}}, "spec.template.type: a Secret has no such"),
         ({"template": {"kind": "ConfigMap"}}, "spec.template.kind"),
         ({"template": "hunter2"}, "spec.template: expected a mapping"),
