@@ -18,10 +18,15 @@ import msgspec
 
 from reconcilers.federation.selection import Labels, Malformed, Selector, mapping, sequence, text
 from schemas.actions import Json
-from schemas.federation_forms import split_path
+from schemas.federation_forms import HASHED, split_path
 
 FORBIDDEN = ("/metadata/namespace", "/metadata/name", "/metadata/generateName", "/kind")
 """kubefed's, since they would make it another object; what contains or lies in them is forbidden as well."""
+OF_SECRETS = (
+    "of a Secret /data, /stringData, /type, /immutable, /metadata/labels, /metadata/annotations may be overridden, and keys "
+    "in them; a key with dots needs a JSON pointer, as /data/tls.key"
+)
+"""What is said of any other path, which the view does not even show."""
 OPERATIONS = ("add", "remove", "replace", "set")
 
 _VARIABLE = re.compile(r"\$(\$\{|\{([^}]*)\})")
@@ -163,6 +168,8 @@ def _operations(value: Any, path: str, *, dotted: bool) -> tuple[Operation, ...]
 
 
 def _pointer(written: str, path: str, *, dotted: bool) -> tuple[str, ...]:
+    if written.startswith(HASHED):
+        raise Malformed(path, OF_SECRETS)
     if not dotted and not written.startswith("/"):
         raise Malformed(path, f"{written!r} is no JSON pointer: it must begin with '/'")
     pointer = split_path(written)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from reconcilers.federation.overrides import Override
+from reconcilers.federation.overrides import OF_SECRETS, Override
 from reconcilers.federation.selection import Malformed, mapping
 from schemas.actions import Json
 from schemas.federation_forms import APPLIED, HASHED, NOT_BASE64, NOT_TEXT, SEALED, held_at
@@ -54,11 +54,7 @@ def check_overrides(overrides: Iterable[Override]) -> None:
     for operation in (one for override in overrides for one in override.operations):
         holds, where = held_at(operation.pointer), f"{operation.path}.value"
         if holds is None:
-            message = (
-                "of a Secret /data, /stringData, /type, /immutable, /metadata/labels, /metadata/annotations may be "
-                "overridden, and keys in them; a key with dots needs a JSON pointer, as /data/tls.key"
-            )
-            raise Malformed(f"{operation.path}.path", message)
+            raise Malformed(f"{operation.path}.path", OF_SECRETS)
         match holds if operation.op != "remove" else "":
             case "values":
                 _check_values(operation.value, where)
