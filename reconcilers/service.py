@@ -36,8 +36,8 @@ from reconcilers.imports import imports as import_reconciler
 from schemas.config import GarbageConfig, ImportsConfig
 from schemas.names import ClusterName, Resource
 
-COLLECTING = 64
-"""Keys of the collector at once: most of them wait out the second between the two looks of a proof."""
+COLLECTING, PREPARING = 64, 64
+"""Keys of the collector that are held at once, and others that meanwhile wait out the second between the two looks of a proof."""
 COLLECTING_SECONDS = 8.0
 """For which a key of the collector is held: a proof takes more than a second, a thousand deletes three, and the last request
 begins in time to be answered."""
@@ -188,15 +188,17 @@ def _collecting(
     )
     remaining = Remaining(directory, references, clock, timeout=REQUEST_SECONDS)
     barrier = Barrier(directory, remaining, clock, timeout=REQUEST_SECONDS, give_up_after=config.give_up_after_seconds)
+    collecting = GarbagePerformer(performer, collector, barrier, clock)
     return Worker(
         garbage,
         log=log,
-        performer=GarbagePerformer(performer, collector, barrier),
+        performer=collecting,
+        prepare=collecting.prepare,
         clock=clock,
         clusters=apis.keys(),
         name=name,
         metrics=metrics,
-        concurrency=COLLECTING,
+        concurrency=COLLECTING + PREPARING,
         performing=COLLECTING,
         lease=COLLECTING_SECONDS,
         mapper=GarbageMapper(log, garbage, apis.keys(), directory, clock, brake.window_seconds),

@@ -36,6 +36,7 @@ from engine.runtime import api_calls
 from engine.runtime.api_calls import Written, resource_of
 from engine.runtime.brakes import Brakes, Hold
 from engine.runtime.fleet_directory import FleetDirectory
+from engine.runtime.gathering import Gathering
 from engine.runtime.live_reads import LiveReads
 from engine.runtime.object_writer import ObjectWriter
 from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError, Message
@@ -51,6 +52,9 @@ TRIES = 3
 """Judgements of one dependent whose owners somebody keeps changing; then it is a conflict, to be retried later."""
 REMEMBERED = 50_000
 """Uids of what was deleted lately: their tombstones may take a moment to come back, and asking again would cost a request."""
+RECORDS_GATHERED, QUIET_SECONDS, GATHERED_SECONDS = 128, 0.03, 0.25
+"""Records that are published together at most, how closely they follow each other, and for how long the first one waits:
+only the key's `closed` entry waits for them."""
 RECORD_SECONDS = 30 * 86400.0
 """How long STATE keeps the record of a delete; FACTS keeps it as long as everything else."""
 MANAGER = "crosscurrent/garbage"
@@ -102,10 +106,29 @@ class Collector:
         monotonic time, as what has a finalizer is still there."""
         self._recording: set[asyncio.Task[None]] = set()
         """Records on their way."""
+        self._gathering = Gathering(clock, most=RECORDS_GATHERED, quiet=QUIET_SECONDS, longest=GATHERED_SECONDS)
 
     def expect(self, actions: Sequence[Collect]) -> None:
         """Begin to read the dependents that are about to be collected, where that is cheaper together."""
         self._reads.expect(action for action in actions if action.uid not in self._deleted)
+
+    async def prepare(self, action: Collect, apis: Apis, deadline: float) -> None:
+        """Judge one dependent without consequences, so that the proof of its owner's absence is there when it is needed.
+
+        Raises:
+            LeaseOver: when the time was over first.
+            EventLogError: when it cannot be told which cluster is which.
+
+        """
+        api = apis.get(action.ref.cluster)
+        status = (await self._directory.clusters()).get(action.ref.cluster)
+        if api is None or status is None or not status.identity:
+            return
+        async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())):
+            live = await self._reads.read(action, api, anew=False)
+            if not isinstance(live, Status) and live.uid == action.uid:
+                dependent = _as_read(live, status.identity, action)
+                await self._references.judge(live, action.ref, dependent, frozenset(action.observed))
 
     async def collect(self, action: Collect, apis: Apis, deadline: float) -> Outcome:
         """Settle one dependent.
@@ -157,13 +180,7 @@ class Collector:
             return outcome_of(
                 action, Result.FAILED, reason="ClusterUnknown", message="its cluster has not reported yet"
             )
-        dependent = Dependent(
-            cluster=status.identity,
-            namespace=ref.namespace,
-            deleting=live.deleting,
-            finalizers=tuple(live.finalizers or ()),
-            native_owners=len(live.owner_references or ()),
-        )
+        dependent = _as_read(live, status.identity, action)
         ownerships = await self._references.judge(live, ref, dependent, frozenset(action.observed))
         if any(one.standing is Standing.WAITING for one in ownerships):
             dependent = await self._with_dependents(case, dependent)
@@ -379,6 +396,7 @@ class Collector:
 
     async def _publish(self, record: Message) -> None:
         try:
+            await self._gathering.join()
             await self._event_log.publish([record])
         except EventLogError as error:
             _log.error("the record of a delete could not be published", record=record.subject, error=str(error))
@@ -391,6 +409,16 @@ class _Case:
         self.action, self.api, self.apis, self.deadline = action, api, apis, deadline
         self.live = Metadata()
         self.identity, self.epoch = ClusterId(""), 0
+
+
+def _as_read(live: Metadata, cluster: ClusterId, action: Collect) -> Dependent:
+    return Dependent(
+        cluster=cluster,
+        namespace=action.ref.namespace,
+        deleting=live.deleting,
+        finalizers=tuple(live.finalizers or ()),
+        native_owners=len(live.owner_references or ()),
+    )
 
 
 def _judged_by(live: Metadata) -> tuple[object, ...]:

@@ -33,8 +33,8 @@ SCANNED = 20_000
 """Dependents looked for, some 10 MB, if nothing can be done about those that come first."""
 LEFT_KEPT = 64
 """Owners whose remaining dependents are kept between two decisions."""
-LAST_LOOK_SECONDS = LATELY_SECONDS + 1.0
-"""After the last dependent has been deleted: a last look ends the memory of the key."""
+LAST_LOOK_SECONDS = 60.0
+"""After the last dependent has been deleted: a last look ends the memory of the key, when most cascades are over."""
 
 _held = msgspec.json.Decoder(Held)
 
