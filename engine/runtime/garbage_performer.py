@@ -20,7 +20,7 @@ SETTLING = 32
 """Dependents under way at once in one cluster: half of what a process may ask it at a time, over a thousand a second at
 20 ms each. More only make each other wait."""
 PREPARE_SECONDS = 3.0
-"""For a proof, which takes little more than a second if the owner's cluster answers; else the decision waits for it itself."""
+"""For a proof, which takes little more than a second if the owner's cluster answers; else the decision waits for it."""
 
 
 class GarbagePerformer:

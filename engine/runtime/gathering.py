@@ -1,7 +1,7 @@
-"""Lets those who come shortly after each other go on together, so that what they ask and write makes one request of many.
+"""Lets those who come shortly after each other go on together, so that what they ask and write is one request, not many.
 
-The broker stores sixty-four messages for the price of fifteen single ones where it syncs always, and whoever syncs less leaves
-the disk to the others. Requests and messages are put together where they are sent (`engine.runtime.log_publish`,
+The broker stores sixty-four messages for the price of fifteen single ones where it syncs always, and whoever syncs less
+leaves the disk to the others. Requests and messages are put together where they are sent (`engine.runtime.log_publish`,
 `engine.runtime.log_read`), but only those that wait there at the same moment. This is for work that nobody waits for.
 """
 
