@@ -58,6 +58,8 @@ def main() -> int:
             except Exception:  # noqa: BLE001 - the other benchmarks' hour is not to be lost with it
                 broken.append(f"{name} did not finish:\n{traceback.format_exc()}")
                 say(broken[-1])
+    except KeyboardInterrupt:
+        broken.append("stopped")
     finally:
         if reports:
             report.print_reports(reports, out)

@@ -172,8 +172,8 @@ class Fleet:
 
         self.until(converged, timeout, "the Foos have no children")
 
-    def until(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
-        """Poll until a condition holds.
+    def until(self, condition: Callable[[], bool], timeout: float, what: str, *, every: float = 0.2) -> None:
+        """Poll until a condition holds, `every` so many seconds.
 
         Raises:
             NotInTime: when it does not in time.
@@ -183,7 +183,7 @@ class Fleet:
         while not condition():
             if time.monotonic() > deadline:
                 raise NotInTime(f"{what} after {timeout:g} s{self.up.log_tail(40)}")
-            time.sleep(0.2)
+            time.sleep(every)
 
     def _configure(self) -> None:
         clusters = []

@@ -134,8 +134,10 @@ async def serve_members(settings: Settings, *, ready: Callable[[], None]) -> Non
 
 def orders(settings: Settings) -> Orders:
     """Return what members are to do. They watch no Secrets: the key of the hashes of their values stays on the hub."""
+    from engine.core.secrecy import always_holds_secrets  # noqa: PLC0415
+
     types = processes.watched_types(settings, processes.check(settings))
-    told = processes.watch_settings(settings, [kind for kind in types if str(kind) != "v1/secrets"])
+    told = processes.watch_settings(settings, [one for one in types if not always_holds_secrets(one.group, one.plural)])
     return Orders(
         resources=told.resources,
         retry_seconds=told.retry_cap_seconds,

@@ -17,6 +17,8 @@ FORMAT_VARIABLE: Final = "CROSSCURRENT_LOG_FORMAT"
 LEVEL_VARIABLE: Final = "CROSSCURRENT_LOG_LEVEL"
 JSON: Final = "json"
 CONSOLE: Final = "console"
+_TRACES: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+"""Without the variables of the frames, which may be values of a Secret, or tokens."""
 
 
 def log_format() -> str:
@@ -46,7 +48,7 @@ def configure(process: str, stream: TextIO | None = None, *, level: int = loggin
     ]
     if log_format() == JSON:
         ending: list[structlog.typing.Processor] = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(_TRACES),
             structlog.processors.JSONRenderer(),
         ]
     else:

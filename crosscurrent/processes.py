@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -307,16 +307,36 @@ def watch_settings(settings: Settings, types: list[Resource], *, seal: bool = Fa
 
     config = settings.config
     resources = [str(kind) for kind in types] + (["*/*"] if "*/*" in config.resources else [])
-    needs_key = "v1/secrets" in resources
     return WatchSettings(
         resources=tuple(resources),
         run=secrets.token_hex(4),
         seed=secrets.randbits(32),
         seal_secrets=seal,
-        redaction_key=redaction_key(settings.state_directory) if needs_key else b"",
+        redaction_key=_hiding_key(settings, resources),
         retry_cap_seconds=config.watch_retry_seconds,
         tombstone_ttl_seconds=config.nats.fact_days * DAY_SECONDS + _TOMBSTONE_MARGIN_S,
     )
+
+
+def _hiding_key(settings: Settings, resources: list[str]) -> bytes:
+    """Return the key for the values of Secrets in these types, empty where there are none.
+
+    Where only some objects of a type may hold any, it is empty too if no key can be had: those are not published then.
+
+    Raises:
+        UserError: when there are types that cannot do without.
+
+    """
+    from engine.core.secrecy import always_holds_secrets, may_hold_secrets  # noqa: PLC0415
+    from schemas.names import Resource  # noqa: PLC0415
+
+    kinds = [Resource.parse(text) for text in resources if text != "*/*"]
+    if any(always_holds_secrets(kind.group, kind.plural) for kind in kinds):
+        return redaction_key(settings.state_directory)
+    if "*/*" in resources or any(may_hold_secrets(kind.group, kind.plural) for kind in kinds):
+        with suppress(UserError):
+            return redaction_key(settings.state_directory)
+    return b""
 
 
 async def prepared_log(settings: Settings, stack: AsyncExitStack) -> EventLog:

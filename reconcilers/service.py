@@ -19,6 +19,7 @@ from engine.runtime.garbage_performer import GarbagePerformer
 from engine.runtime.gated_api import GatedApis
 from engine.runtime.import_sources import ImportLoader, ImportMapper
 from engine.runtime.kubeconfig import Context
+from engine.runtime.lately import Lately
 from engine.runtime.live_reads import LiveReads
 from engine.runtime.opening_performer import OpeningPerformer
 from engine.runtime.performer import REQUEST_SECONDS, Performer
@@ -36,8 +37,8 @@ from reconcilers.imports import imports as import_reconciler
 from schemas.config import GarbageConfig, ImportsConfig
 from schemas.names import ClusterName, Resource
 
-COLLECTING = 64
-"""Keys of the collector at once: most of them wait out the second between the two looks of a proof."""
+COLLECTING, PREPARING = 64, 64
+"""Keys of the collector that are held at once, and others that wait out the second between two looks of a proof meanwhile."""
 COLLECTING_SECONDS = 8.0
 """For which a key of the collector is held: a proof takes more than a second, a thousand deletes three, and the last request
 begins in time to be answered."""
@@ -175,12 +176,14 @@ def _collecting(
     """Return the collector's worker: its own mapper, loader and performer around the usual one."""
     config, brake = settings.config, settings.config.brake
     references = References(apis, directory, prover, clock, engine=config.engine, key=settings.key)
+    lately = Lately(clock)
     collector = Collector(
         log,
         directory,
         references,
         Brakes(log, apis, clock, limits_of(brake), brake.settle_seconds),
         LiveReads(apis, clock, timeout=REQUEST_SECONDS),
+        lately,
         clock,
         engine=config.engine,
         deletes_per_second=config.deletes_per_second / max(1, settings.workers),
@@ -188,17 +191,19 @@ def _collecting(
     )
     remaining = Remaining(directory, references, clock, timeout=REQUEST_SECONDS)
     barrier = Barrier(directory, remaining, clock, timeout=REQUEST_SECONDS, give_up_after=config.give_up_after_seconds)
+    collecting = GarbagePerformer(performer, collector, barrier, clock)
     return Worker(
         garbage,
         log=log,
-        performer=GarbagePerformer(performer, collector, barrier),
+        performer=collecting,
+        prepare=collecting.prepare,
         clock=clock,
         clusters=apis.keys(),
         name=name,
         metrics=metrics,
-        concurrency=COLLECTING,
+        concurrency=COLLECTING + PREPARING,
         performing=COLLECTING,
         lease=COLLECTING_SECONDS,
         mapper=GarbageMapper(log, garbage, apis.keys(), directory, clock, brake.window_seconds),
-        loader=GarbageLoader(log, clock, apis.keys(), watched=settings.watched, engine=config.engine),
+        loader=GarbageLoader(log, clock, apis.keys(), watched=settings.watched, engine=config.engine, lately=lately),
     )

@@ -48,7 +48,8 @@ class Apply(_Action, frozen=True, tag="Apply"):
     adopt: bool = False
     """Take over an object that exists already and names no owner of ours; without, that is a conflict."""
     secret_from: ObjectRef | None = None
-    """The Secret whose values `body.data` holds, as the view shows them: sealed, and opened on the way out."""
+    """The Secret, or federated Secret, whose values `body.data` holds, as the view shows them: sealed, and opened on the way
+    out."""
 
 
 class Create(_Action, frozen=True, tag="Create"):

@@ -45,7 +45,8 @@ _ENVELOPE = {
 }
 """What every CloudEvent carries and no reader of ours asks for."""
 _OBJECT = {
-    "description": "The object as its API server sent it, less managedFields; Secrets hold keyed hashes. null: not known.",
+    "description": "The object as its API server sent it, less managedFields; values of Secrets are keyed hashes, or sealed. "
+    "null: not known.",
     "type": ["object", "null"],
 }
 _CHANNELS = {

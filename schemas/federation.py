@@ -27,7 +27,8 @@ class FederationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     types: tuple[str, ...] = DEFAULT_TYPES
     """Types that may be federated, as `apps/v1/deployments`; each is watched in every cluster, and so is `federated` and
-    its plural where a cluster serves that. kubefed's defaults less Secrets, whose values would have to be in the template."""
+    its plural where a cluster serves that. The default is kubefed's, less `v1/secrets`: with that all Secrets of all clusters
+    are watched, so somebody has to ask for it."""
     namespaces: Literal["optional", "required"] = "optional"
     """Whether what is in a namespace goes anywhere while there is no FederatedNamespace for it: `required` as in kubefed."""
     adopt: Adoption = "refuse"

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from engine.core.secrecy import always_holds_secrets
 from engine.core.watch_wire import decode_status
 from engine.runtime.ports import ClusterApi, ClusterUnreachable, CredentialsRejected
 from schemas.names import Resource
-from watchers.fact_messages import SECRETS
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 """Accept header. A server that does not know it answers with another kind."""
@@ -83,7 +83,8 @@ async def discover(api: ClusterApi) -> Discovered:
 def wanted(patterns: Sequence[str], served: Iterable[Served]) -> list[Served]:
     """Return the served types that the patterns ask for, in order and once each.
 
-    `*/*` takes each (group, plural) in the version that the server prefers, Secrets only if they are named (SEC-13).
+    `*/*` takes each (group, plural) in the version that the server prefers; Secrets and FederatedSecrets only if they are
+    named (SEC-13).
     """
     served = tuple(served)
     by_resource = {found.resource: found for found in served}
@@ -96,7 +97,7 @@ def wanted(patterns: Sequence[str], served: Iterable[Served]) -> list[Served]:
     if ALL in patterns:
         for found in served:
             place = (found.resource.group, found.resource.plural)
-            if found.resource != SECRETS and place not in TWICE_SERVED:
+            if not always_holds_secrets(*place) and place not in TWICE_SERVED:
                 chosen.setdefault(place, found)
     return list(chosen.values())
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from engine.core.federated_secrets import FederatedRedactor
 from engine.core.known import Change
-from engine.core.objects import NULL, ObjectRefused, Redactor, Stripped, strip
+from engine.core.objects import NULL, ObjectRefused, Stripped, strip
+from engine.core.redaction import Redactor
 from engine.core.watch_states import Sync
 from engine.runtime.ports import Message
 from schemas import subjects
 from schemas.facts import FactId, FactType, SyncData, SyncRecord, encode_fact, encode_sync, source
 from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
 
-SECRETS = Resource("", "v1", "secrets")
 _PLAIN = re.compile(r"[A-Za-z0-9_:.\-]+")
 """Text that needs no escaping in JSON."""
 _PLAIN_MANAGERS = re.compile(r"[A-Za-z0-9_:.\-/= ]*")
@@ -36,7 +37,7 @@ class FactMessages:
         resource: the type.
         ttl: seconds that tombstones live.
         run: distinguishes this run's sync records.
-        redactor: for Secrets, else None.
+        redactor: for what may hold values of Secrets, else None.
 
     """
 
@@ -49,7 +50,7 @@ class FactMessages:
         resource: Resource,
         ttl: float,
         run: str,
-        redactor: Redactor | None = None,
+        redactor: Redactor | FederatedRedactor | None = None,
     ) -> None:
         self.cluster, self.identity, self.epoch, self.resource = cluster, identity, epoch, resource
         self._ttl, self._run, self._syncs = ttl, run, 0

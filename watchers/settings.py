@@ -13,7 +13,8 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Frozen settings of a cluster's watcher."""
 
     resources: tuple[str, ...] = ()
-    """Types to watch, as `apps/v1/deployments` or `v1/configmaps`; `*/*` for all that can be watched but Secrets."""
+    """Types to watch, as `apps/v1/deployments` or `v1/configmaps`; `*/*` for all that can be watched but Secrets and
+    FederatedSecrets."""
     run: str
     """Distinguishes this run from every other; part of message ids."""
     seed: int = 0
@@ -21,7 +22,8 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     """Labels of the cluster's record."""
     redaction_key: bytes = b""
-    """Key of the hashes that replace Secret values, at least 16 bytes; empty: Secrets are not watched at all."""
+    """Key of the hashes that replace Secret values, at least 16 bytes; empty: Secrets and FederatedSecrets are not watched at
+    all, and of generic federated objects only those that are certainly no Secrets are published with their bodies."""
     seal_secrets: bool = False
     """Whether Secret values are sealed instead of hashed, because a reconciler is to copy them."""
     tombstone_ttl_seconds: float = 7 * DAY_SECONDS + 3600.0

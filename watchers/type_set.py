@@ -15,10 +15,10 @@ from typing import Protocol
 import structlog
 
 from engine.core.backoff import Backoff, draw, failed
+from engine.core.secrecy import always_holds_secrets
 from engine.runtime.ports import Clock, ClusterApi, ClusterUnreachable, CredentialsRejected, Reply
 from schemas.names import Resource
 from watchers.discovery import ALL, Discovered, DiscoveryFailed, Served, discover, wanted
-from watchers.fact_messages import SECRETS
 from watchers.probe import NoAnswer, ask_progress
 from watchers.settings import WatchSettings
 from watchers.type_watch import TypeWatch
@@ -73,7 +73,8 @@ class TypeSet:
         self._rounds = 0
         self._asked_again: set[Resource] = set()
         self._log = structlog.get_logger(__name__).bind(cluster=api.name)
-        if not settings.redaction_key and str(SECRETS) in settings.resources:
+        named = [Resource.parse(pattern) for pattern in settings.resources if pattern != ALL]
+        if any(self._keyless(one) for one in named):
             self._log.error("Secrets are not watched: no redaction key is configured")
 
     @property
@@ -118,10 +119,14 @@ class TypeSet:
 
     def _start(self, group: asyncio.TaskGroup, served: list[Served]) -> None:
         for found in served:
-            if found.resource in self.watches or (found.resource == SECRETS and not self._settings.redaction_key):
+            if found.resource in self.watches or self._keyless(found.resource):
                 continue
             watch = self.watches[found.resource] = self._make(found)
             group.create_task(self._keep(watch), name=f"watch {self._api.name} {found.resource}")
+
+    def _keyless(self, resource: Resource) -> bool:
+        """Return whether a type holds nothing but Secrets' values and there is no key to hide them with."""
+        return not self._settings.redaction_key and always_holds_secrets(resource.group, resource.plural)
 
     def _start_declared(self, group: asyncio.TaskGroup) -> None:
         """Without discovery, simply try the types that were named."""

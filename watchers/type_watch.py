@@ -11,9 +11,9 @@ import structlog
 
 from engine.core.backoff import Backoff, draw
 from engine.core.epoch import Standing
+from engine.core.federated_secrets import redactor_for
 from engine.core.known import Change, Key, Seen, apply
 from engine.core.list_watch import begin, request, step
-from engine.core.objects import Redactor
 from engine.core.watch_states import (
     Course,
     Empty,
@@ -53,7 +53,7 @@ from engine.runtime.ports import (
 from schemas.facts import SyncType
 from schemas.names import ClusterName
 from watchers.discovery import Served
-from watchers.fact_messages import SECRETS, FactMessages
+from watchers.fact_messages import FactMessages
 from watchers.probe import LIST_METADATA, retry_after
 from watchers.publisher import Lane, Publisher
 from watchers.settings import WatchSettings
@@ -171,7 +171,7 @@ class TypeWatch:
         )
 
     def _messages(self, run: str) -> FactMessages:
-        secret = self.served.resource == SECRETS
+        sealed_for = self._standing.identity if self._settings.seal_secrets else None
         return FactMessages(
             cluster=self._cluster,
             identity=self._standing.identity,
@@ -179,12 +179,8 @@ class TypeWatch:
             resource=self.served.resource,
             ttl=self._settings.tombstone_ttl_seconds,
             run=run,
-            redactor=self._redactor() if secret else None,
+            redactor=redactor_for(self.served.resource, self._settings.redaction_key, sealed_for),
         )
-
-    def _redactor(self) -> Redactor:
-        sealed_for = self._standing.identity if self._settings.seal_secrets else None
-        return Redactor(self._settings.redaction_key, sealed_for=sealed_for)
 
     async def _load(self) -> None:
         """Begin from what STATE holds."""

@@ -94,7 +94,8 @@ def _places(config: Path | None, against: str) -> dict[str, str]:
 
 def _find(place: str, config: Path | None) -> Reconciler:
     try:
-        return find(place, search=settings.load(config).directory)
+        loaded = settings.load(config)
+        return find(place, search=loaded.directory, config=loaded.config)
     except UnknownReconciler as error:
         raise UserError(str(error)) from error
 

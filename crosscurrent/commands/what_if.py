@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,12 +24,16 @@ from crosscurrent.options import At
 from crosscurrent.output import Format, dump, printable, say
 from crosscurrent.place import place_of
 from crosscurrent.settings import Settings
+from crosscurrent.state_directory import redaction_key
 from engine.core.authoring import Reconciler
 from engine.core.brake import limits_of
+from engine.core.federated_secrets import redactor_for
 from engine.core.fork import Forecast, Fork, Step, foresee_all
 from engine.core.fork_garbage import Collecting
 from engine.core.history import Cut, Past, Stored, seconds
+from engine.core.objects import ObjectRefused
 from engine.core.plan import intent
+from engine.core.secrecy import may_hold_secrets
 from engine.runtime.past import EVERYTHING, Horizon, read_horizon, read_past
 from engine.runtime.ports import EventLog
 from reconcilers.garbage import garbage
@@ -37,7 +42,9 @@ from schemas import subjects
 from schemas.actions import Delete, Request
 from schemas.clusters import cluster_ref
 from schemas.decisions import Target, decode_entry
-from schemas.names import ClusterName, ObjectRef
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource
+
+Hide = Callable[[ObjectRef, dict[str, Any]], dict[str, Any]]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +132,8 @@ async def foresee(
     reconcilers = _reconcilers(settings)
     forks = [Fork(past.rows, clusters, memory, now) for _ in range(2)]
     after = _replaced(reconcilers, change, settings)
-    changed = _suppose(forks[1], change, await read_types(log), sorted(past.clusters()))
+    hide = partial(_hidden, settings, forks[1], seal=any(one.copies_secrets for one in after))
+    changed = _suppose(forks[1], change, await read_types(log), sorted(past.clusters()), hide)
     looked = None if change.reconciler else changed
     collector = _collector(settings)
     return (
@@ -238,8 +246,8 @@ def _new(base: Forecast, forecast: Forecast) -> list[Step]:
     return found
 
 
-def _suppose(fork: Fork, change: Change, types: Any, clusters: Sequence[ClusterName]) -> list[ObjectRef]:
-    """Make the change in a fork; return what it changed."""
+def _suppose(fork: Fork, change: Change, types: Any, clusters: Sequence[ClusterName], hide: Hide) -> list[ObjectRef]:
+    """Make the change in a fork; return what it changed. `hide` makes of an object what would be seen of it."""
     changed = []
     for path in change.files:
         for body in _documents(path):
@@ -247,8 +255,8 @@ def _suppose(fork: Fork, change: Change, types: Any, clusters: Sequence[ClusterN
             metadata = body["metadata"]
             ref = place_of(change.cluster, kind, str(metadata["name"]), metadata.get("namespace"), types)
             live = fork.body(ref) or {}
-            kept = live.get("metadata") or {}
-            fork.put(ref, {**live, **body, "metadata": {**kept, **metadata, "namespace": ref.namespace}})
+            seen = hide(ref, {**body, "metadata": {**metadata, "namespace": ref.namespace}})
+            fork.put(ref, {**live, **seen, "metadata": {**(live.get("metadata") or {}), **seen["metadata"]}})
             changed.append(ref)
     for text in change.deletes:
         cluster, _, rest = text.partition("/")
@@ -271,6 +279,26 @@ def _suppose(fork: Fork, change: Change, types: Any, clusters: Sequence[ClusterN
         fork.lose(ClusterName(name))
         changed.append(cluster_ref(ClusterName(name)))
     return changed
+
+
+def _hidden(settings: Settings, fork: Fork, ref: ObjectRef, body: dict[str, Any], *, seal: bool) -> dict[str, Any]:
+    """Return an object as a watcher would publish it: without values of Secrets.
+
+    Raises:
+        UserError: when it would publish none of it.
+
+    """
+    key = redaction_key(settings.state_directory) if may_hold_secrets(ref.group, ref.resource) else b""
+    identity = next((one.identity for one in fork.standing() if one.name == ref.cluster), ClusterId(""))
+    resource = Resource(ref.group, str(body["apiVersion"]).rpartition("/")[2], ref.resource)
+    redactor = redactor_for(resource, key, identity if seal else None)
+    if redactor is None:
+        return body
+    try:
+        stripped = redactor.strip(msgspec.json.encode(body)).data
+    except ObjectRefused as problem:
+        raise UserError(f"{ref}: {problem}", "its watcher would not publish it, so nothing would be done") from problem
+    return msgspec.json.decode(stripped, type=dict[str, Any])
 
 
 def _found(fork: Fork, text: str, types: Any) -> list[ObjectRef]:
@@ -312,7 +340,7 @@ def _documents(path: Path) -> Iterator[dict[str, Any]]:
 
 def _reconcilers(settings: Settings) -> list[Reconciler]:
     try:
-        found = find_all(settings.config.reconcilers, search=settings.directory)
+        found = find_all(settings.config.reconcilers, search=settings.directory, config=settings.config)
     except UnknownReconciler as error:
         raise UserError(str(error)) from error
     return [one for one in found if one is not garbage]  # it goes by live evidence, see `_collector`
@@ -330,7 +358,7 @@ def _replaced(reconcilers: Sequence[Reconciler], change: Change, settings: Setti
     if not change.reconciler:
         return list(reconcilers)
     try:
-        new = find(change.reconciler, search=settings.directory)
+        new = find(change.reconciler, search=settings.directory, config=settings.config)
     except UnknownReconciler as error:
         raise UserError(str(error)) from error
     return [*(one for one in reconcilers if one.name != new.name), new]

@@ -21,6 +21,8 @@ _UNKNOWN_PATH = b"404 page not found"
 """The whole body with which an API server answers for a group that it does not serve."""
 _UNTYPED = ("failed to create typed patch object", "failed to create typed live object")
 """Server-side apply of a field that the type lacks, or of the wrong JSON type, is answered by a bare 500 (seen in 1.36)."""
+_IMMUTABLE = "field is immutable"
+"""What API servers say of a change that can never be made; the one detail that is told of a Secret."""
 _FAILED_CODES = frozenset({401, 408, 410, 425, 429})
 """Client errors that pass by themselves: credentials are renewed, the server is busy, a version was compacted."""
 
@@ -113,9 +115,11 @@ def read_status(code: int, body: bytes, retry_after: str | None = None, *, secre
     message = status.message or ""
     reason = status.reason or ("Invalid" if code == 500 and message.startswith(_UNTYPED) else "")
     if secret and not _harmless(code, message):
-        causes = tuple(Cause(cause.reason, "", cause.field) for cause in causes)
+        fixed = any(_IMMUTABLE in cause.message for cause in causes)
         fields = sorted({cause.field for cause in causes if cause.field})
-        message = f"{reason or code}{': ' if fields else ''}{', '.join(fields)} (details hidden: it is a Secret)"
+        told = [*fields, *([_IMMUTABLE] if fixed else [])]
+        message = f"{reason or code}{': ' if told else ''}{', '.join(told)} (details hidden: it may hold a Secret)"
+        causes = tuple(Cause(cause.reason, "", cause.field) for cause in causes)
     return Status(
         code=code,
         reason=reason,
@@ -133,7 +137,10 @@ def _clipped(message: str) -> str:
 
 
 def _harmless(code: int, message: str) -> bool:
-    # Validation and admission quote values; these answers come before anything has looked at the body.
+    # Validation and admission quote values; these answers come before anything has looked at the body. Policies and webhooks,
+    # which may answer with any code, say that they denied it.
+    if "denied" in message:
+        return False
     return code in (401, 404, 409, 429, 503) or (code == 403 and " is forbidden: User " in message)
 
 

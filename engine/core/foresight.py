@@ -8,7 +8,8 @@ Rules:
     * A fact is named by its id: identity and epoch of the cluster, type, uid, resourceVersion. Whatever anyone else wrote
       before or after, a restored cluster or a healing pass has another id and wakes the key as ever.
     * Only for types that the reconciler names, in that version: what the watch shows has that form.
-    * Not for Secrets, which facts hold redacted, nor for what is being deleted: it may be gone with this very write.
+    * Not for what may hold values of Secrets, which facts hold redacted, nor for what is being deleted: it may be gone with
+      this very write.
     * An open entry counts like a closed one: its request is acknowledged only after everything that was decided is done, so
       a worker that dies meanwhile leaves a request behind, which starts from the streams.
 """
@@ -20,6 +21,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from engine.core.objects import ObjectRefused, strip
+from engine.core.secrecy import may_hold_secrets
 from engine.core.view import Row, View
 from schemas.decisions import Foresight
 from schemas.facts import Fact, FactId, FactType
@@ -49,7 +51,7 @@ def foresee(view: View, answers: Mapping[ObjectRef, bytes], types: Collection[Re
     versions = {(kind.group, kind.plural): kind.api_version for kind in types}
     found = []
     for ref, answer in answers.items():
-        if (ref.group, ref.resource) == ("", "secrets"):
+        if may_hold_secrets(ref.group, ref.resource):
             continue
         fact = _fact(view, ref, answer, versions.get((ref.group, ref.resource), ""))
         if fact is not None:

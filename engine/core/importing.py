@@ -18,13 +18,13 @@ from typing import Any
 import msgspec
 
 from engine.core.drift import digest
+from engine.core.secrecy import SECRETS
 from engine.core.view import Cluster, KubeObject
 from schemas.actions import Issue, Json, Withdrawal
 from schemas.names import ClusterName, ObjectRef, Resource
 
 IMPORTS = Resource("multicluster.admiralty.io", "v1alpha1", "serviceaccountimports")
 SERVICE_ACCOUNT_GRANTS = Resource("crosscurrent.dev", "v1alpha1", "serviceaccountgrants")
-SECRETS = Resource("", "v1", "secrets")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
 
 IMPORT_LABEL = "multicluster.admiralty.io/service-account-import.name"

@@ -2,22 +2,17 @@
 
 Objects travel as the server's own bytes. Only their top level and their metadata are ever taken apart, by a JSON parser
 and never by text search (SEC-10): values below are spliced through untouched. managedFields is about half of an object
-and goes (W-30), but a hash of what each of our own field managers owns stays (DESIGN §5, §7). Secrets lose their values.
+and goes (W-30), but a hash of what each of our own field managers owns stays (DESIGN §5, §7). What may hold values of Secrets
+goes through `engine/core/redaction.py` instead.
 """
 
 from __future__ import annotations
 
-import hmac
 import re
-from base64 import b64decode
-from binascii import Error as BinasciiError
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
-
-from engine.core.sealing import Sealer
-from schemas.names import ClusterId
 
 MANAGER_PREFIX = "crosscurrent/"
 """Field managers of the engine are `crosscurrent/<reconciler>`."""
@@ -27,8 +22,6 @@ MAX_OBJECT_BYTES = 8 * 1024 * 1024
 """Larger objects are not parsed (SEC-11). API servers accept requests up to 3 MiB, etcd about 1.5 MiB."""
 MAX_DEPTH = 128
 """Objects nested deeper are published without their body (SEC-11): readers parse them with recursive decoders."""
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""kubectl's annotation: a Secret's holds all of its values in the clear."""
 
 NULL = b"null"
 """The `data` of a fact whose object is not known or must not be published."""
@@ -86,104 +79,42 @@ def strip(raw: bytes | msgspec.Raw) -> Stripped:
 
     """
     body = bytes(raw)
-    _check_size(body)
-    managers = ""
     if b'"managedFields"' in body:
-        top, metadata = _open(body)
-        managed = metadata.pop("managedFields", None)
-        if managed is not None:
-            top["metadata"] = msgspec.Raw(_encoder.encode(metadata))
-            body, managers = _encoder.encode(top), _managers(managed)
+        top, metadata = opened(body)
+        if "managedFields" in metadata:
+            return closed(top, metadata)
+    _check_size(body)
     _check_depth(body)
-    return Stripped(body, managers)
+    return Stripped(body)
 
 
-class Redactor:
-    """Takes the values out of Secrets, leaving keyed hashes: equal values stay recognisable, none can be guessed.
-
-    Args:
-        key: secret bytes, the same in every watcher of an installation; at least 16.
-        sealed_for: identity of the cluster, if values are to be sealed instead, for reconcilers that copy them.
+def opened(body: bytes) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]:
+    """Return the members of an object, and those of its metadata.
 
     Raises:
-        ValueError: for a shorter key.
+        ObjectRefused: when it is too large, or no object with metadata.
 
     """
-
-    def __init__(self, key: bytes, *, sealed_for: ClusterId | None = None) -> None:
-        if len(key) < 16:
-            message = "the redaction key needs at least 16 bytes"
-            raise ValueError(message)
-        self._key = key
-        self._identity = sealed_for or ClusterId("")
-        self._sealer = Sealer(key) if sealed_for else None
-
-    def strip(self, raw: bytes | msgspec.Raw) -> Stripped:
-        """Return a Secret without managedFields, each value a hash `hmac:<16 hex digits>:<length class>`, or sealed (SEC-13).
-
-        The length class is the smallest power of two that is not less than the value's length in bytes.
-
-        Raises:
-            ObjectRefused: when it is too large, too deep, or not understood; it must then not be published at all.
-
-        """
-        body = bytes(raw)
-        _check_size(body)
-        top, metadata = _open(body)
-        managed = metadata.pop("managedFields", None)
-        try:
-            if "annotations" in metadata:
-                metadata["annotations"] = self._annotations(metadata["annotations"])
-            if "data" in top:
-                top["data"] = self._sealed(top) if self._sealer else self._values(top["data"], encoded=True)
-            if "stringData" in top:
-                top["stringData"] = self._values(top["stringData"], encoded=False)
-        except msgspec.DecodeError as error:
-            message = "not understood as a Secret"
-            raise ObjectRefused(message) from error
-        top["metadata"] = msgspec.Raw(_encoder.encode(metadata))
-        body = _encoder.encode(top)
-        _check_depth(body)
-        return Stripped(body, "" if managed is None else _managers(managed))
-
-    def _sealed(self, top: dict[str, msgspec.Raw]) -> msgspec.Raw:
-        assert self._sealer is not None  # noqa: S101 - asked for with one only
-        place = _place.decode(top["metadata"])
-        values = _strings.decode(top["data"]) or {}
-        where = (self._identity, place.namespace, place.name)
-        sealed = {key: self._sealer.seal(_decoded(value), *where) for key, value in values.items()}
-        return msgspec.Raw(_encoder.encode(sealed))
-
-    def hash(self, value: bytes) -> str:
-        """Return what stands for a value."""
-        digest = hmac.digest(self._key, value, "sha256").hex()[:16]
-        length_class = 1 << (len(value) - 1).bit_length() if value else 0
-        return f"hmac:{digest}:{length_class}"
-
-    def _values(self, raw: msgspec.Raw, *, encoded: bool) -> msgspec.Raw:
-        values = _strings.decode(raw) or {}
-        hashed = {key: self.hash(_decoded(value) if encoded else value.encode()) for key, value in values.items()}
-        return msgspec.Raw(_encoder.encode(hashed))
-
-    def _annotations(self, raw: msgspec.Raw) -> msgspec.Raw:
-        annotations = _strings.decode(raw) or {}
-        if LAST_APPLIED in annotations:
-            annotations[LAST_APPLIED] = self.hash(annotations[LAST_APPLIED].encode())
-        return msgspec.Raw(_encoder.encode(annotations))
-
-
-class _Place(msgspec.Struct):
-    name: str
-    namespace: str = ""
-
-
-def _open(body: bytes) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]:
+    _check_size(body)
     try:
         top = _members.decode(body)
         return top, _members.decode(top["metadata"])
     except (msgspec.DecodeError, KeyError, RecursionError) as error:
         message = "not an object with metadata"
         raise ObjectRefused(message) from error
+
+
+def closed(top: dict[str, msgspec.Raw], metadata: dict[str, msgspec.Raw]) -> Stripped:
+    """Return an object that was taken apart by `opened`, without managedFields, and the hashes of the engine's managers.
+
+    Raises:
+        ObjectRefused: when it is too deep, or managedFields are not understood.
+
+    """
+    managed = metadata.pop("managedFields", None)
+    body = _encoder.encode({**top, "metadata": msgspec.Raw(_encoder.encode(metadata))})
+    _check_depth(body)
+    return Stripped(body, "" if managed is None else _managers(managed))
 
 
 def _managers(managed: msgspec.Raw) -> str:
@@ -200,13 +131,6 @@ def _managers(managed: msgspec.Raw) -> str:
 
 def _digest(fields: Any) -> str:
     return blake2b(_canonical.encode(fields), digest_size=8).hexdigest()
-
-
-def _decoded(value: str) -> bytes:
-    try:
-        return b64decode(value, validate=True)
-    except BinasciiError:  # the server would have refused it; hash what is there
-        return value.encode()
 
 
 def _check_size(body: bytes) -> None:
@@ -240,5 +164,3 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="sorted")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_place = msgspec.json.Decoder(_Place)
-_strings = msgspec.json.Decoder(dict[str, str] | None)

@@ -2,7 +2,8 @@
 
 Rules:
     * Every rule names its verbs, groups and resources; there is no `*`, no `escalate`, `bind` or `impersonate`.
-    * Secrets and tokens only in the namespaces that the configuration names, tokens only of the accounts that it names.
+    * Secrets and tokens only in the namespaces that the configuration names, tokens only of the accounts that it names;
+      Secrets everywhere only for a reconciler that copies them.
     * What every authenticated client may do (discovery, `/version`) is left to Kubernetes' own `system:discovery`.
 """
 
@@ -11,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from engine.core.authoring import Reconciler
-from engine.core.importing import IMPORTS, SECRETS, SERVICE_ACCOUNT_GRANTS, SERVICE_ACCOUNTS
+from engine.core.importing import IMPORTS, SERVICE_ACCOUNT_GRANTS, SERVICE_ACCOUNTS
 from engine.core.joining import CLUSTER_JOINS
+from engine.core.secrecy import SECRETS
 from schemas.actions import Json
 from schemas.config import HubNamespace, ImportsConfig, RegistryConfig
 from schemas.names import ClusterName, Resource

@@ -2,7 +2,8 @@
 
 Every call returns what it was asked for or a `Status` that says why not; no answer is a Status too (`Unreachable`,
 `Unauthorized`). Reads ask for metadata where only metadata is used: half the bytes. Writes ask for the whole object, so that
-a key sees at once what the server made of its intent; not for Secrets, whose values go no further than needed (DESIGN §2.8).
+a key sees at once what the server made of its intent; not for what may hold values of Secrets, which go no further than is
+needed (DESIGN §2.8).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from engine.core.api_errors import Status, read_status, unreachable
 from engine.core.live_object import ListedMetadata, Metadata
+from engine.core.secrecy import may_hold_secrets
 from engine.runtime.ports import ClusterApi, ClusterUnreachable, CredentialsRejected, Reply
 from schemas.actions import Json
 from schemas.names import ClusterId, ObjectRef, Resource, ResourceVersion, Uid
@@ -46,7 +48,7 @@ class Written(msgspec.Struct, frozen=True):
 
     metadata: Metadata
     body: bytes = b""
-    """The whole of it; empty for a Secret."""
+    """The whole of it; empty for what may hold values of a Secret."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -333,7 +335,7 @@ async def _write(
     params: Mapping[str, str],
     content_type: str = JSON,
 ) -> Written | Status:
-    secret = resource.group_resource == "secrets"
+    secret = may_hold_secrets(resource.group, resource.plural)
     accept = METADATA if secret else JSON
     reply = await _send(
         api, method, path, timeout=timeout, params=params, body=body, content_type=content_type, accept=accept

@@ -16,7 +16,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,7 +24,7 @@ import msgspec
 import structlog
 
 from engine.core.api_errors import Status
-from engine.core.cascade import LATELY_SECONDS, Held, is_labelled, place_of
+from engine.core.cascade import Held, is_labelled, place_of
 from engine.core.collection import Dependent, Fate, Ownership, Standing, Verdict, decide
 from engine.core.evidence import Absent, Look, Present, Unknown
 from engine.core.grants import SIGNATURE_ANNOTATION
@@ -36,6 +35,8 @@ from engine.runtime import api_calls
 from engine.runtime.api_calls import Written, resource_of
 from engine.runtime.brakes import Brakes, Hold
 from engine.runtime.fleet_directory import FleetDirectory
+from engine.runtime.gathering import Gathering
+from engine.runtime.lately import Lately
 from engine.runtime.live_reads import LiveReads
 from engine.runtime.object_writer import ObjectWriter
 from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError, Message
@@ -45,12 +46,13 @@ from schemas import subjects
 from schemas.actions import AddFinalizer, Collect, Outcome, Propagation, RecordEvent, Result
 from schemas.deletions import Deletion, DeletionMeta, DeletionSpec, OwnerEvidence, deletion_fact
 from schemas.facts import decode_fact
-from schemas.names import ClusterId, ClusterName, ResourceVersion, Uid
+from schemas.names import ClusterId, ClusterName, ResourceVersion
 
 TRIES = 3
 """Judgements of one dependent whose owners somebody keeps changing; then it is a conflict, to be retried later."""
-REMEMBERED = 50_000
-"""Uids of what was deleted lately: their tombstones may take a moment to come back, and asking again would cost a request."""
+RECORDS_GATHERED, QUIET_SECONDS, GATHERED_SECONDS = 128, 0.03, 0.25
+"""Records that are published together at most, how closely they follow each other, and for how long the first one waits:
+only the key's `closed` entry waits for them."""
 RECORD_SECONDS = 30 * 86400.0
 """How long STATE keeps the record of a delete; FACTS keeps it as long as everything else."""
 MANAGER = "crosscurrent/garbage"
@@ -73,6 +75,7 @@ class Collector:
         references: References,
         brakes: Brakes,
         reads: LiveReads,
+        lately: Lately,
         clock: Clock,
         *,
         engine: str,
@@ -87,6 +90,7 @@ class Collector:
             references: judges references.
             brakes: the breaker.
             reads: reads dependents.
+            lately: is told what was deleted.
             clock: time.
             engine: id of this engine, for the records.
             deletes_per_second: in each cluster, by this process.
@@ -94,18 +98,34 @@ class Collector:
 
         """
         self._event_log, self._directory, self._references, self._brakes = log, directory, references, brakes
-        self._reads = reads
+        self._reads, self._lately = reads, lately
         self._clock, self._engine, self._rate, self._timeout = clock, engine, deletes_per_second, timeout
         self._caps: dict[ClusterName, RateCap] = {}
-        self._deleted: OrderedDict[Uid, tuple[int, float]] = OrderedDict()
-        """With the epoch of its cluster, as what a restored etcd brings back is there again; and until when it counts, in
-        monotonic time, as what has a finalizer is still there."""
         self._recording: set[asyncio.Task[None]] = set()
         """Records on their way."""
+        self._gathering = Gathering(clock, most=RECORDS_GATHERED, quiet=QUIET_SECONDS, longest=GATHERED_SECONDS)
 
     def expect(self, actions: Sequence[Collect]) -> None:
         """Begin to read the dependents that are about to be collected, where that is cheaper together."""
-        self._reads.expect(action for action in actions if action.uid not in self._deleted)
+        self._reads.expect(actions)
+
+    async def prepare(self, action: Collect, apis: Apis, deadline: float) -> None:
+        """Judge one dependent without consequences, so that the proof of its owner's absence is there when it is needed.
+
+        Raises:
+            LeaseOver: when the time was over first.
+            EventLogError: when it cannot be told which cluster is which.
+
+        """
+        api = apis.get(action.ref.cluster)
+        status = (await self._directory.clusters()).get(action.ref.cluster)
+        if api is None or status is None or not status.identity:
+            return
+        async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())):
+            live = await self._reads.read(action, api, anew=False)
+            if not isinstance(live, Status) and live.uid == action.uid:
+                dependent = _as_read(live, status.identity, action)
+                await self._references.judge(live, action.ref, dependent, frozenset(action.observed))
 
     async def collect(self, action: Collect, apis: Apis, deadline: float) -> Outcome:
         """Settle one dependent.
@@ -145,8 +165,7 @@ class Collector:
         """Judge once and act; None: its owners changed under our hands."""
         action, ref = case.action, case.action.ref
         status = (await self._directory.clusters()).get(ref.cluster)
-        epoch, until = self._deleted.get(action.uid, (0, 0.0))
-        if status is not None and epoch == status.epoch and self._clock.monotonic() < until:
+        if status is not None and self._lately.holds(action.uid, status.epoch):
             return gone(action)
         live = await self._reads.read(action, case.api, anew=anew)
         if isinstance(live, Status):
@@ -157,13 +176,7 @@ class Collector:
             return outcome_of(
                 action, Result.FAILED, reason="ClusterUnknown", message="its cluster has not reported yet"
             )
-        dependent = Dependent(
-            cluster=status.identity,
-            namespace=ref.namespace,
-            deleting=live.deleting,
-            finalizers=tuple(live.finalizers or ()),
-            native_owners=len(live.owner_references or ()),
-        )
+        dependent = _as_read(live, status.identity, action)
         ownerships = await self._references.judge(live, ref, dependent, frozenset(action.observed))
         if any(one.standing is Standing.WAITING for one in ownerships):
             dependent = await self._with_dependents(case, dependent)
@@ -282,7 +295,7 @@ class Collector:
             if refused.stale:
                 return None
             return gone(action) if absent(refused, action) else refusal(action, refused)
-        self._remember(action.uid, case.epoch)
+        self._lately.add(action.uid, case.epoch)
         self._record(case, fate, ownerships)
         return outcome_of(action, Result.DONE, code=200, uid=action.uid, reason=fate.reason, message=_told(ownerships))
 
@@ -336,11 +349,6 @@ class Collector:
     def _cap(self, cluster: ClusterName) -> RateCap:
         return self._caps.setdefault(cluster, RateCap(self._rate, self._clock))
 
-    def _remember(self, uid: Uid, epoch: int) -> None:
-        self._deleted[uid] = epoch, self._clock.monotonic() + LATELY_SECONDS
-        if len(self._deleted) > REMEMBERED:
-            self._deleted.popitem(last=False)
-
     def _writer(self, api: ClusterApi | None) -> ObjectWriter:
         assert api is not None  # noqa: S101 - its evidence has just come through it
         return ObjectWriter(api, manager=MANAGER, timeout=self._timeout, clock=self._clock)
@@ -383,6 +391,7 @@ class Collector:
 
     async def _publish(self, record: Message) -> None:
         try:
+            await self._gathering.join()
             await self._event_log.publish([record])
         except EventLogError as error:
             _log.error("the record of a delete could not be published", record=record.subject, error=str(error))
@@ -395,6 +404,16 @@ class _Case:
         self.action, self.api, self.apis, self.deadline = action, api, apis, deadline
         self.live = Metadata()
         self.identity, self.epoch = ClusterId(""), 0
+
+
+def _as_read(live: Metadata, cluster: ClusterId, action: Collect) -> Dependent:
+    return Dependent(
+        cluster=cluster,
+        namespace=action.ref.namespace,
+        deleting=live.deleting,
+        finalizers=tuple(live.finalizers or ()),
+        native_owners=len(live.owner_references or ()),
+    )
 
 
 def _judged_by(live: Metadata) -> tuple[object, ...]:

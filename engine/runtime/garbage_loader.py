@@ -14,6 +14,7 @@ from engine.core.ownership import all_references
 from engine.core.related import Related
 from engine.core.view import Cluster, KubeObject, Row
 from engine.runtime.dependents_index import DependentsIndex
+from engine.runtime.lately import Lately
 from engine.runtime.nominees import Nominees
 from engine.runtime.ports import Clock, EventLog, Record
 from engine.runtime.state_rows import add_missing
@@ -40,6 +41,7 @@ class GarbageLoader(ViewLoader):
         *,
         watched: Sequence[Resource] | None,
         engine: str,
+        lately: Lately,
     ) -> None:
         """Read through `log`.
 
@@ -49,13 +51,14 @@ class GarbageLoader(ViewLoader):
             clusters: the registry's, looked at anew each time.
             watched: the watched types; None: all.
             engine: id of this engine.
+            lately: what the collector of this process has deleted.
 
         """
         super().__init__(log, clock, clusters)
         self._event_log, self._now, self._names = log, clock, clusters
         self._engine, self._index = engine, DependentsIndex(log)
         self._declared = watched
-        self._nominees = Nominees(log, clock, clusters)
+        self._nominees = Nominees(log, clock, clusters, lately)
         self._watched = None if watched is None else frozenset((one.group, one.plural) for one in watched)
 
     async def load(

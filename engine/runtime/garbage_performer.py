@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 
+from engine.core.cascade import Hint
 from engine.core.outcomes import outcome_of, skipped
 from engine.runtime.collector import Collector
 from engine.runtime.leased_api import LeaseOver
 from engine.runtime.performer import Performer
-from engine.runtime.ports import EventLogError, Performed, Seen
+from engine.runtime.ports import Clock, EventLogError, Performed, Seen
 from engine.runtime.release import Barrier
 from schemas.actions import Action, Collect, Outcome, RecordEvent, RemoveFinalizer, Result
 from schemas.names import ClusterName, ObjectRef
@@ -17,14 +19,29 @@ from schemas.names import ClusterName, ObjectRef
 SETTLING = 32
 """Dependents under way at once in one cluster: half of what a process may ask it at a time, over a thousand a second at
 20 ms each. More only make each other wait."""
+PREPARE_SECONDS = 3.0
+"""For a proof, which takes little more than a second if the owner's cluster answers; else the decision waits for it."""
 
 
 class GarbagePerformer:
     """Performs; one per process."""
 
-    def __init__(self, performer: Performer, collector: Collector, barrier: Barrier) -> None:
-        """Take who does what."""
-        self._performer, self._collector, self._barrier = performer, collector, barrier
+    def __init__(self, performer: Performer, collector: Collector, barrier: Barrier, clock: Clock) -> None:
+        """Take who does what, and time."""
+        self._performer, self._collector, self._barrier, self._clock = performer, collector, barrier, clock
+
+    async def prepare(self, actions: Sequence[Action]) -> None:
+        """Look at what a decision is about to need, before its key is held: a proof takes longer than ten deletes.
+
+        Whatever this comes to is found out again, by all the rules, when the decision is carried out.
+        """
+        absent = [one for one in actions if isinstance(one, Collect) and one.owner and Hint.ABSENT in one.hints]
+        if not absent:
+            return
+        deadline = self._clock.monotonic() + PREPARE_SECONDS
+        self._collector.expect(absent)
+        with suppress(LeaseOver, TimeoutError, EventLogError):
+            await self._collector.prepare(absent[0], self._performer.leased(deadline), deadline)
 
     async def perform(
         self,

@@ -18,15 +18,15 @@ from engine.core.api_errors import Status
 from engine.core.backoff import Backoff, draw, failed
 from engine.core.nkeys import SEED_BYTES, KeyPair, NotAKey, Role
 from engine.core.renewal import renewal
+from engine.core.secrecy import SECRETS
 from engine.runtime import api_calls
 from engine.runtime.jetstream import Connection
 from engine.runtime.log_credentials import Tls
 from engine.runtime.ports import Clock, ClusterApi, EventLogError
 from schemas import subjects
 from schemas.members import JoinAnswer, JoinAsk, Orders, encode, join_answers
-from schemas.names import ClusterId, ClusterName, Resource
+from schemas.names import ClusterId, ClusterName
 
-SECRETS = Resource("", "v1", "secrets")
 SEED = "seed"
 MANAGER = "crosscurrent/agent"
 REQUEST_SECONDS = 5.0

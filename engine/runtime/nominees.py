@@ -21,6 +21,7 @@ import msgspec
 
 from engine.core.cascade import LATELY_SECONDS, MOST_AT_ONCE, GarbageView, Held, deleted_by, is_open
 from engine.core.view import Row
+from engine.runtime.lately import Lately
 from engine.runtime.ports import Clock, EventLog, Record
 from engine.runtime.state_rows import add_missing
 from schemas import subjects
@@ -33,8 +34,8 @@ SCANNED = 20_000
 """Dependents looked for, some 10 MB, if nothing can be done about those that come first."""
 LEFT_KEPT = 64
 """Owners whose remaining dependents are kept between two decisions."""
-LAST_LOOK_SECONDS = LATELY_SECONDS + 1.0
-"""After the last dependent has been deleted: a last look ends the memory of the key."""
+LAST_LOOK_SECONDS = 60.0
+"""After the last dependent has been deleted: a last look ends the memory of the key, when most cascades are over."""
 
 _held = msgspec.json.Decoder(Held)
 
@@ -46,22 +47,13 @@ class _Left(NamedTuple):
     held: tuple[Held, ...]
 
 
-class _Deleted(NamedTuple):
-    """When a dependent was deleted, in wall time, and in which epoch of its cluster: a restored etcd may bring it back."""
-
-    at: float
-    epoch: int
-
-
 class Nominees:
     """Reads dependents for views; one per process."""
 
-    def __init__(self, log: EventLog, clock: Clock, clusters: Collection[ClusterName]) -> None:
-        """Read INDEX and STATE of `log`; dependents in other clusters than `clusters` are of no concern."""
-        self._event_log, self._clock, self._clusters = log, clock, clusters
+    def __init__(self, log: EventLog, clock: Clock, clusters: Collection[ClusterName], lately: Lately) -> None:
+        """Read INDEX and STATE of `log`; what is in other clusters than `clusters`, or deleted `lately`, is of no concern."""
+        self._event_log, self._clock, self._clusters, self._lately = log, clock, clusters, lately
         self._left: dict[ObjectRef, _Left] = {}
-        self._deleted: dict[Uid, _Deleted] = {}
-        """The oldest first."""
 
     async def some(self, identity: ClusterId, owner: ObjectRef, most: int) -> tuple[Held, ...]:
         """Return the first dependents of an owner that is there, which most of them are settled with.
@@ -108,8 +100,6 @@ class Nominees:
         touched = {one.ref for one in settled}
         # One that was gone already is no step forward: it is nominated until its fact has come.
         stepped = any(one.result is Result.DONE or one.version for one in settled)
-        deleted = deleted_by(outcomes)
-        self._remember(view, deleted)
         left = tuple(held for held in view.held if held.ref not in touched)
         opened = any(is_open(view, held) for held in left)
         for place in [place for place, kept in self._left.items() if view.now - kept.at > LATELY_SECONDS]:
@@ -118,11 +108,13 @@ class Nominees:
             self._left[owner] = _Left(view.now, left)
         if stepped and (opened or view.more):
             return view.now
-        return self._clock.time() + LAST_LOOK_SECONDS if deleted else math.inf
+        return self._clock.time() + LAST_LOOK_SECONDS if deleted_by(outcomes) else math.inf
 
     async def _sift(self, view: GarbageView, found: Sequence[Held]) -> None:
         """Show dependents, in front a batch of those that are open and that STATE does not know to be gone."""
-        self._note_deleted(view, found)
+        view.asked |= {
+            held.uid for held in found if self._lately.holds(held.uid, view.clusters[held.ref.cluster].epoch)
+        }
         opened = [held for held in found if is_open(view, held)]
         closed = [held for held in found if not is_open(view, held)]
         there: list[Held] = []
@@ -140,25 +132,6 @@ class Nominees:
             if record.body and dependent.cluster in self._clusters:
                 found.append(msgspec.structs.replace(_held.decode(record.body), ref=dependent))
         return tuple(found)
-
-    def _remember(self, view: GarbageView, deleted: Collection[Uid]) -> None:
-        now = self._clock.time()
-        while self._deleted and now - self._deleted[oldest := next(iter(self._deleted))].at > LATELY_SECONDS:
-            del self._deleted[oldest]
-        for held in view.held:
-            if held.uid in deleted:
-                self._deleted[held.uid] = _Deleted(now, view.clusters[held.ref.cluster].epoch)
-
-    def _note_deleted(self, view: GarbageView, found: Iterable[Held]) -> None:
-        """Let the view know which of them this process has deleted a moment ago."""
-        asked = set()
-        for held in found if self._deleted else ():
-            deleted = self._deleted.get(held.uid)
-            if deleted is None or view.now - deleted.at > LATELY_SECONDS:
-                continue
-            if deleted.epoch == view.clusters[held.ref.cluster].epoch:
-                asked.add(held.uid)
-        view.asked |= asked
 
 
 def _is_gone(row: Row | None, uid: Uid) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from engine.core.outcomes import conflict
-from engine.core.sealing import NotSealed, Sealer
+from engine.core.sealing import NotSealed, Place, Sealer
+from engine.core.secrecy import is_secret
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.ports import EventLogError, Performed, Seen
 from engine.runtime.signing_performer import SigningPerformer
@@ -60,15 +61,15 @@ class OpeningPerformer:
         if not isinstance(action, Apply) or action.secret_from is None:
             return action
         source = action.secret_from
-        if (action.ref.group, action.ref.resource) != ("", "secrets"):
+        if not is_secret(action.ref.group, action.ref.resource):
             return conflict(action, "NotASecret", "values of a Secret are copied into Secrets only")
-        identity = identities.get(source.cluster, ClusterId(""))
+        place = Place.of(identities.get(source.cluster, ClusterId("")), source)
         try:
             if self._sealer is None:
                 message = "there is no key to open values with"
                 raise NotSealed(message)
             values = {
-                key: b64encode(self._sealer.open(value, identity, source.namespace, source.name)).decode()
+                key: b64encode(self._sealer.open(value, place)).decode()
                 for key, value in (action.body.get("data") or {}).items()
             }
         except NotSealed as problem:

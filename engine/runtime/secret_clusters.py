@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from engine.core.importing import IMPORT_LABEL, SECRETS
+from engine.core.importing import IMPORT_LABEL
+from engine.core.secrecy import SECRETS
 from engine.runtime.addresses import Addresses
 from engine.runtime.collection_watch import CollectionWatch
 from engine.runtime.kubeconfig import Context, KubeconfigError, parse, resolve

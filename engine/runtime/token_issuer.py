@@ -24,7 +24,6 @@ from engine.core.api_errors import Status, result_of
 from engine.core.importing import (
     ISSUED_FOR,
     SECRET_KEYS,
-    SECRETS,
     SERVICE_ACCOUNTS,
     Endpoint,
     issued_for,
@@ -32,6 +31,7 @@ from engine.core.importing import (
 )
 from engine.core.live_object import Metadata, is_ours
 from engine.core.outcomes import conflict, outcome_of, place
+from engine.core.secrecy import SECRETS
 from engine.runtime import api_calls
 from engine.runtime.kubeconfig import Context
 from engine.runtime.object_writer import ObjectWriter

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Protocol
 
@@ -115,6 +115,7 @@ class Worker:
         lease: float | None = None,
         mapper: Maps | None = None,
         loader: ViewLoader | None = None,
+        prepare: Callable[[Sequence[Action]], Awaitable[None]] | None = None,
     ) -> None:
         """Take everything from outside.
 
@@ -131,6 +132,7 @@ class Worker:
             lease: seconds for which a key is held at a time, if longer than usual: a killed worker's waits for as long.
             mapper: if it takes another than the usual one to find what to ask for.
             loader: the same for what to show.
+            prepare: begins what takes long before the key is opened, without consequences; it raises nothing.
 
         """
         self.reconciler = reconciler
@@ -149,6 +151,7 @@ class Worker:
         self._lease = LEASE_SECONDS if lease is None else lease
         self._turns = Turns(self._lease)
         self._performing = asyncio.Semaphore(performing)
+        self._prepare = prepare
 
     async def run(self) -> None:
         """Map, work and keep time until cancelled."""
@@ -250,6 +253,8 @@ class Worker:
         except Exception as problem:  # noqa: BLE001 - a user's function may raise anything; the key pays, not the worker
             return await self._reconciler_failed(delivery, request, loaded, problem)
         if plan.actions:
+            if self._prepare is not None:
+                await self._prepare(plan.actions)
             async with self._performing:
                 return await self._perform(delivery, request, loaded, plan)
         if self._finished(loaded, request):

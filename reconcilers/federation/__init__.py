@@ -17,13 +17,14 @@ from engine.core.ownership import DEPENDENTS_FINALIZER
 from engine.core.view import KubeObject, View
 from reconcilers.federation.copies import Copy, copy_in
 from reconcilers.federation.fleet import KUBEFED_CLUSTERS, Selected, members, select
-from reconcilers.federation.forms import GENERIC_GROUP, NAMESPACES, VERSIONS, Federated, owned, read, removal, targets
+from reconcilers.federation.forms import NAMESPACES, SECRETS, VERSIONS, Federated, owned, read, removal, targets
 from reconcilers.federation.scheduling import PREFERENCES, Scheduled, preference_of, rescheduled, scheduled
 from reconcilers.federation.selection import Malformed
 from reconcilers.federation.standing import held_up, invalid, readiness, status_of, warnings
 from schemas.actions import Action, Decision, RemoveFinalizer, Request
 from schemas.config import Config
 from schemas.federation import FederationConfig
+from schemas.federation_forms import GENERIC_GROUP
 from schemas.names import Resource
 
 KUBEFED_FINALIZER = "kubefed.io/sync-controller"
@@ -53,6 +54,7 @@ def federation(config: FederationConfig) -> Reconciler:
         owns=owned(config),
         reads={**spaces, str(NAMESPACES): "namespaces", str(KUBEFED_CLUSTERS): "cluster", str(PREFERENCES): "name"},
         version=_version(config),
+        copies_secrets=SECRETS.group_resource in {target.group_resource for target in targets(config)},
     )
     def reconcile(view: View, request: Request) -> Decision:
         return federate(view, request, config)

@@ -12,6 +12,7 @@ from engine.core.view import Known, KubeObject, View
 from reconcilers.federation.forms import NAMESPACES, RECREATE, Federated, is_cluster_scoped
 from reconcilers.federation.overrides import OverrideFailed, overridden
 from reconcilers.federation.scheduling import Scheduled
+from reconcilers.federation.secret_data import gathered, keys_told, without_values
 from reconcilers.federation.selection import Labels
 from schemas.actions import Apply, Json
 from schemas.names import CLUSTER_SCOPED, ClusterName, ObjectRef
@@ -57,6 +58,8 @@ def copy_in(
         body = overridden(form.body(parent), form.overrides, cluster, labels)
     except OverrideFailed as problem:
         return Copy(ref=ref, standing=(False, "OverrideFailed", str(problem)))
+    if form.secret:
+        body = gathered(body)
     if plan is not None:
         body = plan.body(body, cluster)
     if (waiting := _waits_for(view, parent, ref)) is not None:
@@ -66,7 +69,7 @@ def copy_in(
 
 def _written(view: View, parent: KubeObject, form: Federated, ref: ObjectRef, body: Json) -> Copy:
     apply = dependent(view, parent, ref.cluster, str(form.target), body)
-    apply = msgspec.structs.replace(apply, force=form.options.take)
+    apply = msgspec.structs.replace(apply, force=form.options.take, secret_from=parent.ref if form.secret else None)
     live = view.get(ref)
     if live is None:
         return Copy(ref=ref, apply=apply, standing=applied(view, apply))
@@ -108,7 +111,10 @@ def _refusal(form: Federated, live: KubeObject, body: Json) -> Standing | None:
         return None
     message = f"{form.kind} {live.name} exists already and is not ours"
     if form.options.adopt == "report":
-        found = list(differences(live.body, body))
+        found = [
+            *differences(live.body, without_values(body) if form.secret else body),
+            *(keys_told(body) if form.secret else ()),
+        ]
         told = "; ".join(found[:DIFFERENCES]) + (
             f"; and {len(found) - DIFFERENCES} more" if found[DIFFERENCES:] else ""
         )

@@ -13,15 +13,17 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from reconcilers.federation.fleet import KUBEFED_CLUSTERS
-from reconcilers.federation.forms import GENERIC_GROUP, NAMESPACES, VERSIONS
+from reconcilers.federation.forms import NAMESPACES, VERSIONS
 from reconcilers.federation.scheduling import PREFERENCES
 from reconcilers.federation.standing import COUNTS
 from schemas.actions import Json
+from schemas.federation_forms import GENERIC_GROUP
 from schemas.names import Resource
 
 KINDS = {
     "v1/configmaps": "ConfigMap",
     "v1/namespaces": "Namespace",
+    "v1/secrets": "Secret",
     "v1/serviceaccounts": "ServiceAccount",
     "v1/services": "Service",
     "apps/v1/deployments": "Deployment",
@@ -31,7 +33,7 @@ KINDS = {
     "networking.k8s.io/v1/ingresses": "Ingress",
     "rbac.authorization.k8s.io/v1/clusterroles": "ClusterRole",
 }
-"""The types that are federated by default."""
+"""The types that are federated by default, and Secrets, which are where the configuration names them."""
 CLUSTER_SCOPED = frozenset({"ClusterRole"})
 """Of these; a FederatedNamespace is in its namespace."""
 TEXT: Json = {"type": "string"}

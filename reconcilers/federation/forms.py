@@ -14,16 +14,16 @@ import msgspec
 from engine.core.authoring import Removal, name_problem
 from engine.core.view import KubeObject
 from reconcilers.federation.overrides import Override, read_overrides
+from reconcilers.federation.secret_data import DROPPED, check_overrides, check_template
 from reconcilers.federation.selection import Malformed, Placement, mapping, text
 from schemas.actions import Json, Propagation
 from schemas.federation import Adoption, FederationConfig
+from schemas.federation_forms import FEDERATED_SECRETS, GENERIC, GENERIC_GROUP, is_elsewhere
 from schemas.names import ClusterName, ObjectRef, Resource
 
-GENERIC_GROUP = "crosscurrent.dev"
-GENERIC = ("federatedobjects", "clusterfederatedobjects")
 OLD_GROUP, GROUP = "types.kubefed.k8s.io", "types.kubefed.io"
 VERSIONS = {GROUP: "v1beta1", OLD_GROUP: "v1alpha1"}
-NAMESPACES = Resource("", "v1", "namespaces")
+NAMESPACES, SECRETS = Resource("", "v1", "namespaces"), Resource("", "v1", "secrets")
 
 TARGET_NAME = "crosscurrent.dev/target-name"
 ADOPT = "crosscurrent.dev/adopt"
@@ -65,6 +65,11 @@ class Federated(msgspec.Struct, frozen=True, kw_only=True):
     overrides: tuple[Override, ...]
     options: Options
 
+    @property
+    def secret(self) -> bool:
+        """Whether its copies are Secrets."""
+        return self.target.group_resource == SECRETS.group_resource
+
     def ref(self, parent: KubeObject, cluster: ClusterName) -> ObjectRef:
         """Return where its object is in a cluster."""
         namespace = "" if is_cluster_scoped(parent) else parent.namespace
@@ -75,7 +80,7 @@ class Federated(msgspec.Struct, frozen=True, kw_only=True):
         """Return the template as a whole object."""
         ref = self.ref(parent, parent.cluster)
         metadata = dict(mapping(self.template.get("metadata"), "spec.template.metadata"))
-        for field in ("generateName", "ownerReferences"):  # owners are of one cluster
+        for field in DROPPED:
             metadata.pop(field, None)
         metadata["name"] = ref.name
         metadata.pop("namespace", None)
@@ -103,14 +108,15 @@ def targets(config: FederationConfig) -> tuple[Resource, ...]:
     """Return the types that are federated.
 
     Raises:
-        ValueError: for what is no type, for two of one plural name, whose federated types would be one, and for Secrets.
+        ValueError: for what is no type, for two of one plural name, whose federated types would be one, and for another
+            group's `secrets`: in objects of that federated type all is hidden that a Secret's values might be.
 
     """
     found = tuple(dict.fromkeys(Resource.parse(one) for one in config.types))
     plurals: dict[str, Resource] = {}
     for one in found:
-        if one.group_resource == "secrets":
-            message = f"federation.types: {one}: a template would hold the values in the clear; see examples/mirror"
+        if f"federated{one.plural}" == FEDERATED_SECRETS and one.group_resource != SECRETS.group_resource:
+            message = f"federation.types: {one}: federatedsecrets are about v1/secrets"
             raise ValueError(message)
         if (other := plurals.setdefault(one.plural, one)) is not one:
             message = f"federation.types: {one} and {other} are both federated{one.plural}"
@@ -133,9 +139,15 @@ def read(parent: KubeObject, config: FederationConfig) -> Federated:
     overrides = read_overrides(spec.get("overrides"), "spec.overrides", dotted=parent.ref.group == OLD_GROUP)
     if spec.get("retainReplicas") is True:
         template = _without_replicas(template)
-    return Federated(
+    form = Federated(
         target=target, kind=kind, template=template, placement=placement, overrides=overrides, options=options
     )
+    if form.secret:
+        check_template(template)
+        check_overrides(overrides)
+    elif parent.ref.group == GENERIC_GROUP and not is_elsewhere(spec):
+        raise Malformed("spec.template.kind", f"{kind!r} might be meant for Secret, so all values are hidden")
+    return form
 
 
 def read_options(parent: KubeObject, config: FederationConfig) -> Options:

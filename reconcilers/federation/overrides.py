@@ -4,7 +4,8 @@ An override names its clusters by name or by label selector, and has operations 
 pointers (RFC 6901), as JSON Patch has them (RFC 6902); `replace` is the default. The form of kubefed's v1alpha1 has dotted
 paths and sets a value wherever it is, making what lies above it. Overrides are applied in their order, so that the last wins.
 
-Strings in values may hold `${cluster.name}` and `${cluster.labels.<key>}`; `$${` stands for `${`.
+Strings in values may hold `${cluster.name}` and `${cluster.labels.<key>}`; `$${` stands for `${`. Not so values of Secrets,
+which are sealed.
 """
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ import msgspec
 
 from reconcilers.federation.selection import Labels, Malformed, Selector, mapping, sequence, text
 from schemas.actions import Json
+from schemas.federation_forms import HASHED, split_path
 
 FORBIDDEN = ("/metadata/namespace", "/metadata/name", "/metadata/generateName", "/kind")
 """kubefed's, since they would make it another object; what contains or lies in them is forbidden as well."""
+OF_SECRETS = (
+    "of a Secret /data, /stringData, /type, /immutable, /metadata/labels, /metadata/annotations may be overridden, and keys "
+    "in them; a key with dots needs a JSON pointer, as /data/tls.key"
+)
+"""What is said of any other path, which the view does not even show."""
 OPERATIONS = ("add", "remove", "replace", "set")
 
 _VARIABLE = re.compile(r"\$(\$\{|\{([^}]*)\})")
@@ -146,7 +153,7 @@ def _operations(value: Any, path: str, *, dotted: bool) -> tuple[Operation, ...]
         given = mapping(item, where)
         written = text(given.get("path"), f"{where}.path")
         old = dotted and not written.startswith("/")
-        pointer = tuple(written.split(".")) if old else _pointer(written, f"{where}.path")
+        pointer = _pointer(written, f"{where}.path", dotted=old)
         op = given.get("op") or ("set" if old else "replace")
         if op not in OPERATIONS[:3] and not (old and op == "set"):
             raise Malformed(f"{where}.op", f"{op!r} is none of add, remove, replace")
@@ -160,12 +167,15 @@ def _operations(value: Any, path: str, *, dotted: bool) -> tuple[Operation, ...]
     return tuple(found)
 
 
-def _pointer(written: str, path: str) -> tuple[str, ...]:
-    if not written.startswith("/"):
+def _pointer(written: str, path: str, *, dotted: bool) -> tuple[str, ...]:
+    if written.startswith(HASHED):
+        raise Malformed(path, OF_SECRETS)
+    if not dotted and not written.startswith("/"):
         raise Malformed(path, f"{written!r} is no JSON pointer: it must begin with '/'")
-    if re.search(r"~(?![01])", written):
+    pointer = split_path(written)
+    if pointer is None:
         raise Malformed(path, f"{written!r} is no JSON pointer: '~' must be followed by 0 or 1")
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in written[1:].split("/"))
+    return pointer
 
 
 def _check_allowed(pointer: tuple[str, ...], path: str) -> None:

@@ -79,7 +79,22 @@ def test_what_is_said_of_a_secret_holds_no_values(code: int) -> None:
     cause = {"reason": "FieldValueInvalid", "message": "hunter2 is too weak", "field": "data[password]"}
     status = read_status(code, body("Invalid", "hunter2 is too weak", causes=[cause]), secret=True)
     assert "hunter2" not in str(status)
-    assert status.message == "Invalid: data[password] (details hidden: it is a Secret)"
+    assert status.message == "Invalid: data[password] (details hidden: it may hold a Secret)"
+
+
+@pytest.mark.parametrize("code", [401, 404, 409, 429, 503])
+@pytest.mark.parametrize(
+    "by", ['admission webhook "x" denied the request', "ValidatingAdmissionPolicy 'x' denied request"]
+)
+def test_whoever_denies_a_secret_is_not_quoted_whatever_the_code(code: int, by: str) -> None:
+    status = read_status(code, body("Denied", f"{by}: hunter2 is too weak"), secret=True)
+    assert "hunter2" not in str(status)
+
+
+def test_that_a_field_of_a_secret_can_never_be_changed_is_said() -> None:
+    cause = {"message": "Forbidden: field is immutable when `immutable` is set", "field": "data"}
+    status = read_status(422, body("Invalid", "hunter2", causes=[cause]), secret=True)
+    assert status.message == "Invalid: data, field is immutable (details hidden: it may hold a Secret)"
 
 
 def test_what_is_said_before_a_secret_was_looked_at_stays() -> None:

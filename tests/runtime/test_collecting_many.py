@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
+from engine.core.cascade import Hint
 from engine.core.grants import SIGNATURE_ANNOTATION
 from engine.core.ownership import CASCADE_FINALIZER, OWNER_LABEL, owner_label
 from engine.runtime.garbage_performer import SETTLING, GarbagePerformer
 from engine.runtime.live_reads import LISTED_FROM, LISTED_SECONDS
 from engine.runtime.performer import Performer
-from engine.runtime.ports import EventLogError, Message, Reply
+from engine.runtime.ports import ClusterUnreachable, EventLogError, Message, Reply
 from engine.runtime.shared_reads import SharedReads
 from engine.runtime.turns import Turn, Turns
 from engine.runtime.wakes import Wakes
@@ -67,7 +69,7 @@ def release(bench: Bench, owner: Json) -> RemoveFinalizer:
 
 
 async def perform(bench: Bench, wanted: Sequence[Action], *, lease: float = 1000.0) -> list[Outcome]:
-    performer = GarbagePerformer(Performer(bench.apis, bench.clock), bench.collector, bench.barrier)
+    performer = GarbagePerformer(Performer(bench.apis, bench.clock), bench.collector, bench.barrier, bench.clock)
     deadline = bench.clock.monotonic() + lease
     done = await performer.perform(wanted, manager="crosscurrent/garbage", deadline=deadline, first_apply=(), expect={})
     return list(done.outcomes)
@@ -381,3 +383,43 @@ async def test_a_request_that_was_not_stored_is_an_error_to_all_who_wanted_it() 
     log.fails = False
     await wakes.publish([message])
     assert len(log.records("REQUESTS")) == 1
+
+
+# --- before the key is held ---
+
+
+async def test_a_proof_is_made_before_the_key_is_held_and_used_when_it_is(bench: Bench) -> None:
+    owner_path = "/api/v1/namespaces/default/configmaps/owner"
+    wanted = [msgspec.structs.replace(one, hints=(Hint.ABSENT,)) for one in actions(bench, labelled(bench))]
+    performer = GarbagePerformer(Performer(bench.apis, bench.clock), bench.collector, bench.barrier, bench.clock)
+    await performer.prepare(wanted)
+    assert bench.deletes() == []
+    looks = [one.path for one in (*bench.a.requests, *bench.second.requests)].count(owner_path)
+    assert looks == 2
+    listed = len(bench.b.sent("GET"))
+    outcomes = await perform(bench, wanted)
+    assert {one.result for one in outcomes} == {Result.DONE}
+    assert [one.path for one in (*bench.a.requests, *bench.second.requests)].count(owner_path) == looks
+    assert len(bench.b.sent("GET")) == listed
+
+
+@pytest.mark.parametrize("trouble", ["silent", "refused"])
+async def test_preparing_in_vain_raises_nothing_and_condemns_nothing(bench: Bench, trouble: str) -> None:
+    def before(sent: Sent) -> Reply | None:
+        if trouble == "silent":
+            raise ClusterUnreachable("no")
+        return Reply(500, b"")
+
+    wanted = [msgspec.structs.replace(one, hints=(Hint.ABSENT,)) for one in actions(bench, labelled(bench))]
+    bench.a.before = bench.second.before = before
+    performer = GarbagePerformer(Performer(bench.apis, bench.clock), bench.collector, bench.barrier, bench.clock)
+    await performer.prepare(wanted)
+    assert {one.result for one in await perform(bench, wanted)} == {Result.FAILED}
+    assert bench.deletes() == []
+
+
+async def test_what_no_proof_is_needed_for_is_not_prepared(bench: Bench) -> None:
+    wanted = [msgspec.structs.replace(one, hints=(Hint.GOING,)) for one in actions(bench, labelled(bench))]
+    performer = GarbagePerformer(Performer(bench.apis, bench.clock), bench.collector, bench.barrier, bench.clock)
+    await performer.prepare(wanted)
+    assert [one.requests for one in (bench.a, bench.second, bench.b)] == [[], [], []]

@@ -18,6 +18,7 @@ from engine.core.ownership import CASCADE_FINALIZER, OWNERS_ANNOTATION, owner_la
 from engine.runtime.brakes import Brakes
 from engine.runtime.collector import Collector
 from engine.runtime.fleet_directory import FleetDirectory
+from engine.runtime.lately import Lately
 from engine.runtime.live_reads import LiveReads
 from engine.runtime.ports import ClusterApi, ClusterUnreachable, Message, Reply
 from engine.runtime.prover import Prover
@@ -58,6 +59,7 @@ class Bench:
             self.references,
             self.brakes,
             LiveReads(apis, self.clock, timeout=1.0),
+            Lately(self.clock),
             self.clock,
             engine="crosscurrent",
             deletes_per_second=1000,

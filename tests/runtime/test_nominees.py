@@ -10,6 +10,7 @@ import pytest
 from engine.core.cascade import LATELY_SECONDS, GarbageView, Held, next_batch
 from engine.core.view import Cluster
 from engine.runtime import nominees as nominees_module
+from engine.runtime.lately import Lately
 from engine.runtime.nominees import LAST_LOOK_SECONDS, Nominees
 from engine.runtime.ports import Message
 from engine.sandbox.memory_log import MemoryLog
@@ -43,7 +44,8 @@ class Bench:
         self.log = MemoryLog(self.clock)
         self.states = dict.fromkeys((C1, C2, C3), ClusterState.LIVE)
         self.epochs = dict.fromkeys((C1, C2, C3), 1)
-        self.nominees = Nominees(self.log, self.clock, (C1, C2, C3))
+        self.lately = Lately(self.clock)
+        self.nominees = Nominees(self.log, self.clock, (C1, C2, C3), self.lately)
 
     async def nominate(self, *dependents: ObjectRef) -> None:
         """Write what a mapper would."""
@@ -81,7 +83,10 @@ class Bench:
         return [held.ref for held in next_batch(view, view.held)]
 
 
-def deleted(*dependents: ObjectRef) -> list[Outcome]:
+def deleted(bench: Bench, *dependents: ObjectRef) -> list[Outcome]:
+    """Do as the collector does when it has deleted them."""
+    for ref in dependents:
+        bench.lately.add(uid_of(ref), bench.epochs[ref.cluster])
     return [Outcome(action="Collect", ref=ref, result=Result.DONE, uid=uid_of(ref)) for ref in dependents]
 
 
@@ -132,7 +137,7 @@ async def test_what_a_decision_leaves_is_taken_at_once_and_to_its_end(bench: Ben
         view = await bench.view()
         batch = [held.ref for held in next_batch(view, view.held)]
         done += batch
-        again = bench.nominees.after(view, OWNER, deleted(*batch))
+        again = bench.nominees.after(view, OWNER, deleted(bench, *batch))
         if again > view.now:
             break
     assert sorted(done, key=str) == sorted(everyone, key=str)
@@ -144,7 +149,7 @@ async def test_an_owner_is_not_let_go_on_what_was_left_but_on_a_whole_reading(be
     await bench.nominate(*everyone)
     first = await bench.view()
     assert not first.more
-    bench.nominees.after(first, OWNER, deleted(*(held.ref for held in next_batch(first, first.held))))
+    bench.nominees.after(first, OWNER, deleted(bench, *(held.ref for held in next_batch(first, first.held))))
     await bench.nominate(dependent(C3, 9))
     assert (await bench.view()).more
     assert await bench.batch() == [dependent(C2, BATCH), dependent(C3, 9)]
@@ -157,22 +162,22 @@ async def test_what_another_process_went_on_with_does_not_keep_others_from_being
     await bench.nominate(*(dependent(C2, number) for number in range(BATCH + 1)))
     view = await bench.view()
     elsewhere = ObjectRef(C1, "", "configmaps", "default", "another")
-    bench.nominees.after(view, elsewhere, deleted(dependent(C2, 0)))
+    bench.nominees.after(view, elsewhere, deleted(bench, dependent(C2, 0)))
     bench.clock.now += LATELY_SECONDS + 1
     view = await bench.view()
-    bench.nominees.after(view, OWNER, deleted(dependent(C2, 1)))
+    bench.nominees.after(view, OWNER, deleted(bench, dependent(C2, 1)))
     assert (await bench.view()).more  # it goes on from what was left
 
 
 async def test_when_all_are_deleted_a_last_look_follows(bench: Bench) -> None:
     await bench.nominate(dependent(C2, 1))
-    again = bench.nominees.after(await bench.view(), OWNER, deleted(dependent(C2, 1)))
+    again = bench.nominees.after(await bench.view(), OWNER, deleted(bench, dependent(C2, 1)))
     assert again == bench.clock.time() + LAST_LOOK_SECONDS
 
 
 async def test_one_that_was_just_deleted_is_not_nominated_until_its_fact_should_have_come(bench: Bench) -> None:
     await bench.nominate(dependent(C2, 1))
-    bench.nominees.after(await bench.view(), OWNER, deleted(dependent(C2, 1)))
+    bench.nominees.after(await bench.view(), OWNER, deleted(bench, dependent(C2, 1)))
     assert await bench.batch() == []
     bench.clock.now += LATELY_SECONDS + 0.1
     assert await bench.batch() == [dependent(C2, 1)]
@@ -180,7 +185,7 @@ async def test_one_that_was_just_deleted_is_not_nominated_until_its_fact_should_
 
 async def test_one_that_a_restored_etcd_brings_back_is_nominated_at_once(bench: Bench) -> None:
     await bench.nominate(dependent(C2, 1))
-    bench.nominees.after(await bench.view(), OWNER, deleted(dependent(C2, 1)))
+    bench.nominees.after(await bench.view(), OWNER, deleted(bench, dependent(C2, 1)))
     bench.epochs[C2] += 1
     assert await bench.batch() == [dependent(C2, 1)]
 

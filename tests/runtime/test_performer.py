@@ -310,6 +310,26 @@ async def test_a_secrets_values_stay_out_of_messages(fleet: Fleet) -> None:
     assert "data[k]" in outcome.message
 
 
+@pytest.mark.parametrize("group", ["types.kubefed.io", "crosscurrent.dev"])
+async def test_nor_do_those_of_a_federated_secret_get_into_messages_or_answers(fleet: Fleet, group: str) -> None:
+    plural = "federatedsecrets" if group == "types.kubefed.io" else "federatedobjects"
+    fleet.c2.served.add((group, "v1", plural))
+    metadata = {"name": "it", "namespace": "default", "annotations": {"a": "hunter2"}}
+    live = fleet.c2.put(group, plural, {"apiVersion": f"{group}/v1", "kind": "X", "metadata": metadata})
+    ref = fleet.c2.ref(plural, "it", group=group)
+    held = AddFinalizer(ref=ref, api_version=f"{group}/v1", kind="X", uid=live["metadata"]["uid"], finalizer="x/y")
+    performed = await fleet.performer.perform([held], manager=MANAGER, deadline=fleet.clock.now + 10)
+    assert performed.outcomes[0].result is Result.DONE
+    assert performed.objects == {}
+
+    answer = status(422, "Invalid", 'spec.template.stringData: Invalid value: "hunter2"', name="it")
+    fleet.c2.before = lambda sent: answer if sent.method == "PATCH" else None
+    told = PatchStatus(ref=ref, api_version=f"{group}/v1", kind="X", uid=live["metadata"]["uid"], status={"a": 1})
+    [outcome] = await fleet.perform(told)
+    assert outcome.result is Result.REFUSED
+    assert "hunter2" not in outcome.message
+
+
 # Create and Patch.
 
 

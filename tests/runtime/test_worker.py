@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -286,6 +286,23 @@ async def test_no_more_keys_are_open_at_once_than_an_api_server_can_answer_withi
     running_one.cancel()
     await asyncio.gather(running_one, return_exceptions=True)
     assert most == 3
+
+
+async def test_what_takes_long_is_begun_before_the_key_is_opened() -> None:
+    log, world = await a_world()
+    seen: list[tuple[bool, int]] = []
+
+    async def prepare(actions: Sequence[Action]) -> None:
+        seen.append((bool(actions), len(entries(log, EntryState.OPEN))))
+
+    await world.put(foo_ref(), foo_body())
+    one = Worker(foo, log=log, performer=world, clock=SystemClock(), clusters=CLUSTERS, name="w", prepare=prepare)
+    running_one = asyncio.create_task(one.run())
+    await eventually(lambda: ready(world) == "True")
+    running_one.cancel()
+    await asyncio.gather(running_one, return_exceptions=True)
+    assert seen[0] == (True, 0)
+    assert entries(log, EntryState.OPEN)
 
 
 async def test_a_reconciler_that_raises_is_parked_with_its_reason_and_others_go_on(

@@ -13,10 +13,14 @@ from schemas.names import ClusterName
 Body = dict[str, Any]
 DEPLOYMENTS = "/apis/apps/v1/deployments"
 CONFIGMAPS = "/api/v1/configmaps"
+FEDERATED_SECRETS = "/apis/types.kubefed.io/v1beta1/federatedsecrets"
+FEDERATED_OBJECTS = "/apis/crosscurrent.dev/v1alpha1/federatedobjects"
 KINDS = {
     DEPLOYMENTS: ("apps", "v1", "deployments", "Deployment"),
     CONFIGMAPS: ("", "v1", "configmaps", "ConfigMap"),
     "/api/v1/secrets": ("", "v1", "secrets", "Secret"),
+    FEDERATED_SECRETS: ("types.kubefed.io", "v1beta1", "federatedsecrets", "FederatedSecret"),
+    FEDERATED_OBJECTS: ("crosscurrent.dev", "v1alpha1", "federatedobjects", "FederatedObject"),
     "/apis/example.com/v1/widgets": ("example.com", "v1", "widgets", "Widget"),
 }
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -8,7 +8,14 @@ from collections.abc import Mapping
 import pytest
 
 from engine.runtime.ports import Reply
-from tests.watchers.fake_cluster import CONFIGMAPS, DEPLOYMENTS, KINDS, a_status
+from tests.watchers.fake_cluster import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    FEDERATED_OBJECTS,
+    FEDERATED_SECRETS,
+    KINDS,
+    a_status,
+)
 from tests.watchers.scene import Scene
 from tests.watchers.virtual_time import run
 
@@ -546,6 +553,77 @@ def test_secrets_are_not_watched_without_a_key_nor_by_a_wildcard(resources: tupl
             await scene.settle()
             assert scene.asked("/api/v1/secrets") == []
             assert scene.asked()
+
+    run(story())
+
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+FEDERATED = ("types.kubefed.io/v1beta1/federatedsecrets", "crosscurrent.dev/v1alpha1/federatedobjects")
+SEALED_SPEC = {"template": {"apiVersion": "v1", "kind": "Secret", "stringData": {"password": "hunter2"}}}
+
+
+def federated_secrets(scene: Scene) -> None:
+    """Put a Secret in either form, and what kubectl notes of it; and something else in the generic form."""
+    for path in (FEDERATED_SECRETS, FEDERATED_OBJECTS):
+        scene.cluster.served.append(path)
+        body = scene.cluster.put("s", path=path, spec=SEALED_SPEC)
+        notes = {LAST_APPLIED: json.dumps(SEALED_SPEC)}
+        version = str(scene.cluster.version + 1)
+        metadata = {**body["metadata"], "resourceVersion": version, "annotations": notes}
+        scene.cluster.put("s", path=path, spec=SEALED_SPEC, metadata=metadata)
+    other = {"template": {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "plain"}}}
+    scene.cluster.put("other", path=FEDERATED_OBJECTS, spec=other)
+
+
+@pytest.mark.parametrize(("seal", "begins"), [(True, "sealed:"), (False, "hmac:")])
+def test_federated_secrets_are_published_without_their_values(seal: bool, begins: str) -> None:
+    async def story() -> None:
+        scene = Scene(resources=FEDERATED)
+        federated_secrets(scene)
+        async with scene.running(redaction_key=b"k" * 16, seal_secrets=seal):
+            await scene.settle()
+            for path in (FEDERATED_SECRETS, FEDERATED_OBJECTS):
+                scene.cluster.put("s", 2, path=path, spec={**SEALED_SPEC, "retainReplicas": True})
+                scene.cluster.delete("s", path=path)
+            await scene.settle()
+            for group in ("types.kubefed.io", "crosscurrent.dev"):
+                facts = [json.loads(bytes(fact.data)) for fact in scene.facts(group=group)]
+                templates = [body["spec"]["template"] for body in facts if body["metadata"]["name"] == "s"]
+                assert len(templates) >= 2
+                assert all(one["stringData"]["password"].startswith(begins) for one in templates)
+            everything = b"".join(record.body for record in scene.log.records("FACTS"))
+            assert b"hunter2" not in everything
+            assert b"plain" in everything
+
+    run(story())
+
+
+def test_without_a_key_only_what_is_certainly_no_secret_is_published() -> None:
+    """As in a member that watches itself: the key stays on the hub."""
+
+    async def story() -> None:
+        scene = Scene(resources=FEDERATED)
+        federated_secrets(scene)
+        async with scene.running():
+            await scene.settle()
+            assert scene.asked(FEDERATED_SECRETS) == []
+            facts = {fact.subject: bytes(fact.data) for fact in scene.facts(group="crosscurrent.dev")}
+            assert facts["default/s"] == b"null"
+            assert b"plain" in facts["default/other"]
+            assert b"hunter2" not in b"".join(record.body for record in scene.log.records("FACTS"))
+
+    run(story())
+
+
+def test_a_wildcard_leaves_federated_secrets_out_as_it_does_secrets() -> None:
+    async def story() -> None:
+        scene = Scene(resources=("*/*",))
+        federated_secrets(scene)
+        async with scene.running(redaction_key=b"k" * 16):
+            await scene.settle()
+            assert scene.asked(FEDERATED_SECRETS) == []
+            assert scene.asked(FEDERATED_OBJECTS)
+            assert b"hunter2" not in b"".join(record.body for record in scene.log.records("FACTS"))
 
     run(story())
 

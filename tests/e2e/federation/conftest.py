@@ -16,6 +16,7 @@ TYPES = (
     *DEFAULT_TYPES,
     "apiextensions.k8s.io/v1/customresourcedefinitions",
     "example.dev/v1/widgets",
+    "v1/secrets",
 )
 LABELS = {
     "cluster1": {"region": "eu", "registry": "eu.example.com"},

@@ -20,6 +20,7 @@ GENERIC = "crosscurrent.dev/v1alpha1"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/{ns}/events"
 PATHS = {"ConfigMap": "/api/v1/namespaces/{ns}/configmaps", "Deployment": "/apis/apps/v1/namespaces/{ns}/deployments"}
 PATHS |= {"Service": "/api/v1/namespaces/{ns}/services", "Job": "/apis/batch/v1/namespaces/{ns}/jobs"}
+PATHS |= {"Secret": "/api/v1/namespaces/{ns}/secrets"}
 PATHS |= {"Namespace": "/api/v1/namespaces", "Widget": "/apis/example.dev/v1/namespaces/{ns}/widgets"}
 
 

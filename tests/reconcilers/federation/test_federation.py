@@ -316,7 +316,7 @@ def test_settings_change_the_code_so_that_everything_is_evaluated_again() -> Non
 @pytest.mark.parametrize(
     ("types", "says"),
     [
-        (("v1/secrets",), "in the clear"),
+        (("example.dev/v1/secrets",), "federatedsecrets are about v1/secrets"),
         (("apps/v1/deployments", "extensions/v1beta1/deployments"), "both federateddeployments"),
         (("deployments",), "is not GROUP/VERSION/PLURAL"),
     ],
@@ -333,7 +333,7 @@ def test_the_shipped_definitions_are_those_of_the_generator() -> None:
     for name, definition in shipped().items():
         assert (directory / f"{name}.yaml").read_text() == as_yaml(definition)
     assert f"federatednamespaces.{GROUP}" in shipped()
-    assert len(shipped()) == 2 * len(DEFAULT_TYPES) + 4
+    assert len(shipped()) == 2 * len([*DEFAULT_TYPES, "v1/secrets"]) + 4
 
 
 def test_a_definition_for_any_other_type(capsys: pytest.CaptureFixture[str]) -> None:
