@@ -333,9 +333,8 @@ class Collector:
             home = named.get(one.reference.cluster_id)
             if home is None and one.evidence is None:
                 continue  # an administrator said of its whole cluster that it is gone
-            if (
-                home is None
-            ):  # known when the owner was asked for, and not any more: the streams have been lost meanwhile
+            if home is None:
+                # It was known when the owner was asked for: the streams have been lost meanwhile.
                 return Hold("OwnerClusterUnknown", f"nobody knows any more in which cluster {one.reference} was")
             hold = await self._brakes.hold(
                 place_of(one.reference, home),
