@@ -6,9 +6,10 @@ PIP    := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.
 USE    := $(VENV)/.installed
 STAMP  := $(VENV)/.installed-dev
 ARGS   ?=
-# Much of the suite waits for servers to start: it runs in two processes, each with servers of its own.
-TWICE  := -n 2 --dist loadgroup --no-loadscope-reorder
+# Much of the suite waits for servers: three processes, each with servers of its own, keep two cores busy.
+SPREAD := -n 3 --dist loadgroup --no-loadscope-reorder
 
+.NOTPARALLEL:  # each of them keeps every core busy, and two share an installation
 .PHONY: help demo demo-real record test unit e2e xgc compose check mutants envtest bench clean
 
 help:  ## what there is to make
@@ -20,9 +21,11 @@ $(USE): pyproject.toml constraints.txt
 	@$(PIP) -e .
 	@touch $@
 
-$(STAMP): $(USE)
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV), once ..."
+	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -e '.[dev]'
-	@touch $@
+	@touch $(USE) $@
 
 demo: $(USE)  ## the talk, end to end, on simulated clusters; ARGS=--keep leaves it running
 	@$(BIN)/crosscurrent demo $(ARGS)
@@ -35,8 +38,8 @@ record: $(STAMP)  ## record the demo anew, for the README
 
 test: $(STAMP)  ## everything: pure suites, contracts on the real nats-server, e2e on real API servers, the forty cases, compose
 	$(MAKE) --no-print-directory envtest
-	$(BIN)/pytest -m "not docker" $(TWICE) --durations=25
-	$(BIN)/pytest -m docker  # by itself: a machine has one engine of ours at a time, and its builds fill both cores
+	$(BIN)/pytest -m "not docker" $(SPREAD) --durations=25
+	$(BIN)/pytest -m docker tests/compose  # by itself: one engine of ours at a time, and its builds fill both cores
 
 xgc: $(STAMP)  ## the forty cases of garbage collection alone, on real API servers, and their table: minutes
 	$(MAKE) --no-print-directory envtest
@@ -49,7 +52,7 @@ e2e: $(STAMP)  ## the suites on real API servers
 	$(BIN)/pytest -m e2e
 
 compose: $(STAMP)  ## compose.yaml, for real: on the Docker engine that answers, else (as root) on one of its own
-	$(BIN)/pytest -m docker -s
+	$(BIN)/pytest -m docker -s tests/compose
 
 check: $(STAMP)  ## lint, format, types
 	$(BIN)/ruff check .

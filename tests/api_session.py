@@ -11,7 +11,7 @@ import io
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,10 +135,11 @@ class ApiSession:
         self.url = url
         self.context = context
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._connector = _Connector(ssl=context if context is not None else True, limit=0)
         self._http = aiohttp.ClientSession(
             url,
             headers=headers,
-            connector=aiohttp.TCPConnector(ssl=context if context is not None else True, limit=0),
+            connector=self._connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_SECONDS),
             read_bufsize=LONGEST_LINE_BYTES // 2,
         )
@@ -223,11 +224,12 @@ class ApiSession:
             try:
                 yield WatchStream(response)
             finally:
-                _abort(response)
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
 
     async def close(self) -> None:
         await self._http.close()
-        await asyncio.sleep(0)  # lets the loop close the sockets of aborted connections
+        await abort(self._connector.transports)
 
     async def __aenter__(self) -> Self:
         return self
@@ -236,11 +238,25 @@ class ApiSession:
         await self.close()
 
 
-def _abort(response: aiohttp.ClientResponse) -> None:
-    """Drop the connection of a stream that is left: to part from a busy server in peace may outlive the test's event loop."""
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
+class _Connector(aiohttp.TCPConnector):
+    """Remembers its connections: a session that is closed knows nothing of those that it left after an answer."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.transports: set[asyncio.Transport] = set()
+
+    async def _create_connection(self, *arguments: Any) -> Any:
+        protocol = await super()._create_connection(*arguments)
+        if isinstance(protocol.transport, asyncio.Transport):
+            self.transports.add(protocol.transport)
+        return protocol
+
+
+async def abort(transports: Iterable[asyncio.Transport]) -> None:
+    """Drop connections, in whatever stage they are: to part over TLS in peace may outlive the test's event loop."""
+    for transport in transports:
+        transport.abort()
+    await asyncio.sleep(0)  # lets the loop close the sockets
 
 
 class WatchRefused(Exception):

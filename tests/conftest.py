@@ -20,15 +20,20 @@ from engine.sandbox.go_toolchain import AssetsUnavailable
 from engine.sandbox.nats_server import NatsServer
 from tests.garbage.table import Table, number_of
 
-LONGEST = ("xgc", "clusters", "contracts/api_server", "compose", "garbage", "crosscurrent")
-"""Groups of tests that take longest, and so begin first."""
+LONGEST = (
+    *("clusters", "xgc", "crosscurrent", "runtime", "garbage", "contracts/api_server", "."),
+    *("compose", "contracts", "sandbox", "watchers", "e2e", "sandbox/simulator", "core"),
+)
+"""Groups of tests from the longest on, which begin in this order: then no process works alone on a long one in the end."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where the suite runs in two processes, keep a directory's tests together, and all that share clusters."""
+    """Where the suite runs in several processes, keep a directory's tests together, and all that share clusters."""
     groups = {item: _group(item) for item in items}
     for item, group in groups.items():
+        if item.get_closest_marker("docker") and group != "compose":
+            raise pytest.UsageError(f"{item.nodeid}: the Makefile looks for tests of Docker in tests/compose alone")
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else len(LONGEST))
 
@@ -54,8 +59,28 @@ def _group(item: pytest.Item) -> str:
     if number_of(item.name):
         return "xgc"
     # A machine has one Docker engine of ours at a time: its tests are never apart.
-    shared = "real_clusters" in getattr(item, "fixturenames", ()) and directory != "compose"
-    return "clusters" if shared else directory
+    return "clusters" if _shares(item) and directory != "compose" else directory
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Return whether a test wants `real_clusters`."""
+    return "real_clusters" in getattr(item, "fixturenames", ()) or item.get_closest_marker("clusters") is not None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start the shared clusters again where they rest and a test wants them after all."""
+    if _shares(item) and item.config.stash.get(_RESTS, False):
+        item.config.stash[_RESTS] = False
+        item.config.stash[_SHARED].start()
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures that use them have ended
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let the shared clusters rest while no test wants them: idle API servers slow down the rest of the session."""
+    if _shares(item) and nextitem is not None and not _shares(nextitem) and _SHARED in item.config.stash:
+        item.config.stash[_SHARED].kill()
+        item.config.stash[_RESTS] = True
 
 
 @pytest.fixture(scope="session")
@@ -79,10 +104,18 @@ def assets() -> Path:
     pytest.skip(reason)
 
 
+_SHARED = pytest.StashKey[Fleet]()
+"""What is behind `real_clusters`, once it was started."""
+_RESTS = pytest.StashKey[bool]()
+
+
 @pytest.fixture(scope="session")
-def real_clusters(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ApiServer, ...]]:
+def real_clusters(
+    assets: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[tuple[ApiServer, ...]]:
     """Three real clusters, cluster1 to cluster3, without controllers. Use a namespace of your own, leave them running."""
     with Fleet(tmp_path_factory.mktemp("clusters"), assets=assets, count=3) as fleet:
+        pytestconfig.stash[_SHARED] = fleet
         yield tuple(fleet)
     for cluster in fleet:  # etcd preallocates 130 MB, and the last three sessions' directories are kept
         shutil.rmtree(cluster.layout.etcd_data)

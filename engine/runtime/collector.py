@@ -331,8 +331,11 @@ class Collector:
             if one.standing is not Standing.DANGLING or one.reference.uid in case.action.observed:
                 continue
             home = named.get(one.reference.cluster_id)
-            if home is None:
+            if home is None and one.evidence is None:
                 continue  # an administrator said of its whole cluster that it is gone
+            if home is None:
+                # It was known when the owner was asked for: the streams have been lost meanwhile.
+                return Hold("OwnerClusterUnknown", f"nobody knows any more in which cluster {one.reference} was")
             hold = await self._brakes.hold(
                 place_of(one.reference, home),
                 restored=one.reference.uid in case.action.restored,

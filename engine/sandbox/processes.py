@@ -54,7 +54,8 @@ runs Python between fork and exec and may deadlock in a process with threads. Co
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
 
 _ports_lock = threading.Lock()
-_ports_given: set[int] = set()
+_dice = random.SystemRandom()
+"""Not the generator that all share: tests seed that one, and two processes of theirs would draw the same ports."""
 
 
 class SandboxError(Exception):
@@ -70,7 +71,10 @@ class PortTaken(SandboxError):
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now and is given to nobody else in this process.
+    """Return a port of 127.0.0.1 that is free now and is given to nobody else, here or in another process of ours.
+
+    Between this and the start of the server that listens there lie seconds, in which others look for ports as well. So the
+    UDP port of the same number, which none of our servers wants, is held for as long as this process lives.
 
     Raises:
         PortTaken: when none was found.
@@ -78,11 +82,21 @@ def free_port() -> int:
     """
     with _ports_lock:
         for _ in range(_PORT_TRIES):
-            port = random.choice(_PORTS)  # noqa: S311 - spread over processes, not a secret
-            if port not in _ports_given and port_is_free(port):
-                _ports_given.add(port)
+            port = _dice.choice(_PORTS)
+            if port_is_free(port) and _claim(port):
                 return port
     raise PortTaken(f"no free port found on 127.0.0.1 between {_PORTS.start} and {_PORTS.stop - 1}")
+
+
+def _claim(port: int) -> bool:
+    """Tell every process of ours, this one too, that a port is given; return False when it was."""
+    with socket.socket(type=socket.SOCK_DGRAM) as claim:
+        try:
+            claim.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        claim.detach()  # the kernel closes it when this process ends
+    return True
 
 
 def port_is_free(port: int) -> bool:

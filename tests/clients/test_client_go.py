@@ -149,7 +149,7 @@ def start(informer: Path, tmp_path: Path) -> Iterator[Start]:
         one.close()
 
 
-@pytest.mark.parametrize("server", ["simulated", pytest.param("real", marks=pytest.mark.e2e)])
+@pytest.mark.parametrize("server", ["simulated", pytest.param("real", marks=[pytest.mark.e2e, pytest.mark.clusters])])
 def test_an_informer_follows_what_happens(start: Start, server: str, request: pytest.FixtureRequest) -> None:
     cluster = (
         request.getfixturevalue("simulated") if server == "simulated" else request.getfixturevalue("real_clusters")[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,10 @@ def test_a_session_is_the_same_at_a_real_server(
             text=yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         )
     parted = []
-    for step in STEPS:
-        for number, (real, simulator) in enumerate(zip(*(step(kubectl) for kubectl in sessions), strict=True)):
-            if real.comparable != simulator.comparable:
-                parted.append(f"{step.__name__}[{number}]\nreal:\n{real}\nsimulated:\n{simulator}")
+    with ThreadPoolExecutor(len(sessions)) as both:
+        for step in STEPS:
+            said = both.map(lambda kubectl, step=step: list(step(kubectl)), sessions)
+            for number, (real, simulator) in enumerate(zip(*said, strict=True)):
+                if real.comparable != simulator.comparable:
+                    parted.append(f"{step.__name__}[{number}]\nreal:\n{real}\nsimulated:\n{simulator}")
     assert not parted, "\n\n".join(parted)

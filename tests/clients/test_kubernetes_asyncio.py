@@ -15,7 +15,7 @@ from kubernetes_asyncio.dynamic import DynamicClient
 NAMESPACE = "asyncio"
 
 
-@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.e2e)])
+@pytest.fixture(params=["simulated", pytest.param("real", marks=[pytest.mark.e2e, pytest.mark.clusters])])
 async def api(request: pytest.FixtureRequest) -> AsyncIterator[client.ApiClient]:
     real = request.param == "real"
     cluster = request.getfixturevalue("real_clusters")[1] if real else request.getfixturevalue("simulated")

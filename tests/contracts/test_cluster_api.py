@@ -62,7 +62,7 @@ class Place:
         )
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.e2e)])
+@pytest.fixture(params=["fake", pytest.param("real", marks=[pytest.mark.e2e, pytest.mark.clusters])])
 async def api(request: pytest.FixtureRequest) -> AsyncIterator[ClusterApi]:
     if request.param == "fake":
         yield ScriptedCluster()

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import yaml
 
+from crosscurrent.connect import connected
+from crosscurrent.errors import UserError
+from crosscurrent.fleet import ClusterView, read_clusters
+from crosscurrent.settings import load
+from engine.runtime.ports import EventLog
 from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.processes import free_port
+from schemas.names import ClusterName
 
 ROOT = Path(__file__).resolve().parents[2]
 FOO = "/apis/samplecontroller.k8s.io/v1alpha1/namespaces/{namespace}/foos"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{namespace}/deployments"
 MERGE = "application/merge-patch+json"
+Found = TypeVar("Found")
 
 
 def until(condition: Callable[[], Any], *, seconds: float = 15.0, what: str | Callable[[], str] = "") -> Any:
-    """Poll until a condition returns something true, and return that; `what` is said where it does not."""
-    limit = time.monotonic() + seconds
+    """Poll until a condition returns something true, and return that; `what` is said where it does not.
+
+    Ever more seldom, because every look takes CPU time from the system that it waits for: at once, and in the end four times
+    a second.
+    """
+    limit, pause = time.monotonic() + seconds, 0.01
     while time.monotonic() < limit:
         if found := condition():
             return found
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(0.25, pause * 1.3)
     raise AssertionError((what() if callable(what) else what) or "it did not come true in time")
 
 
@@ -115,11 +128,30 @@ class System:
     def ready(self) -> bool:
         """Return whether every cluster that can be reached is live and synced."""
         assert self.process is None or self.process.poll() is None, f"up has ended:\n{self.tail()}"
-        listed = self.cli("clusters", "-o", "json", check=False)
-        if listed.returncode:
-            return False
-        found = json.loads(listed.stdout)
-        return len(found) == len(self.clusters) and all(one["state"] == "live" and one["synced"] for one in found)
+        views = self.views()
+        return len(views) == len(self.clusters) and all(
+            view.state == "live" and view.types and not view.unsynced for view in views.values()
+        )
+
+    def views(self) -> dict[str, ClusterView]:
+        """Return what is known of the clusters, by name; nothing while the broker is not there."""
+
+        async def look(log: EventLog) -> list[ClusterView]:
+            return await read_clusters(log, tuple(ClusterName(name) for name in self.clusters))
+
+        try:
+            return {view.name: view for view in self.read(look)}
+        except UserError:
+            return {}
+
+    def read(self, doing: Callable[[EventLog], Awaitable[Found]]) -> Found:
+        """Do something with its streams, in this process: a command for each look would cost half a second of CPU."""
+
+        async def read() -> Found:
+            async with connected(load(self.config)) as log:
+                return await doing(log)
+
+        return asyncio.run(read())
 
     def stop(self) -> int:
         """End it as Ctrl-C does, and return its exit code."""

@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
 GROUPS = [STARTS, "quiet", "killed", "away", "identity", ""]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gc_fleet(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Three clusters with kube-controller-manager, so that both collectors meet, and audit logs."""
     fleet = Fleet(tmp_path_factory.mktemp("gc"), assets=assets, count=3, controllers=True, audit=True)
@@ -58,19 +58,19 @@ def _prepare_pulse(cluster: ApiServer) -> None:
         assert cluster.client.request("POST", collection(kind, PULSE), body)[0] == 201
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def unresolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of the names that nobody resolves, see `resolver`."""
     return tmp_path_factory.mktemp("unresolved")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def proxies(gc_fleet: Fleet, unresolved: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Proxy]]:
     with Proxies(list(gc_fleet), tmp_path_factory.mktemp("proxies"), unresolved) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gc_system(
     gc_fleet: Fleet, proxies: dict[str, Proxy], unresolved: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
@@ -85,7 +85,7 @@ def gc_system(
         system.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(gc_fleet: Fleet, proxies: dict[str, Proxy], gc_system: System) -> Stage:
     audits = {cluster.name: AuditLog(cluster.audit_log) for cluster in gc_fleet}
     return Stage(list(gc_fleet), proxies, gc_system, audits, grant_all)

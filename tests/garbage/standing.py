@@ -1,24 +1,16 @@
-"""What STATE says of the clusters, read in this process: a command for each look would cost half a second of CPU."""
+"""What the streams of the running system say of clusters and objects."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
-from crosscurrent.connect import connected
-from crosscurrent.errors import UserError
-from crosscurrent.fleet import ClusterView, read_clusters
-from crosscurrent.settings import load
 from engine.runtime.ports import EventLog
 from schemas import subjects
 from schemas.clusters import ClusterState, ClusterStatus
 from schemas.decisions import decode_entry
 from schemas.facts import decode_fact
-from schemas.names import ClusterName, ObjectRef
+from schemas.names import ObjectRef
 from tests.e2e.system import System
-
-Found = TypeVar("Found")
 
 
 class Standing:
@@ -27,29 +19,9 @@ class Standing:
     def __init__(self, system: System) -> None:
         self._system = system
 
-    def read(self, doing: Callable[[EventLog], Awaitable[Found]]) -> Found:
-        """Do something with the log."""
-
-        async def read() -> Found:
-            async with connected(load(self._system.config)) as log:
-                return await doing(log)
-
-        return asyncio.run(read())
-
-    def clusters(self) -> dict[str, ClusterView]:
-        """Return what is known of the clusters; nothing while the broker is not there."""
-
-        async def look(log: EventLog) -> list[ClusterView]:
-            return await read_clusters(log, tuple(ClusterName(name) for name in self._system.clusters))
-
-        try:
-            return {view.name: view for view in self.read(look)}
-        except UserError:
-            return {}
-
     def status(self, cluster: str) -> ClusterStatus:
         """Return a cluster's record; an empty one while there is none."""
-        view = self.clusters().get(cluster)
+        view = self._system.views().get(cluster)
         return (
             view.status if view is not None and view.status is not None else ClusterStatus(state=ClusterState.SUSPECT)
         )
@@ -58,7 +30,7 @@ class Standing:
         """Return the clusters that answer and have been read, but for types that come and go."""
         return {
             name
-            for name, view in self.clusters().items()
+            for name, view in self._system.views().items()
             if view.state == "live" and all(one.group == "fleeting.dev" for one in view.unsynced)
         }
 
@@ -75,7 +47,7 @@ class Standing:
             held = [f"{one.slot} {one.ref}: {one.attempts} tries, {one.reason} {one.message}" for one in entry.targets]
             return "\n".join([f"{ref}: {entry.state.value} at {record.time} {entry.reason}", *told[:5], *held[:5]])
 
-        return self.read(look)
+        return self._system.read(look)
 
     def versions(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, str]:
         """Return the resourceVersion that STATE holds of some objects."""
@@ -85,4 +57,4 @@ class Standing:
             facts = {ref: found.get(subjects.fact(ref)) for ref in refs}
             return {ref: decode_fact(one.body).resourceversion for ref, one in facts.items() if one is not None}
 
-        return self.read(look)
+        return self._system.read(look)

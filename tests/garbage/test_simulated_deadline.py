@@ -10,6 +10,7 @@ from schemas.config import GarbageConfig
 from tests.garbage.simulated_api import status
 from tests.garbage.simulated_world import NS, Json, Made, World, run
 
+pytestmark = pytest.mark.timeout(600)  # nothing in them depends on the machine's clock, nor may this
 HOUR = 3600.0
 TOMBSTONES = "/apis/crosscurrent.dev/v1alpha1/ownertombstones"
 GIVING_UP = GarbageConfig(give_up_after_seconds=2 * HOUR)

@@ -13,6 +13,7 @@ from tests.garbage.definitions import FLEETINGS
 from tests.garbage.simulated_api import Asked, Fault, Site, status
 from tests.garbage.simulated_world import NS, Made, World, run, run_bare
 
+pytestmark = pytest.mark.timeout(600)  # nothing in them depends on the machine's clock, nor may this
 HOUR = 3600.0
 OWNER = f"/api/v1/namespaces/{NS}/configmaps/owner"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -11,7 +11,7 @@ import pytest
 from tests.garbage.definitions import grant_all
 from tests.garbage.scene import Scene, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 

@@ -28,7 +28,7 @@ from tests.garbage.objects import OWNERS, Object
 from tests.garbage.proxy import Asked, Verdict, status
 from tests.garbage.scene import Scene, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def kill_workers(scene: Scene) -> None:
@@ -189,8 +189,7 @@ def test_xgc_36_brake_and_unregister_trips(scene: Scene) -> None:
         until(lambda: brakes_in(scene.c), what=scene.system.tail)
         kill_workers(scene)
         scene.kept(*deps)
-        approve_all(scene.c)
-        scene.gone(*deps)
+        scene.gone(*deps, meanwhile=lambda: approve_all(scene.c))
 
 
 @pytest.mark.together("quiet")
@@ -235,7 +234,7 @@ def replay(scene: Scene) -> None:
         dice.shuffle(keys)
         await log.publish_many("REQUESTS", [Message(subject=key, body=b"replay") for key in keys])
 
-    scene.standing.read(again)
+    scene.system.read(again)
 
 
 class Again:

@@ -12,7 +12,7 @@ from tests.garbage.brakes import approve_all, brakes_in
 from tests.garbage.objects import Object
 from tests.garbage.scene import Scene, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.mark.together("identity")
@@ -67,8 +67,7 @@ def test_xgc_13_etcd_restore_goes_back(scene: Scene) -> None:
     scene.live()
     until(lambda: brakes_in(scene.a), what=scene.system.tail)
     scene.kept(*deps)
-    approve_all(scene.a)
-    scene.gone(*deps)
+    scene.gone(*deps, meanwhile=lambda: approve_all(scene.a))
 
 
 @pytest.mark.together("start")
@@ -79,7 +78,7 @@ def test_xgc_14_not_synced_no_delete(scene: Scene) -> None:
     scene.remove_by_hand(gone)
 
     def synced(cluster: str) -> bool:
-        view = scene.standing.clusters().get(cluster)
+        view = scene.system.views().get(cluster)
         configmaps = [one for one in view.types if one.plural == "configmaps"] if view is not None else []
         return any(one.synced for one in configmaps)
 

@@ -12,7 +12,7 @@ from tests.e2e.system import create_foo
 from tests.garbage.objects import CASCADE, Object, collection
 from tests.garbage.scene import Scene, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 ABANDONMENTS = "/apis/crosscurrent.dev/v1alpha1/abandonments"
 TOMBSTONES = "/apis/crosscurrent.dev/v1alpha1/ownertombstones"

@@ -14,7 +14,7 @@ from tests.garbage.objects import CASCADE, MERGE, Object
 from tests.garbage.proxy import Asked
 from tests.garbage.scene import Scene, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 GRANTS_ARE_USED_FOR = 2.5
 """Seconds, see `engine.runtime.references`; and nothing shows that they were read anew."""

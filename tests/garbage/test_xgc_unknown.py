@@ -13,7 +13,7 @@ from tests.garbage.objects import MERGE, Object
 from tests.garbage.proxy import Answer, Asked, Fault, Proxy, Verdict, status
 from tests.garbage.scene import Scene, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def owner_and_dependent(scene: Scene, name: str = "") -> tuple[Object, Object]:

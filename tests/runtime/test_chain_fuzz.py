@@ -47,6 +47,10 @@ BEHIND_ODDS = 0.05
 """Of a read of a parent that answers with an earlier state of it."""
 KEPT_STATES = 8
 KILL_EVERY = 0.7
+SLOWEST = 3
+"""So many times longer a machine may take, undisturbed from then on, whose disk or cores others use as well."""
+PATIENCE = 45.0
+"""Seconds for what is left to do in the end; a machine with nothing else to do needs three."""
 CHILD = "apps/v1/deployments"
 PARENTS = facts_of(C1, FOOS.group, FOOS.plural).removesuffix(">")
 
@@ -104,11 +108,12 @@ class Book:
                 self.regressions.append((action.ref, self.written[action.ref], value))
             self.written[action.ref] = value
             self.counts["performed"] += 1
-            return await self.world.perform(
-                actions, manager=manager, deadline=deadline, first_apply=first_apply, expect=expect
-            )
         finally:
             self.performing[action.ref] -= 1
+        # Now it is written. That the log hears of it may take as long as the broker is away, and the lease may end meanwhile.
+        return await self.world.perform(
+            actions, manager=manager, deadline=deadline, first_apply=first_apply, expect=expect
+        )
 
 
 class Behind:
@@ -180,31 +185,38 @@ async def fuzz(open_log: Callable[[], Awaitable[EventLog]], break_broker: Callab
     wanted: dict[ObjectRef, int] = {}
     kills, value, started = 0, 0, time.monotonic()
     next_kill, next_break = started + KILL_EVERY, started + SECONDS / 3
-    while (now := time.monotonic()) - started < SECONDS:
+
+    def enough() -> bool:
+        return book.counts["performed"] > KEYS and book.counts["behind"] > 0
+
+    while (now := time.monotonic()) < started + SECONDS or (not enough() and now < started + SLOWEST * SECONDS):
         value += 1
         ref = foo_ref(f"k{int(dice.paretovariate(1.0)) % KEYS}")
         await put(world, ref, value)
         wanted[ref] = value
-        if now > next_kill:
+        if next_kill < now < started + SECONDS:
             next_kill, kills = now + KILL_EVERY, kills + 1
             victim = dice.randrange(WORKERS)
             workers[victim].cancel()
             await asyncio.gather(workers[victim], return_exceptions=True)
             workers[victim] = await one(WORKERS + kills)
-        if break_broker is not None and now > next_break:
+        if break_broker is not None and next_break < now < started + SECONDS:
             next_break += SECONDS / 3
             await asyncio.to_thread(break_broker)
         await asyncio.sleep(0)
 
-    def converged() -> bool:
-        return all(book.written.get(deployment_ref(C2, ref.name)) == last for ref, last in wanted.items())
+    def lost() -> list[ObjectRef]:
+        return [ref for ref, last in wanted.items() if book.written.get(deployment_ref(C2, ref.name)) != last]
 
-    limit = time.monotonic() + 20
-    while not converged() and time.monotonic() < limit:
+    async def left_open() -> list[str]:
+        """Return the keys that are open; what a killed worker had in hand is closed by another after its lease."""
+        last = {record.subject: record async for record in log.scan("DECISIONS", ["decisions.>"])}
+        return [subject for subject, record in last.items() if decode_entry(record.body).state is EntryState.OPEN]
+
+    limit = time.monotonic() + PATIENCE
+    while (lost() or await left_open()) and time.monotonic() < limit:
         await asyncio.sleep(0.1)
-    await asyncio.sleep(0.5)
-    last = {record.subject: record async for record in log.scan("DECISIONS", ["decisions.>"])}
-    open_keys = [subject for subject, record in last.items() if decode_entry(record.body).state is EntryState.OPEN]
+    open_keys = await left_open()
     for task in workers:
         task.cancel()
     ended = await asyncio.gather(*workers, return_exceptions=True)
@@ -212,14 +224,12 @@ async def fuzz(open_log: Callable[[], Awaitable[EventLog]], break_broker: Callab
         await own.close()
     print(f"{value} changes of {len(wanted)} keys, {kills} workers killed, {book.counts}")
 
-    lost = [ref for ref, last_value in wanted.items() if book.written.get(deployment_ref(C2, ref.name)) != last_value]
     assert not book.overlaps
     assert not book.regressions
-    assert not lost
+    assert not lost()
     assert not open_keys
     assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
-    assert book.counts["performed"] > KEYS
-    assert book.counts["behind"] > 0
+    assert enough(), book.counts
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +237,7 @@ def _short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "LEASE_SECONDS", LEASE)
 
 
-@pytest.mark.timeout(SECONDS + 60)
+@pytest.mark.timeout(SLOWEST * SECONDS + 2 * PATIENCE)
 async def test_one_performer_per_key_and_no_lost_wake_up_on_the_log_in_memory(monkeypatch: Any) -> None:
     log = MemoryLog()
 
@@ -238,7 +248,7 @@ async def test_one_performer_per_key_and_no_lost_wake_up_on_the_log_in_memory(mo
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(SECONDS + 90)
+@pytest.mark.timeout(SLOWEST * SECONDS + 2 * PATIENCE)
 async def test_one_performer_per_key_and_no_lost_wake_up_while_workers_and_broker_are_killed(tmp_path: Path) -> None:
     from engine.runtime.event_log import NatsEventLog
 

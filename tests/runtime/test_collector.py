@@ -559,6 +559,25 @@ async def test_a_trip_outlives_the_process_and_the_broker_and_an_approval_opens_
     await later.prover.close()
 
 
+async def test_streams_that_are_lost_after_the_proof_open_no_brake(bench: Bench) -> None:
+    """Then nobody knows whose brakes to ask, which is not what an administrator says of a cluster that is gone."""
+    assert (await bench.collect(bench.dependent(bench.reference()), restored=("gone",))).reason == "BrakeTripped"
+    bench.clock.now += 100  # the proof is made anew
+    making: list[asyncio.Task[None]] = []
+
+    def lose(sent: Sent) -> None:
+        if sent.path.endswith("/configmaps/owner"):
+            bench.clock.now += 2
+            bench.log.lose_streams()
+            making.append(asyncio.create_task(bench.log.prepare()))
+
+    bench.second.before = lose
+    outcome = await bench.collect(bench.dependent(bench.reference()))
+    assert outcome.reason == "OwnerClusterUnknown"
+    assert bench.deletes() == []
+    assert len(making) == 1
+
+
 async def test_an_approval_stands_for_a_window_though_few_of_those_that_were_held_are_counted_by_then(
     bench: Bench,
 ) -> None:

@@ -155,3 +155,13 @@ def test_free_ports_differ_and_lie_below_those_that_clients_are_given() -> None:
     assert len(set(ports)) == 20
     assert all(20_000 <= port < 30_000 and port_is_free(port) for port in ports)
     assert not accepts_connections(ports[0])
+
+
+def test_a_port_that_is_given_here_is_given_in_no_other_process() -> None:
+    """Two processes of a test session start servers at once; what a port is given for listens on it seconds later."""
+    port = free_port()
+    only = f"processes._PORTS = range({port}, {port + 1})"
+    program = f"from engine.sandbox import processes\n{only}\nprocesses.free_port()"
+    other = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=30)
+    assert port_is_free(port)
+    assert f"no free port found on 127.0.0.1 between {port} and {port}" in other.stderr

@@ -15,7 +15,7 @@ from tests.api_session import ApiSession
 from tests.contracts.api_server.servers import Place, ServerUnderTest, forget_history, open_place
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def real_with_controllers(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUnderTest]:
     """A real cluster that collects garbage and finishes namespaces, and whose history may be compacted."""
     directory = tmp_path_factory.mktemp("contract")
@@ -24,7 +24,7 @@ def real_with_controllers(assets: Path, tmp_path_factory: pytest.TempPathFactory
     shutil.rmtree(cluster.layout.etcd_data)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def simulated_with_controllers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerUnderTest]:
     """A simulated cluster with the same controllers."""
     with SimulatedFleet(tmp_path_factory.mktemp("contract"), names=["simulated"]) as fleet:

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from engine.sandbox.certificates import CertificateAuthority
-from tests.api_session import Answer, Json
+from tests.api_session import Answer, Json, abort
 from tests.contracts.api_server.servers import Place, config_map
 
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
@@ -32,8 +32,11 @@ class Hook:
         self.answer: Callable[[Json], Json] = lambda _: ALLOWED
         self.url = ""
         self.bundle = ""
+        self.transports: set[asyncio.Transport] = set()
 
     async def serve(self, request: web.Request) -> web.Response:
+        assert request.transport is not None
+        self.transports.add(request.transport)
         review = await request.json()
         asked = review["request"]
         if asked["name"] == PROBE:
@@ -67,6 +70,7 @@ async def hook(tmp_path: Path) -> AsyncIterator[Hook]:
     made.bundle = base64.b64encode(authority.pem).decode()
     yield made
     await runner.cleanup()
+    await abort(made.transports)
 
 
 def webhook(hook: Hook, place: Place, **more: Any) -> Json:
