@@ -59,6 +59,8 @@ class Page(msgspec.Struct, frozen=True):
 
         resource_version: ResourceVersion = ResourceVersion("")
         continue_: str = msgspec.field(name="continue", default="")
+        remaining_item_count: int = 0
+        """Objects after this page; 0 also where there is a selector."""
 
     kind: str
     metadata: Meta = Meta()

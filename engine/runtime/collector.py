@@ -35,7 +35,6 @@ from engine.runtime import api_calls
 from engine.runtime.api_calls import Written, resource_of
 from engine.runtime.brakes import Brakes, Hold
 from engine.runtime.fleet_directory import FleetDirectory
-from engine.runtime.gathering import Gathering
 from engine.runtime.lately import Lately
 from engine.runtime.live_reads import LiveReads
 from engine.runtime.object_writer import ObjectWriter
@@ -50,9 +49,6 @@ from schemas.names import ClusterId, ClusterName, ResourceVersion
 
 TRIES = 3
 """Judgements of one dependent whose owners somebody keeps changing; then it is a conflict, to be retried later."""
-RECORDS_GATHERED, QUIET_SECONDS, GATHERED_SECONDS = 128, 0.03, 0.25
-"""Records that are published together at most, how closely they follow each other, and for how long the first one waits:
-only the key's `closed` entry waits for them."""
 RECORD_SECONDS = 30 * 86400.0
 """How long STATE keeps the record of a delete; FACTS keeps it as long as everything else."""
 MANAGER = "crosscurrent/garbage"
@@ -103,7 +99,6 @@ class Collector:
         self._caps: dict[ClusterName, RateCap] = {}
         self._recording: set[asyncio.Task[None]] = set()
         """Records on their way."""
-        self._gathering = Gathering(clock, most=RECORDS_GATHERED, quiet=QUIET_SECONDS, longest=GATHERED_SECONDS)
 
     def expect(self, actions: Sequence[Collect]) -> None:
         """Begin to read the dependents that are about to be collected, where that is cheaper together."""
@@ -390,7 +385,6 @@ class Collector:
 
     async def _publish(self, record: Message) -> None:
         try:
-            await self._gathering.join()
             await self._event_log.publish([record])
         except EventLogError as error:
             _log.error("the record of a delete could not be published", record=record.subject, error=str(error))

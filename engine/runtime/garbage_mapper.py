@@ -20,7 +20,6 @@ from engine.core.ownership import ADMIRALTY_ENGINE, HOLDING_FINALIZERS, OwnerRef
 from engine.runtime.brakes import suspect
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.fleet_directory import FleetDirectory
-from engine.runtime.gathering import Gathering
 from engine.runtime.mapper import MAPPERS_IN_FLIGHT
 from engine.runtime.owner_index import ABSENT
 from engine.runtime.ports import Clock, Delivery, EventLog, Message, Record
@@ -32,11 +31,6 @@ from schemas.facts import Cause, Fact, decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 KINDS_LEARNT = 10_000
-GATHERED = 128
-"""Facts that are mapped together at most: half of those in hand, so that the next ones gather while these are written."""
-QUIET_SECONDS, GATHERED_SECONDS = 0.03, 0.25
-"""Facts that come closer together than this wait for each other, for so long at most: in a cascade, each of them is two
-entries of INDEX, and whom it wakes is busy with the rest of the cascade anyway."""
 
 
 class _Object(msgspec.Struct):
@@ -79,7 +73,6 @@ class GarbageMapper:
         self._directory = directory
         self._index = DependentsIndex(log)
         self._wakes = Wakes(log)
-        self._gathering = Gathering(clock, most=GATHERED, quiet=QUIET_SECONDS, longest=GATHERED_SECONDS)
         self._plurals: dict[tuple[str, str], str] = {}
         """Plural of each kind, learnt from the facts that pass by."""
 
@@ -104,10 +97,7 @@ class GarbageMapper:
                 cluster, group, resource = subjects.parse_sync(record.subject)
                 await self._request_owners(cluster, subjects.dependents_in(sync.identity, group, resource), record)
         else:
-            ref = subjects.parse_fact(record.subject)
-            if ref.group != OURS:
-                await self._gathering.join()
-            await self._fact(record, ref)
+            await self._fact(record, subjects.parse_fact(record.subject))
         await delivery.ack()
 
     async def engaged(self, cluster: ClusterName) -> None:

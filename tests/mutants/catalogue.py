@@ -212,13 +212,13 @@ MUTANTS = (
     Mutant(
         "a list is used for ever",
         LIVE_READS,
-        "(known is not None and now - known[0] <= LISTED_SECONDS)",
+        "(known is not None and now - known[0] <= RENEWED_SECONDS)",
         "known is not None",
     ),
     Mutant(
         "an old list is read",
         LIVE_READS,
-        "action.owner and self._clock.monotonic() - listed_at <= LISTED_SECONDS:",
+        "action.owner and self._clock.monotonic() - listed_at <= seconds:",
         "action.owner:",
     ),
     Mutant("whoever judges again reads the same list", LIVE_READS, "            if anew:\n", "            if False:\n"),

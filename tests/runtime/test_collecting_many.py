@@ -13,7 +13,7 @@ from engine.core.cascade import Hint
 from engine.core.grants import SIGNATURE_ANNOTATION
 from engine.core.ownership import CASCADE_FINALIZER, OWNER_LABEL, owner_label
 from engine.runtime.garbage_performer import SETTLING, GarbagePerformer
-from engine.runtime.live_reads import LISTED_FROM, LISTED_SECONDS
+from engine.runtime.live_reads import LISTED_FROM, LISTED_SECONDS, WHOLE_FROM, WHOLE_MOST, WHOLE_SECONDS
 from engine.runtime.performer import Performer
 from engine.runtime.ports import ClusterUnreachable, EventLogError, Message, Reply
 from engine.runtime.shared_reads import SharedReads
@@ -24,7 +24,7 @@ from schemas import subjects
 from schemas.actions import Action, Collect, Outcome, RemoveFinalizer, Result
 from schemas.deletions import DELETIONS
 from schemas.names import Uid
-from tests.fakes import Clock, Sent
+from tests.fakes import JSON_HEADERS, Clock, Sent
 from tests.runtime.test_collector import Bench
 
 Json = dict[str, Any]
@@ -175,6 +175,81 @@ async def test_a_list_is_not_used_for_ever(bench: Bench) -> None:
     assert ["labelSelector" in one.params for one in bench.b.sent("GET")] == [True, False]
     await perform(bench, wanted[2 * LISTED_FROM : -1])
     assert ["labelSelector" in one.params for one in bench.b.sent("GET")] == [True, False, True]
+
+
+def of_many_owners(bench: Bench, count: int) -> list[list[Collect]]:
+    """Dependents of so many owners, as many of each as are worth a LIST."""
+    groups = []
+    for number in range(count):
+        uid = Uid(f"gone-{number}")
+        made = [
+            bench.dependent(bench.reference(uid), name=f"dep-{number}-{one}", labels={owner_label(uid): ""})
+            for one in range(LISTED_FROM)
+        ]
+        groups.append([msgspec.structs.replace(one, owner=uid) for one in actions(bench, made)])
+    return groups
+
+
+async def listed(bench: Bench, groups: list[list[Collect]]) -> list[bool]:
+    """Let groups be listed at the same moment; return the LISTs so far, each by whether it is of a whole namespace."""
+    for group in groups:
+        bench.collector.expect(group)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    reads = [one for one in bench.b.sent("GET") if one.path.endswith("/configmaps")]
+    return ["labelSelector" not in one.params for one in reads]
+
+
+async def test_dependents_of_many_owners_are_read_by_one_list_of_their_namespace(bench: Bench) -> None:
+    groups = of_many_owners(bench, WHOLE_FROM + 5)
+    assert await listed(bench, groups) == [False] * WHOLE_FROM + [True]
+    reads = len(bench.b.sent("GET"))
+    for group in groups[-3:]:
+        assert {one.result for one in await perform(bench, group)} == {Result.DONE}
+    assert len(bench.b.sent("GET")) == reads
+
+
+async def test_a_list_of_a_namespace_is_not_used_for_ever(bench: Bench) -> None:
+    groups = of_many_owners(bench, WHOLE_FROM + 2)
+    await listed(bench, groups[:-1])
+    bench.clock.now += WHOLE_SECONDS + 1
+    await perform(bench, groups[-2][:1])
+    assert bench.b.sent("GET")[-1].path.endswith(groups[-2][0].ref.name)
+    assert await listed(bench, groups[-1:]) == [False] * WHOLE_FROM + [True, False]
+
+
+@pytest.mark.parametrize("trouble", ["too large", "failed"])
+async def test_a_namespace_that_cannot_be_listed_as_a_whole_is_listed_owner_by_owner(
+    bench: Bench, trouble: str
+) -> None:
+    def before(sent: Sent) -> Reply | None:
+        if not sent.path.endswith("/configmaps") or "labelSelector" in sent.params:
+            return None
+        if trouble == "failed":
+            return Reply(500, b"")
+        page = {
+            "kind": "PartialObjectMetadataList",
+            "metadata": {"remainingItemCount": WHOLE_MOST + 1, "continue": "x"},
+        }
+        return Reply(200, msgspec.json.encode({**page, "items": []}), JSON_HEADERS)
+
+    bench.b.before = before
+    groups = of_many_owners(bench, WHOLE_FROM + 3)
+    await listed(bench, groups[:-2])
+    assert await listed(bench, groups[-2:]) == [False] * WHOLE_FROM + [True, False, False]
+    assert {one.result for one in await perform(bench, groups[-1])} == {Result.DONE}
+
+
+async def test_a_dependent_that_changed_since_its_namespace_was_listed_is_judged_anew(bench: Bench) -> None:
+    groups = of_many_owners(bench, WHOLE_FROM + 1)
+    assert (await listed(bench, groups))[-1]
+    changed, owner = groups[-1][0], bench.owner(bench.c)
+    both = [bench.reference(changed.owner), bench.reference(owner["metadata"]["uid"], bench.c)]
+    bench.dependent(*both, name=changed.ref.name, labels={owner_label(changed.owner): ""})
+    outcomes = await perform(bench, groups[-1])
+    assert outcomes[0].reason == "OtherOwners"
+    assert bench.b.get(changed.ref) is not None
+    assert {one.result for one in outcomes[1:]} == {Result.DONE}
 
 
 async def test_so_many_are_under_way_at_once_and_each_is_done_with_before_the_next(bench: Bench) -> None:
