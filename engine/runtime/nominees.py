@@ -1,8 +1,8 @@
 """The dependents of an owner that is gone or going, as INDEX nominates them, batch by batch (docs/garbage-collection.md).
 
-An owner may have a hundred thousand. INDEX is read for two batches; what a decision leaves is kept in this process for the
-next, which follows at once. INDEX and STATE know of a delete only after its fact has passed through two processes, so what
-this process has deleted is remembered for as long. Nothing here is evidence: each dependent is looked at live.
+An owner may have a hundred thousand. INDEX is read for two batches; if a decision leaves another batch, that is kept in this
+process for the next, which follows at once. INDEX and STATE know of a delete only after its fact has passed through two
+processes, so what this process has deleted is remembered for as long. Nothing here is evidence: each is looked at live.
 
 Rules:
     * Dependents that something can be done about come first: hundreds in a cluster that does not answer, or that have gone
@@ -74,7 +74,7 @@ class Nominees:
         """
         view.in_batches = True
         left = self._left.pop(owner, None)
-        if left is not None and view.now - left.at <= LATELY_SECONDS:
+        if left is not None and view.now - left.at <= LATELY_SECONDS and len(left.held) >= view.at_once:
             view.more = True  # at the least, whatever has come since
             await self._sift(view, left.held)
             return

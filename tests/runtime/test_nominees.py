@@ -145,13 +145,24 @@ async def test_what_a_decision_leaves_is_taken_at_once_and_to_its_end(bench: Ben
 
 
 async def test_an_owner_is_not_let_go_on_what_was_left_but_on_a_whole_reading(bench: Bench) -> None:
-    everyone = [dependent(C2, number) for number in range(BATCH + 1)]
+    everyone = [dependent(C2, number) for number in range(2 * BATCH)]
     await bench.nominate(*everyone)
     first = await bench.view()
-    assert not first.more
     bench.nominees.after(first, OWNER, deleted(bench, *(held.ref for held in next_batch(first, first.held))))
     await bench.nominate(dependent(C3, 9))
-    assert (await bench.view()).more
+    second = await bench.view()
+    assert second.more
+    bench.nominees.after(second, OWNER, deleted(bench, *(held.ref for held in next_batch(second, second.held))))
+    whole = await bench.view()
+    assert [held.ref for held in next_batch(whole, whole.held)] == [dependent(C3, 9)]
+    assert not whole.more
+
+
+async def test_less_than_a_batch_that_was_left_is_filled_up_from_the_index(bench: Bench) -> None:
+    await bench.nominate(*(dependent(C2, number) for number in range(BATCH + 1)))
+    first = await bench.view()
+    bench.nominees.after(first, OWNER, deleted(bench, *(held.ref for held in next_batch(first, first.held))))
+    await bench.nominate(dependent(C3, 9))
     assert await bench.batch() == [dependent(C2, BATCH), dependent(C3, 9)]
 
 
