@@ -136,7 +136,7 @@ class Mapper:
             await self._catch_up(record)
 
     async def _wake_readers(self, record: Record, ref: ObjectRef) -> None:
-        """Request the objects for which this one is read."""
+        """Request the objects for which this one is read and that are there: nothing is decided for one that is gone."""
         watched = self._reconciler.watches
         filters = [
             found
@@ -146,7 +146,8 @@ class Mapper:
         ]
         if filters:
             found = await self._event_log.last("STATE", filters)  # mostly few, and many such reads go together
-            await self._request([subjects.parse_fact(subject) for subject in found], record)
+            there = [subjects.parse_fact(place) for place, row in found.items() if not decode_fact(row.body).deleted]
+            await self._request(there, record)
 
     async def _catch_up(self, record: Record) -> None:
         """Map the latest fact of an object if another has come since this one: an entry may have been written out of turn."""

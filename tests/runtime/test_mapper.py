@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.core.authoring import dependent
+from engine.core.authoring import dependent, reconciler
 from engine.core.importing import IMPORTS, SERVICE_ACCOUNT_GRANTS
 from engine.core.ownership import OWNERS_ANNOTATION
+from engine.core.view import View
 from engine.runtime import mapper as module
 from engine.runtime.import_sources import ImportMapper
 from engine.runtime.mapper import Mapper
@@ -21,10 +22,11 @@ from reconcilers.foo import DEPLOYMENTS as KIND
 from reconcilers.foo import deployment, foo
 from reconcilers.imports import imports
 from schemas import subjects
+from schemas.actions import Decision, Request
 from schemas.clusters import ClusterState
 from schemas.decisions import Entry, EntryState, encode_entry
 from schemas.facts import FactId, SyncType
-from schemas.names import ClusterName, ObjectRef, ResourceVersion, Uid
+from schemas.names import ClusterName, ObjectRef, Resource, ResourceVersion, Uid
 from tests.builders import (
     C1,
     C2,
@@ -39,6 +41,8 @@ from tests.builders import (
     sync_fact,
 )
 from tests.world import World, eventually
+
+THINGS = Resource("example.dev", "v1", "things")
 
 
 @pytest.fixture
@@ -282,6 +286,31 @@ async def test_a_cluster_that_becomes_one_of_ours_is_looked_at_again_and_its_fac
     assert requested(log) == {foo_ref()}
     await world.put(foo_ref("second"), foo_body("second"))
     await eventually(lambda: requested(log) == {foo_ref(), foo_ref("second")})
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_is_read_for_objects_wakes_those_that_are_there() -> None:
+    @reconciler("reads", watches=str(FOOS), reads={str(THINGS): "namespace"})
+    def reads(view: View, request: Request) -> Decision:
+        return Decision.wait()
+
+    log = MemoryLog()
+    world = World(log, [C1, C2])
+    await world.start()
+    for name in ("there", "gone"):
+        await world.put(foo_ref(name), foo_body(name))
+    task = asyncio.create_task(Mapper(log, reads, (C1, C2)).run(1.0))
+    await eventually(lambda: requested(log) == {foo_ref("there"), foo_ref("gone")})
+    await world.remove(foo_ref("gone"))
+    await drain(log)
+    ref = ObjectRef(C1, THINGS.group, THINGS.plural, "default", "thing")
+    body = {"metadata": {"name": "thing", "namespace": "default", "uid": "t-1", "resourceVersion": "1"}}
+    fact_id, encoded = fact_message(ref, THINGS, body, version="1")
+    await log.publish([Message(subject=subjects.fact(ref), body=encoded, id=fact_id)])
+    await eventually(lambda: foo_ref("there") in requested(log))
+    await asyncio.sleep(0.05)
+    assert requested(log) == {foo_ref("there")}
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
