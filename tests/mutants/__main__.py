@@ -39,7 +39,7 @@ SUITES = {
     "tests/core/test_plan.py": ("plan",),
     "tests/core/test_fence.py": ("fence",),
     "tests/core/test_list_watch.py": ("witness",),
-    "tests/runtime/test_nominees.py": ("nominees",),
+    "tests/runtime/test_nominees.py": ("nominees", "lately"),
     "tests/runtime/test_collecting_many.py": ("live_reads", "shared_reads", "turns", "wakes", "garbage_performer"),
     "tests/runtime/test_collector.py": ("collector", "prover", "references", "brakes", "release", "remaining"),
     "tests/core/test_grants_and_brake.py": ("grants", "brake"),

@@ -26,6 +26,7 @@ BRAKES = "engine/runtime/brakes.py"
 RELEASE = "engine/runtime/release.py"
 REMAINING = "engine/runtime/remaining.py"
 NOMINEES = "engine/runtime/nominees.py"
+LATELY = "engine/runtime/lately.py"
 PERFORMER = "engine/runtime/garbage_performer.py"
 LIVE_READS = "engine/runtime/live_reads.py"
 SHARED_READS = "engine/runtime/shared_reads.py"
@@ -204,10 +205,12 @@ MUTANTS = (
     Mutant(
         "what a list lacks is taken for gone",
         LIVE_READS,
-        "            elif (found := listed.get(action.ref.name)) is not None:\n                return found\n",
-        "            elif (found := listed.get(action.ref.name)) is not None:\n                return found\n"
-        "            else:\n"
-        '                return Status(code=404, reason="NotFound", details=Details(action.ref.name, action.ref.resource))\n',
+        "                elif (found := listed.get(action.ref.name)) is not None:\n                    return found\n",
+        "                elif (found := listed.get(action.ref.name)) is not None:\n                    return found\n"
+        "                else:\n"
+        "                    return Status(\n"
+        '                        code=404, reason="NotFound", details=Details(action.ref.name, action.ref.resource)\n'
+        "                    )\n",
     ),
     Mutant(
         "a list is used for ever",
@@ -361,9 +364,22 @@ MUTANTS = (
     Mutant("what was left is all there is", NOMINEES, "view.more = True", "view.more = False"),
     Mutant(
         "what a restored etcd brings back was just deleted",
-        NOMINEES,
-        "if deleted.epoch == view.clusters[held.ref.cluster].epoch:",
-        "if True:",
+        LATELY,
+        "known[0] == epoch and ",
+        "",
+    ),
+    Mutant("what was deleted lately is gone for ever", LATELY, "self._clock.monotonic() < known[1]", "known[1] > 0"),
+    Mutant(
+        "streams that were lost are an administrator's word",
+        COLLECTOR,
+        "home is None and one.evidence is None",
+        "home is None",
+    ),
+    Mutant(
+        "a list of a namespace is used for ever",
+        LIVE_READS,
+        "(_whole(_group(action)), WHOLE_SECONDS)",
+        "(_whole(_group(action)), 1e9)",
     ),
     Mutant(
         "what STATE knows to be gone hides the others",
