@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from engine.core.objects import ObjectRefused, Stripped, closed, opened
+from engine.core.objects import ObjectRefused, Stripped, closed, encoded, opened
 from engine.core.redaction import Redactor
 from engine.core.sealing import Place
 from engine.core.secrecy import always_holds_secrets, is_secret, may_hold_secrets
@@ -81,7 +81,7 @@ class FederatedRedactor:
                 place = self._need_redactor().place(self._resource, top["metadata"])
                 hidden = _Hiding(self._need_redactor(), place)
                 kept = {key: top[key] for key in _TOP if key in top}
-                top = kept | {"spec": _raw(hidden.spec(spec))}
+                top = kept | {"spec": encoded(hidden.spec(spec))}
         except (msgspec.DecodeError, RecursionError) as error:
             message = "not understood as a federated object"
             raise ObjectRefused(message) from error
@@ -94,7 +94,7 @@ class FederatedRedactor:
             metadata["annotations"] = self._redactor.annotations(metadata["annotations"])
             return
         annotations = msgspec.json.decode(metadata["annotations"], type=dict[str, str] | None) or {}
-        metadata["annotations"] = _raw({key: note for key, note in annotations.items() if key not in APPLIED})
+        metadata["annotations"] = encoded({key: note for key, note in annotations.items() if key not in APPLIED})
 
     def _need_redactor(self) -> Redactor:
         if self._redactor is None:
@@ -217,10 +217,5 @@ class _Hiding:
         return key if pattern.fullmatch(key) else self.hidden(key)
 
 
-def _raw(value: object) -> msgspec.Raw:
-    return msgspec.Raw(_encoder.encode(value))
-
-
 _NO_LINES = str.maketrans("", "", "\r\n")
-_encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="sorted")

@@ -104,6 +104,11 @@ def opened(body: bytes) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]
         raise ObjectRefused(message) from error
 
 
+def encoded(value: object) -> msgspec.Raw:
+    """Return the JSON of a part of an object."""
+    return msgspec.Raw(_encoder.encode(value))
+
+
 def closed(top: dict[str, msgspec.Raw], metadata: dict[str, msgspec.Raw]) -> Stripped:
     """Return an object that was taken apart by `opened`, without managedFields, and the hashes of the engine's managers.
 
@@ -112,7 +117,7 @@ def closed(top: dict[str, msgspec.Raw], metadata: dict[str, msgspec.Raw]) -> Str
 
     """
     managed = metadata.pop("managedFields", None)
-    body = _encoder.encode({**top, "metadata": msgspec.Raw(_encoder.encode(metadata))})
+    body = _encoder.encode({**top, "metadata": encoded(metadata)})
     _check_depth(body)
     return Stripped(body, "" if managed is None else _managers(managed))
 

@@ -10,7 +10,7 @@ from base64 import b64decode
 
 import msgspec
 
-from engine.core.objects import ObjectRefused, Stripped, closed, opened
+from engine.core.objects import ObjectRefused, Stripped, closed, encoded, opened
 from engine.core.sealing import Place, Sealer
 from engine.core.secrecy import SECRETS
 from schemas.federation_forms import APPLIED, HASHED
@@ -53,10 +53,10 @@ class Redactor:
             if "data" in top:
                 place = self.place(SECRETS, top["metadata"])
                 data = _strings.decode(top["data"]) or {}
-                top["data"] = _encoded({key: self.stand_in(decoded(value), place) for key, value in data.items()})
+                top["data"] = encoded({key: self.stand_in(decoded(value), place) for key, value in data.items()})
             if "stringData" in top:  # only ever written: no server shows it
                 texts = _strings.decode(top["stringData"]) or {}
-                top["stringData"] = _encoded({key: self.hash(value.encode()) for key, value in texts.items()})
+                top["stringData"] = encoded({key: self.hash(value.encode()) for key, value in texts.items()})
         except msgspec.DecodeError as error:
             message = "not understood as a Secret"
             raise ObjectRefused(message) from error
@@ -90,9 +90,7 @@ class Redactor:
 
         """
         annotations = _strings.decode(raw) or {}
-        return _encoded(
-            {key: self.hash(note.encode()) if key in APPLIED else note for key, note in annotations.items()}
-        )
+        return encoded({key: self.hash(note.encode()) if key in APPLIED else note for key, note in annotations.items()})
 
 
 def decoded(value: str) -> bytes:
@@ -108,10 +106,5 @@ class _Named(msgspec.Struct):
     namespace: str = ""
 
 
-def _encoded(value: object) -> msgspec.Raw:
-    return msgspec.Raw(_encoder.encode(value))
-
-
-_encoder = msgspec.json.Encoder()
 _named = msgspec.json.Decoder(_Named)
 _strings = msgspec.json.Decoder(dict[str, str] | None)

@@ -89,9 +89,10 @@ class LiveReads:
 
     async def read(self, action: Collect, api: ClusterApi, *, anew: bool) -> Metadata | Status:
         """Return a dependent's metadata; `api` is asked if no LIST that is fresh enough has it, or `anew` says so."""
-        for group, seconds in ((_group(action), LISTED_SECONDS), (_whole(_group(action)), WHOLE_SECONDS)):
+        mine = _group(action)
+        for group, seconds in ((mine, LISTED_SECONDS), (_whole(mine), WHOLE_SECONDS)) if action.owner else ():
             listed_at, listing = self._listings.get(group, (float("-inf"), None))
-            if listing is not None and action.owner and self._clock.monotonic() - listed_at <= seconds:
+            if listing is not None and self._clock.monotonic() - listed_at <= seconds:
                 listed = await asyncio.shield(listing)
                 if anew:
                     listed.pop(action.ref.name, None)
@@ -105,13 +106,15 @@ class LiveReads:
     def _is_listed_whole(self, group: _Group, now: float) -> bool:
         listed_at, listing = self._listings.get(_whole(group), (float("-inf"), None))
         fresh = listing is not None and now - listed_at <= WHOLE_SECONDS - RENEWED_SECONDS
-        return fresh and now >= self._apart.get(_whole(group), now)
+        return fresh and not self._is_apart(group, now)
 
     def _pays(self, group: _Group, now: float) -> bool:
         """Return whether a namespace is better listed as a whole: many owners' dependents are wanted from it just now."""
-        if now < self._apart.get(_whole(group), now):
-            return False
-        return sum(one[:3] == group[:3] for one in self._listings) >= WHOLE_FROM
+        listed = sum(one[:3] == group[:3] for one in self._listings)
+        return listed >= WHOLE_FROM and not self._is_apart(group, now)
+
+    def _is_apart(self, group: _Group, now: float) -> bool:
+        return now < self._apart.get(_whole(group), now)
 
     def _make_room(self, now: float) -> None:
         for group, (at, _) in list(self._listings.items()):

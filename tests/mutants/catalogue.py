@@ -221,8 +221,8 @@ MUTANTS = (
     Mutant(
         "an old list is read",
         LIVE_READS,
-        "action.owner and self._clock.monotonic() - listed_at <= seconds:",
-        "action.owner:",
+        "listing is not None and self._clock.monotonic() - listed_at <= seconds:",
+        "listing is not None:",
     ),
     Mutant("whoever judges again reads the same list", LIVE_READS, "            if anew:\n", "            if False:\n"),
     Mutant(
@@ -378,8 +378,8 @@ MUTANTS = (
     Mutant(
         "a list of a namespace is used for ever",
         LIVE_READS,
-        "(_whole(_group(action)), WHOLE_SECONDS)",
-        "(_whole(_group(action)), 1e9)",
+        "(_whole(mine), WHOLE_SECONDS)",
+        "(_whole(mine), 1e9)",
     ),
     Mutant(
         "what STATE knows to be gone hides the others",
