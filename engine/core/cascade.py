@@ -56,6 +56,7 @@ UNWATCHED_SECONDS = 600.0
 """How often an owner is asked for whose type nobody watches."""
 LATELY_SECONDS = 10.0
 """For so long a dependent that was deleted is not looked at again: the fact that it is gone passes through two processes."""
+_WAITED = b'"deletionTimestamp"'
 UNREGISTERED_SECONDS = 1.0
 """A dependent of an owner in an unknown cluster is looked at again when something wakes it, but not more often."""
 
@@ -313,6 +314,15 @@ def seen_propagation(past: Iterable[Fact], uid: Uid) -> Propagation | None:
             return Propagation.BACKGROUND
         alive = False
     return None
+
+
+def went_at_once(fact: Fact) -> bool:
+    """Return whether a watch has shown that an object went without waiting for anything, so not by Orphan or Foreground.
+
+    Those two make it wait with a deletionTimestamp, which is then in the last state that the API server shows of it.
+    """
+    last = bytes(fact.data)
+    return fact.deleted and fact.cause is Cause.OBSERVED and b'"metadata"' in last and _WAITED not in last
 
 
 def tombstone(owner: ObjectRef, uid: Uid, api_version: str, kind: str) -> Apply:

@@ -36,10 +36,15 @@ class Budget:
         """Requests in flight that are allowed just now."""
         return int(self._limit)
 
+    def take_now(self) -> bool:
+        """Take one slot if one is free and nobody waits for it."""
+        free = self._taken < self.limit and not self._waiting
+        self._taken += free
+        return free
+
     async def take(self) -> None:
         """Take one slot; waits for it, first come first served. Whoever took one gives it back."""
-        if self._taken < self.limit and not self._waiting:
-            self._taken += 1
+        if self.take_now():
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)

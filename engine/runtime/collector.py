@@ -7,8 +7,7 @@ Rules:
       something else wrote it meanwhile and all that it was judged by is the same, with the uid alone, or a busy object could
       never be collected (G13); if that changed, it is judged anew.
     * Owners whose absence is inferred pass the breaker first. Every delete takes a turn under the cluster's rate cap.
-    * Every delete leaves a record of who, what and on which evidence (SEC-27). The next delete does not wait for it, the
-      key's `closed` entry does; should the process die in between, the `open` entry names what was about to be collected.
+    * Every delete leaves a record of who, what and on which evidence (SEC-27; `engine.runtime.delete_records`).
     * A dependent whose owners are all there, and which may refer to them, is made findable by a live LIST, after its owners
       have been held by a finalizer: none can be added once they are being deleted (G18).
 """
@@ -17,8 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 
 import msgspec
 import structlog
@@ -26,7 +23,7 @@ import structlog
 from engine.core.api_errors import Status
 from engine.core.cascade import Held, is_labelled, place_of
 from engine.core.collection import Dependent, Fate, Ownership, Standing, Verdict, decide
-from engine.core.evidence import Absent, Look, Present, Unknown
+from engine.core.evidence import Present, Unknown
 from engine.core.grants import SIGNATURE_ANNOTATION
 from engine.core.live_object import Metadata, reference_of
 from engine.core.outcomes import absent, conflict, gone, outcome_of, refusal, skipped
@@ -34,23 +31,21 @@ from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, can
 from engine.runtime import api_calls
 from engine.runtime.api_calls import Written, resource_of
 from engine.runtime.brakes import Brakes, Hold
+from engine.runtime.delete_records import DeleteRecords
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.lately import Lately
 from engine.runtime.live_reads import LiveReads
 from engine.runtime.object_writer import ObjectWriter
-from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError, Message
+from engine.runtime.ports import Clock, ClusterApi, EventLog, EventLogError
 from engine.runtime.rate_cap import RateCap
 from engine.runtime.references import References
 from schemas import subjects
 from schemas.actions import AddFinalizer, Collect, Outcome, Propagation, RecordEvent, Result
-from schemas.deletions import Deletion, DeletionMeta, DeletionSpec, OwnerEvidence, deletion_fact
 from schemas.facts import decode_fact
 from schemas.names import ClusterId, ClusterName, ResourceVersion
 
 TRIES = 3
 """Judgements of one dependent whose owners somebody keeps changing; then it is a conflict, to be retried later."""
-RECORD_SECONDS = 30 * 86400.0
-"""How long STATE keeps the record of a delete; FACTS keeps it as long as everything else."""
 MANAGER = "crosscurrent/garbage"
 _WARNED = frozenset({"OwnerRefNotGranted", "OwnerRefInvalidScope", "Abandoned", "OwnerClusterUnknown"})
 """Reasons for which a dependent is left alone, and that its user must see on it."""
@@ -97,8 +92,7 @@ class Collector:
         self._reads, self._lately = reads, lately
         self._clock, self._engine, self._rate, self._timeout = clock, engine, deletes_per_second, timeout
         self._caps: dict[ClusterName, RateCap] = {}
-        self._recording: set[asyncio.Task[None]] = set()
-        """Records on their way."""
+        self._records = DeleteRecords(log, clock, by=f"{engine} {MANAGER}")
 
     def expect(self, actions: Sequence[Collect]) -> None:
         """Begin to read the dependents that are about to be collected, where that is cheaper together."""
@@ -153,8 +147,7 @@ class Collector:
 
     async def recorded(self, deadline: float) -> None:
         """Wait until the records of all deletes so far are stored, or until monotonic time `deadline`."""
-        if self._recording:
-            await asyncio.wait(self._recording, timeout=max(0.0, deadline - self._clock.monotonic()))
+        await self._records.stored(deadline)
 
     async def _settle(self, case: _Case, *, anew: bool) -> Outcome | None:
         """Judge once and act; None: its owners changed under our hands."""
@@ -291,7 +284,14 @@ class Collector:
                 return None
             return gone(action) if absent(refused, action) else refusal(action, refused)
         self._lately.add(action.uid, case.epoch)
-        self._record(case, fate, ownerships)
+        self._records.add(
+            action,
+            case.live.resource_version,
+            (case.identity, case.epoch),
+            propagation=fate.propagation.value,
+            reason=fate.reason,
+            ownerships=ownerships,
+        )
         return outcome_of(action, Result.DONE, code=200, uid=action.uid, reason=fate.reason, message=_told(ownerships))
 
     async def _same_owners(self, case: _Case) -> Metadata | Outcome | None:
@@ -361,34 +361,6 @@ class Collector:
         )
         await self._writer(case.api).write(event, seen=None, first=False)
 
-    def _record(self, case: _Case, fate: Fate, ownerships: Sequence[Ownership]) -> None:
-        action, live = case.action, case.live
-        record = Deletion(
-            metadata=DeletionMeta(action.uid, action.ref.namespace),
-            spec=DeletionSpec(
-                object=str(action.ref),
-                uid=action.uid,
-                resource_version=live.resource_version,
-                propagation=fate.propagation.value,
-                by=f"{self._engine} {MANAGER}",
-                time=_rfc3339(self._clock.time()),
-                reason=fate.reason,
-                owners=tuple(_evidence(one, action) for one in ownerships),
-            ),
-        )
-        _log.debug("deleted", object=record.spec.object, uid=action.uid, reason=fate.reason)
-        subject, fact_id, body = deletion_fact(action.ref, case.identity, case.epoch, record)
-        message = Message(subject=subject, body=body, id=fact_id, ttl=RECORD_SECONDS)
-        task = asyncio.create_task(self._publish(message), name=f"record {action.uid}")
-        self._recording.add(task)
-        task.add_done_callback(self._recording.discard)
-
-    async def _publish(self, record: Message) -> None:
-        try:
-            await self._event_log.publish([record])
-        except EventLogError as error:
-            _log.error("the record of a delete could not be published", record=record.subject, error=str(error))
-
 
 class _Case:
     """One dependent under judgement."""
@@ -420,30 +392,3 @@ def _metadata(live: Metadata) -> dict[str, object]:
 
 def _told(ownerships: Sequence[Ownership]) -> str:
     return "; ".join(f"{one.reference} is {one.standing}" for one in ownerships)
-
-
-def _evidence(one: Ownership, action: Collect) -> OwnerEvidence:
-    return OwnerEvidence(
-        owner=str(one.reference),
-        cluster=one.reference.cluster_id,
-        uid=one.reference.uid,
-        standing=one.standing.value,
-        looks=_looks_told(one.evidence.looks) if isinstance(one.evidence, Absent) else (),
-        intent=one.reference.uid in action.observed or one.standing is Standing.WAITING,
-    )
-
-
-@lru_cache(maxsize=1000)
-def _looks_told(looks: tuple[Look, ...]) -> tuple[str, ...]:
-    """Return what was found of an owner, in words; one proof serves thousands of its dependents."""
-    told = []
-    for look in looks:
-        found = (
-            f"{look.found} at {look.version}" if look.found else "NotFound" if look.served else "definition NotFound"
-        )
-        told.append(f"{_rfc3339(look.at)} {found}")
-    return tuple(told)
-
-
-def _rfc3339(wall: float) -> str:
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

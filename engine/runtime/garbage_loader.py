@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from engine.core.assembly import cluster_of
-from engine.core.cascade import LATELY_SECONDS, OURS, GarbageView, batch_after, deleted_by, place_of, tombstone
+from engine.core.cascade import (
+    LATELY_SECONDS,
+    OURS,
+    GarbageView,
+    batch_after,
+    deleted_by,
+    place_of,
+    tombstone,
+    went_at_once,
+)
 from engine.core.ownership import all_references
 from engine.core.related import Related
 from engine.core.view import Cluster, KubeObject, Row
@@ -126,7 +135,7 @@ class GarbageLoader(ViewLoader):
         if found is not None:
             wanted += self._owners(view, found)
             view.since = await self._index.since(found.ref)
-        if row is not None and (going or (row.fact.deleted and view.held)):
+        if row is not None and (going or (row.fact.deleted and view.held and not went_at_once(row.fact))):
             view.past = await self._histories.read(ref)
             wanted.append(tombstone(ref, row.fact.uid, "", "").ref if row.fact.uid else ref)
         await add_missing(self._event_log, view, wanted)

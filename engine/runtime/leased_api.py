@@ -75,8 +75,11 @@ class LeasedApi:
         """Do nothing: the connection belongs to others."""
 
     async def _slot(self, timeout: float) -> None:
+        rest = self._rest(timeout)
+        if self._budget.take_now():  # mostly, and without a timer
+            return
         try:
-            async with asyncio.timeout(self._rest(timeout)):
+            async with asyncio.timeout(rest):
                 await self._budget.take()
         except TimeoutError as error:
             message = f"the lease ran out while waiting for one of {self._budget.limit} slots of {self.name}"
