@@ -9,7 +9,7 @@ INDEX is written before the request, so that the view finds the dependent that w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -23,6 +23,7 @@ from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.mapper import MAPPERS_IN_FLIGHT
 from engine.runtime.owner_index import ABSENT
 from engine.runtime.ports import Clock, Delivery, EventLog, Message, Record
+from engine.runtime.shared_reads import SharedReads
 from engine.runtime.wakes import Wakes
 from schemas import subjects
 from schemas.actions import Json
@@ -31,6 +32,8 @@ from schemas.facts import Cause, Fact, decode_fact, decode_sync
 from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
 
 KINDS_LEARNT = 10_000
+GONE_SECONDS = 1.0
+"""For so long an owner that is gone is known to be: a thousand dependents that go after it ask for it once."""
 
 
 class _Object(msgspec.Struct):
@@ -73,6 +76,7 @@ class GarbageMapper:
         self._directory = directory
         self._index = DependentsIndex(log)
         self._wakes = Wakes(log)
+        self._gone: SharedReads[ObjectRef, bool] = SharedReads(clock, GONE_SECONDS, keeps=bool)
         self._plurals: dict[tuple[str, str], str] = {}
         """Plural of each kind, learnt from the facts that pass by."""
 
@@ -140,9 +144,9 @@ class GarbageMapper:
             identity, owner, _ = subjects.parse_dependent(subject)
             if identity in named:
                 owners.append(owner.on(named[identity]))
-        latest = await self._latest(record, owners) if changed.changed else {}
         if fact.deleted:
-            owners = [owner for owner in owners if not _is_gone(latest.get(subjects.fact(owner)))]
+            owners = [owner for owner in owners if not await self._is_gone(owner)]
+        latest = await self._event_log.last("STATE", [record.subject]) if changed.changed else {}
         wake = [ref, *owners] if references else owners
         if await self._is_owner(ref, fact, seen):
             await self._suspect(ref, fact)
@@ -150,6 +154,7 @@ class GarbageMapper:
         await self._request(wake, record)
         if changed.former:
             await self._index.forget(ref, wanted, changed)
+        # An entry may have been written out of turn: whoever wrote looks whether its fact is still the latest.
         if (newer := latest.get(record.subject)) is not None and newer.seq > record.seq:
             await self._fact(newer, subjects.parse_fact(newer.subject))
         await self._place_late(record, ref, references)
@@ -161,13 +166,18 @@ class GarbageMapper:
             if self._clock.time() - since <= self._window:  # a new mapper goes through facts of days
                 await suspect(self._event_log, ref, since, self._window)
 
-    async def _latest(self, record: Record, owners: Iterable[ObjectRef]) -> dict[str, Record]:
-        """Read the rows of an object whose entries were just written, and of owners, by subject.
+    async def _is_gone(self, owner: ObjectRef) -> bool:
+        """Return whether an owner was gone a moment ago.
 
-        A newer one of the object is mapped as well: an entry may have been written out of turn. An owner that is gone is not
-        woken by a dependent that has gone after it: it waits for nothing, and its key looks for itself what is left to do.
+        Then it is not woken by a dependent that goes after it: it waits for nothing, and its key looks for itself what is
+        left to do. If another has taken its place since, that waits for nothing of this one's either.
         """
-        return await self._event_log.last("STATE", [record.subject, *map(subjects.fact, owners)])
+
+        async def ask() -> bool:
+            row = (await self._event_log.last("STATE", [subjects.fact(owner)])).get(subjects.fact(owner))
+            return row is not None and decode_fact(row.body).deleted
+
+        return await self._gone.read(owner, ask)
 
     async def _place(self, cluster: ClusterName) -> None:
         """Index the dependents that named a cluster while nobody knew which one it was."""
@@ -274,10 +284,6 @@ class GarbageMapper:
             if ref.cluster in self._clusters
         ]
         await self._wakes.publish(messages)
-
-
-def _is_gone(row: Record | None) -> bool:
-    return row is not None and decode_fact(row.body).deleted
 
 
 def _unplaced(cluster: ClusterName) -> ClusterId:

@@ -68,6 +68,8 @@ class LiveReads:
         """
         self._apis, self._clock, self._timeout = apis, clock, timeout
         self._listings: dict[_Group, _Listing] = {}
+        self._renewing: dict[_Group, asyncio.Task[dict[str, Metadata]]] = {}
+        """LISTs that are made anew just now, while there is one that serves."""
         self._apart: dict[_Group, float] = {}
         """Namespaces that are not listed as a whole, and until when: they are too large, or it failed."""
 
@@ -83,16 +85,36 @@ class LiveReads:
                 continue
             self._make_room(now)
             wanted = _whole(group) if self._pays(group, now) else group
-            task = asyncio.create_task(self._list(api, wanted), name=f"list dependents of {wanted[3] or 'everybody'}")
-            self._listings.pop(wanted, None)  # the newest come last
-            self._listings[wanted] = (now, task)
+            if wanted not in self._renewing:
+                self._begin(api, wanted, now)
+
+    def _begin(self, api: ClusterApi, group: _Group, now: float) -> None:
+        """Begin a LIST. One that there is serves until then, or until it is too old."""
+        task = asyncio.create_task(self._list(api, group), name=f"list dependents of {group[3] or 'everybody'}")
+        if self._is_usable(group, now):
+            self._renewing[group] = task
+            task.add_done_callback(lambda done: self._renewed(group, now, done))
+        else:
+            self._put(group, now, task)
+
+    def _renewed(self, group: _Group, at: float, listing: asyncio.Task[dict[str, Metadata]]) -> None:
+        self._renewing.pop(group, None)
+        self._put(group, at, listing)
+
+    def _put(self, group: _Group, at: float, listing: asyncio.Task[dict[str, Metadata]]) -> None:
+        self._listings.pop(group, None)  # the newest come last
+        self._listings[group] = (at, listing)
+
+    def _is_usable(self, group: _Group, now: float) -> bool:
+        listed_at, _ = self._listings.get(group, (float("-inf"), None))
+        return now - listed_at <= (LISTED_SECONDS if group[3] else WHOLE_SECONDS)
 
     async def read(self, action: Collect, api: ClusterApi, *, anew: bool) -> Metadata | Status:
         """Return a dependent's metadata; `api` is asked if no LIST that is fresh enough has it, or `anew` says so."""
         mine = _group(action)
-        for group, seconds in ((mine, LISTED_SECONDS), (_whole(mine), WHOLE_SECONDS)) if action.owner else ():
-            listed_at, listing = self._listings.get(group, (float("-inf"), None))
-            if listing is not None and self._clock.monotonic() - listed_at <= seconds:
+        for group in (mine, _whole(mine)) if action.owner else ():
+            if self._is_usable(group, self._clock.monotonic()):
+                listing = self._listings[group][1]
                 listed = await asyncio.shield(listing)
                 if anew:
                     listed.pop(action.ref.name, None)
@@ -117,8 +139,8 @@ class LiveReads:
         return now < self._apart.get(_whole(group), now)
 
     def _make_room(self, now: float) -> None:
-        for group, (at, _) in list(self._listings.items()):
-            if now - at > (LISTED_SECONDS if group[3] else WHOLE_SECONDS):
+        for group in list(self._listings):
+            if not self._is_usable(group, now):
                 del self._listings[group]
         for group in [one for one, until in self._apart.items() if now >= until]:
             del self._apart[group]

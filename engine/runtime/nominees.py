@@ -1,7 +1,8 @@
 """The dependents of an owner that is gone or going, as INDEX nominates them, batch by batch (docs/garbage-collection.md).
 
 An owner may have a hundred thousand. INDEX is read for two batches; if a decision leaves another batch, that is kept in this
-process for the next, which follows at once. INDEX and STATE know of a delete only after its fact has passed through two
+process for the next, which follows at once. What that needs of INDEX and STATE is read while the batch before it is deleted,
+so that nobody waits in between. INDEX and STATE know of a delete only after its fact has passed through two
 processes, so what this process has deleted is remembered for as long. Nothing here is evidence: each is looked at live.
 
 Rules:
@@ -13,16 +14,18 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from engine.core.assembly import add_rows
 from engine.core.cascade import LATELY_SECONDS, MOST_AT_ONCE, GarbageView, Held, deleted_by, is_open
 from engine.core.view import Row
 from engine.runtime.lately import Lately
-from engine.runtime.ports import Clock, EventLog, Record
+from engine.runtime.ports import Clock, EventLog, EventLogError, Record
 from engine.runtime.state_rows import add_missing
 from schemas import subjects
 from schemas.actions import Outcome, Result
@@ -32,6 +35,8 @@ FIRST_READ = 2 * MOST_AT_ONCE
 """Entries read for an owner."""
 SCANNED = 20_000
 """Dependents looked for, some 10 MB, if nothing can be done about those that come first."""
+AHEAD_SECONDS = 0.3
+"""After a view has been loaded, until the next one is read for: the first deletes go first."""
 LEFT_KEPT = 64
 """Owners whose remaining dependents are kept between two decisions."""
 LAST_LOOK_SECONDS = 60.0
@@ -47,6 +52,14 @@ class _Left(NamedTuple):
     held: tuple[Held, ...]
 
 
+class _Ahead(NamedTuple):
+    """What was read for the next decision while this one is carried out."""
+
+    at: float
+    held: tuple[Held, ...]
+    rows: dict[str, Record]
+
+
 class Nominees:
     """Reads dependents for views; one per process."""
 
@@ -54,6 +67,8 @@ class Nominees:
         """Read INDEX and STATE of `log`; what is in other clusters than `clusters`, or deleted `lately`, is of no concern."""
         self._event_log, self._clock, self._clusters, self._lately = log, clock, clusters, lately
         self._left: dict[ObjectRef, _Left] = {}
+        self._ahead: dict[ObjectRef, tuple[float, asyncio.Task[_Ahead | None]]] = {}
+        """And when each was begun."""
 
     async def some(self, identity: ClusterId, owner: ObjectRef, most: int) -> tuple[Held, ...]:
         """Return the first dependents of an owner that is there, which most of them are settled with.
@@ -73,12 +88,18 @@ class Nominees:
 
         """
         view.in_batches = True
-        left = self._left.pop(owner, None)
-        if left is not None and view.now - left.at <= LATELY_SECONDS and len(left.held) >= view.at_once:
-            view.more = True  # at the least, whatever has come since
-            await self._sift(view, left.held)
-            return
         pattern = subjects.dependents_of(identity, owner)
+        await self._show(view, pattern, owner)
+        if view.more or len(view.held) > view.at_once:
+            task = asyncio.create_task(self._read_ahead(view, pattern), name=f"read ahead for {owner}")
+            self._ahead[owner] = view.now, task
+
+    async def _show(self, view: GarbageView, pattern: str, owner: ObjectRef) -> None:
+        kept = self._kept(view, owner)
+        if sum(is_open(view, held) for held in kept) >= view.at_once:
+            view.more = True  # at the least, whatever has come since
+            await self._sift(view, kept)
+            return
         records = await self._event_log.last("INDEX", [pattern], most=FIRST_READ)
         view.more = len(records) >= FIRST_READ
         await self._sift(view, self._all_held(records.values()))
@@ -92,6 +113,38 @@ class Nominees:
         view.more = len(opened) >= SCANNED
         await self._sift(view, (*opened, *(held for held in view.held if not is_open(view, held))))
 
+    def _kept(self, view: GarbageView, owner: ObjectRef) -> tuple[Held, ...]:
+        """Return the dependents that are known already, and add to the view what has been read of them."""
+        left, (_, reading) = self._left.pop(owner, None), self._ahead.pop(owner, (0.0, None))
+        held = left.held if left is not None and view.now - left.at <= LATELY_SECONDS else ()
+        if reading is None:
+            return held
+        if not reading.done():
+            reading.cancel()  # what is not known yet is read now
+            return held
+        ahead = reading.result()
+        if ahead is None or view.now - ahead.at > LATELY_SECONDS:
+            return held
+        add_rows(view, ahead.rows, map(subjects.parse_fact, ahead.rows))
+        return held if len(held) >= view.at_once else ahead.held
+
+    async def _read_ahead(self, view: GarbageView, pattern: str) -> _Ahead | None:
+        """Read for the decision that follows one on this view; None: the broker did not answer."""
+        await self._clock.sleep(AHEAD_SECONDS)
+        try:
+            return await self._following(view, pattern)
+        except EventLogError:
+            return None
+
+    async def _following(self, view: GarbageView, pattern: str) -> _Ahead:
+        now, taken = self._clock.time(), {held.uid for held in view.held[: view.at_once]}
+        following = view.held[view.at_once :]
+        if len(following) < MOST_AT_ONCE and view.more:
+            records = await self._event_log.last("INDEX", [pattern], most=FIRST_READ + len(taken))
+            following = tuple(held for held in self._all_held(records.values()) if held.uid not in taken)
+        wanted = [subjects.fact(held.ref) for held in following if is_open(view, held)][:MOST_AT_ONCE]
+        return _Ahead(now, following, await self._event_log.last("STATE", wanted) if wanted else {})
+
     def after(self, view: GarbageView, owner: ObjectRef, outcomes: Sequence[Outcome]) -> float:
         """Return the wall time at which an owner is to be looked at again after these outcomes; at once if there is more."""
         if not view.in_batches:
@@ -102,8 +155,11 @@ class Nominees:
         stepped = any(one.result is Result.DONE or one.version for one in settled)
         left = tuple(held for held in view.held if held.ref not in touched)
         opened = any(is_open(view, held) for held in left)
+        # Another process went on with what is old.
         for place in [place for place, kept in self._left.items() if view.now - kept.at > LATELY_SECONDS]:
-            del self._left[place]  # another process went on with it
+            del self._left[place]
+        for place in [place for place, (at, _) in self._ahead.items() if view.now - at > LATELY_SECONDS]:
+            self._ahead.pop(place)[1].cancel()
         if stepped and opened and len(self._left) < LEFT_KEPT:
             self._left[owner] = _Left(view.now, left)
         if stepped and (opened or view.more):

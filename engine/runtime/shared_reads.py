@@ -12,6 +12,9 @@ from typing import Generic, TypeVar
 
 from engine.runtime.ports import Clock
 
+MOST_KEPT = 10_000
+"""Answers; then all are asked for anew."""
+
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
 
@@ -54,6 +57,8 @@ class SharedReads(Generic[Key, Answer]):
         try:
             answer = await ask()
             if self._keeps(answer) and self._running.get(key) is me:
+                if len(self._kept) >= MOST_KEPT:
+                    self._kept.clear()
                 self._kept[key] = (asked_at, answer)
             return answer
         finally:
