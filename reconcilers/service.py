@@ -204,6 +204,8 @@ def _collecting(
         concurrency=COLLECTING + PREPARING,
         performing=COLLECTING,
         lease=COLLECTING_SECONDS,
-        mapper=GarbageMapper(log, garbage, apis.keys(), directory, clock, brake.window_seconds),
+        mapper=GarbageMapper(
+            log, garbage, apis.keys(), directory, clock, brake.window_seconds, watched=settings.watched
+        ),
         loader=GarbageLoader(log, clock, apis.keys(), watched=settings.watched, engine=config.engine, lately=lately),
     )

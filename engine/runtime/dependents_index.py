@@ -11,7 +11,7 @@ removal; every write holds the sequence of the entry before it; whoever wrote lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 import structlog
@@ -40,6 +40,8 @@ class Changed(msgspec.Struct, frozen=True):
     changed: bool = False
     listed: int = 0
     """Sequence of the dependent's list."""
+    around: tuple[Record, ...] = ()
+    """Entries of what depended on the object itself when its own were read, before any of those was written."""
 
 
 class DependentsIndex:
@@ -49,8 +51,16 @@ class DependentsIndex:
         """Keep them in `log`."""
         self._event_log = log
 
-    async def update(self, dependent: ObjectRef, wanted: Mapping[str, Held]) -> Changed:
+    async def update(
+        self, dependent: ObjectRef, wanted: Mapping[str, Held], *, former: Collection[str] = (), around: str = ""
+    ) -> Changed:
         """Bring a dependent's entries, by subject, up to date. The epoch of one that is there already stays as it is.
+
+        Args:
+            dependent: whose.
+            wanted: what is true.
+            former: entries that probably were, to read them together with the list.
+            around: pattern of the entries of its own dependents, to be read on the way; empty: they are not asked for.
 
         Raises:
             EventLogError: when the broker does not answer; do it again.
@@ -58,7 +68,7 @@ class DependentsIndex:
         """
         while True:
             try:
-                return await self._update(dependent, wanted)
+                return await self._update(dependent, wanted, former, around)
             except WrongLastSequence:
                 _log.debug("index entry written by another mapper", dependent=str(dependent))
 
@@ -80,9 +90,12 @@ class DependentsIndex:
                 found[identity, owner] = _held.decode(record.body).epoch
         return found
 
-    async def _update(self, dependent: ObjectRef, wanted: Mapping[str, Held]) -> Changed:
+    async def _update(
+        self, dependent: ObjectRef, wanted: Mapping[str, Held], probable: Collection[str], around: str
+    ) -> Changed:
         place = _place(dependent)
-        found = await self._event_log.last(INDEX, [place, *wanted])
+        found = await self._event_log.last(INDEX, [place, *wanted, *probable, *([around] if around else [])])
+        own = _matching(found, around) if around else ()
         listed, seq = _listed(found.get(place)), _seq(found.get(place))
         former = tuple(subject for subject in listed if subject not in wanted)
         before = {
@@ -93,17 +106,18 @@ class DependentsIndex:
         written = {subject: _kept(before.get(subject), held) for subject, held in wanted.items()}
         differing = [subject for subject, held in written.items() if before.get(subject) != held]
         if not former and not differing and set(listed) == wanted.keys():
-            return Changed()
+            return Changed(around=own)
         if wanted.keys() - set(listed):
             seq = await self._list(dependent, {*listed, *wanted}, seq)
         for subject in differing:
             await self._write(subject, _encoder.encode(written[subject]), _seq(found.get(subject)))
         if former:
-            old = await self._event_log.last(INDEX, former)
+            unread = [subject for subject in former if subject not in probable]
+            found |= await self._event_log.last(INDEX, unread) if unread else {}
             for subject in former:
-                await self._write(subject, ABSENT, _seq(old.get(subject)))
+                await self._write(subject, ABSENT, _seq(found.get(subject)))
         rewritten = tuple(one for one in differing if one in before and _matters(before[one], written[one]))
-        return Changed(former, rewritten, changed=True, listed=seq)
+        return Changed(former, rewritten, changed=True, listed=seq, around=own)
 
     async def _list(self, dependent: ObjectRef, entries: Iterable[str], expect: int) -> int:
         listed = sorted(entries)
@@ -122,6 +136,12 @@ def _kept(before: Held | None, now: Held) -> Held:
 def _matters(before: Held, now: Held) -> bool:
     """Return whether an owner would decide otherwise now."""
     return (before.owners, before.blocking) != (now.owners, now.blocking)
+
+
+def _matching(found: Mapping[str, Record], pattern: str) -> tuple[Record, ...]:
+    """Return the entries whose subjects match a pattern that ends in `>`, and that are still true."""
+    head = pattern.removesuffix(">")
+    return tuple(one for subject, one in found.items() if subject.startswith(head) and one.body != ABSENT)
 
 
 def _place(dependent: ObjectRef) -> str:

@@ -9,19 +9,19 @@ INDEX is written before the request, so that the view finds the dependent that w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
 from engine.core.authoring import Reconciler
 from engine.core.cascade import OURS, UNREGISTRATIONS, Held, is_labelled, place_of
+from engine.core.drift import digest
 from engine.core.history import seconds
 from engine.core.ownership import ADMIRALTY_ENGINE, HOLDING_FINALIZERS, OwnerReference, all_references
 from engine.runtime.brakes import suspect
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.mapper import MAPPERS_IN_FLIGHT
-from engine.runtime.owner_index import ABSENT
 from engine.runtime.ports import Clock, Delivery, EventLog, Message, Record
 from engine.runtime.shared_reads import SharedReads
 from engine.runtime.wakes import Wakes
@@ -29,7 +29,7 @@ from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import CLUSTERS, ClusterRecord, ClusterState
 from schemas.facts import Cause, Fact, decode_fact, decode_sync
-from schemas.names import ClusterId, ClusterName, ObjectRef, Uid
+from schemas.names import ClusterId, ClusterName, ObjectRef, Resource, Uid
 
 KINDS_LEARNT = 10_000
 GONE_SECONDS = 1.0
@@ -59,6 +59,7 @@ class GarbageMapper:
         directory: FleetDirectory,
         clock: Clock,
         window_seconds: float,
+        watched: Iterable[Resource] | None = None,
     ) -> None:
         """Map for a reconciler.
 
@@ -69,9 +70,11 @@ class GarbageMapper:
             directory: which of them has which identity.
             clock: time.
             window_seconds: for how long the breaker counts owners that a list has lacked.
+            watched: the watched types, so that nothing else is handed out; None: all.
 
         """
         self._clock, self._window = clock, window_seconds
+        self._filters = _filters(watched)
         self._event_log, self._reconciler, self._clusters = log, reconciler, clusters
         self._directory = directory
         self._index = DependentsIndex(log)
@@ -82,14 +85,13 @@ class GarbageMapper:
 
     @property
     def durable(self) -> str:
-        """Name of its consumer."""
-        return f"map-{self._reconciler.name}-{self._reconciler.code}"
+        """Name of its consumer: where other types are watched it is another, which reads everything again."""
+        return f"map-{self._reconciler.name}-{self._reconciler.code}-{digest(self._filters)[:8]}"
 
     async def run(self, ack_wait: float) -> None:
         """Map until cancelled."""
-        filters = [f"{subjects.FACTS}.>", f"{subjects.SYNC}.>"]
         await self._event_log.consume(
-            "STATE", self.durable, filters, self.handle, concurrency=MAPPERS_IN_FLIGHT, ack_wait=ack_wait
+            "STATE", self.durable, self._filters, self.handle, concurrency=MAPPERS_IN_FLIGHT, ack_wait=ack_wait
         )
 
     async def handle(self, delivery: Delivery) -> None:
@@ -133,11 +135,19 @@ class GarbageMapper:
             if ref.resource == UNREGISTRATIONS.plural and not fact.deleted:
                 await self._request_dependents(ref.cluster, fact, record)
             return
+        await self._object(record, ref, fact)
+
+    async def _object(self, record: Record, ref: ObjectRef, fact: Fact) -> None:
+        """Map a fact of an object that is no record of the engine's."""
         seen = _object.decode(fact.data) or _Object()
         if seen.kind and len(self._plurals) < KINDS_LEARNT:
             self._plurals[ref.group, seen.kind] = ref.resource
-        wanted, references = await self._wanted(ref, fact, seen)
-        changed = await self._index.update(ref, wanted)
+        entries, references = await self._wanted(ref, fact, seen)
+        # What it referred to when it was last seen is most likely what is indexed.
+        wanted, former = ({}, tuple(entries)) if fact.deleted else (entries, ())
+        going = _is_held_and_going(fact, seen)
+        around = "" if going else subjects.dependents_of(fact.identity, ref)
+        changed = await self._index.update(ref, wanted, former=former, around=around)
         named = await self._directory.named()
         owners = []
         for subject in (*changed.former, *changed.rewritten):
@@ -147,8 +157,8 @@ class GarbageMapper:
         if fact.deleted:
             owners = [owner for owner in owners if not await self._is_gone(owner)]
         latest = await self._event_log.last("STATE", [record.subject]) if changed.changed else {}
-        wake = [ref, *owners] if references else owners
-        if await self._is_owner(ref, fact, seen):
+        wake = [ref, *owners] if references and not fact.deleted else owners
+        if going or _is_missed(fact, changed.around):
             await self._suspect(ref, fact)
             wake.append(ref)
         await self._request(wake, record)
@@ -157,7 +167,8 @@ class GarbageMapper:
         # An entry may have been written out of turn: whoever wrote looks whether its fact is still the latest.
         if (newer := latest.get(record.subject)) is not None and newer.seq > record.seq:
             await self._fact(newer, subjects.parse_fact(newer.subject))
-        await self._place_late(record, ref, references)
+        if not fact.deleted:
+            await self._place_late(record, ref, references)
 
     async def _suspect(self, ref: ObjectRef, fact: Fact) -> None:
         """Let the breaker count an owner that a list has lacked: dependents are looked at one by one, and some much later."""
@@ -200,8 +211,8 @@ class GarbageMapper:
     async def _wanted(
         self, ref: ObjectRef, fact: Fact, seen: _Object
     ) -> tuple[dict[str, Held], Sequence[OwnerReference]]:
-        """Return the entries that an object should have, and the owners that it names."""
-        if fact.deleted or not seen.metadata.get("annotations"):
+        """Return the entries that an object should have, or had when it was last seen, and the owners that it names."""
+        if not seen.metadata.get("annotations"):
             return {}, ()
         clusters = await self._directory.clusters()
         references = all_references(seen.metadata, {name: status.identity for name, status in clusters.items()})
@@ -235,19 +246,6 @@ class GarbageMapper:
                 fact.uid, seen.apiVersion, seen.kind, tuple(sorted(uids)), blocking, findable=findable
             )
         return entries
-
-    async def _is_owner(self, ref: ObjectRef, fact: Fact, seen: _Object) -> bool:
-        """Return whether an object's own key must look at it as an owner."""
-        metadata = seen.metadata
-        if not fact.deleted and not HOLDING_FINALIZERS.isdisjoint(metadata.get("finalizers") or ()):
-            return "deletionTimestamp" in metadata or await self._has_others(ref, fact)
-        return await self._has_others(ref, fact)
-
-    async def _has_others(self, ref: ObjectRef, fact: Fact) -> bool:
-        """Return whether some dependent means another object than the one that is there now."""
-        found = await self._event_log.last("INDEX", [subjects.dependents_of(fact.identity, ref)])
-        live = {fact.uid} if not fact.deleted else set[Uid]()
-        return any(not live.issuperset(_held.decode(one.body).owners) for one in found.values() if one.body != ABSENT)
 
     async def _request_dependents(self, cluster: ClusterName, fact: Fact, cause: Record) -> None:
         """Wake the dependents in a cluster whose owners were in one that is not configured any more."""
@@ -284,6 +282,26 @@ class GarbageMapper:
             if ref.cluster in self._clusters
         ]
         await self._wakes.publish(messages)
+
+
+def _filters(watched: Iterable[Resource] | None) -> tuple[str, ...]:
+    """Return what is mapped of STATE: records of deletes, as many as there are deletes, only where all types are watched."""
+    if watched is None:
+        return f"{subjects.FACTS}.>", f"{subjects.SYNC}.>"
+    facts = {subjects.facts_of("*", one.group, one.plural) for one in (*watched, CLUSTERS, UNREGISTRATIONS)}
+    return *sorted(facts), f"{subjects.SYNC}.>"
+
+
+def _is_held_and_going(fact: Fact, seen: _Object) -> bool:
+    """Return whether an object's own key must let it go."""
+    held = not HOLDING_FINALIZERS.isdisjoint(seen.metadata.get("finalizers") or ())
+    return not fact.deleted and held and "deletionTimestamp" in seen.metadata
+
+
+def _is_missed(fact: Fact, dependents: Iterable[Record]) -> bool:
+    """Return whether some dependent means another object than the one that is there now."""
+    live = {fact.uid} if not fact.deleted else set[Uid]()
+    return any(not live.issuperset(_held.decode(one.body).owners) for one in dependents)
 
 
 def _unplaced(cluster: ClusterName) -> ClusterId:
