@@ -19,6 +19,7 @@ import aiohttp
 from benchmarks.figures import Report, Settings, figure
 from benchmarks.fleet import FSYNC, Fleet, shares
 from benchmarks.kube_client import session
+from engine.runtime.budget import MOST
 from engine.sandbox.api_servers import ApiServer
 from engine.sandbox.assets import ensure_assets
 from engine.sandbox.control_plane import controller_arguments
@@ -26,7 +27,7 @@ from engine.sandbox.processes import ChildProcess, accepts_connections
 
 NAME = "cascade"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
-IN_FLIGHT = 64
+IN_FLIGHT = MOST
 """Of the loader: as many requests as the engine's budget for a cluster allows."""
 CAP = 100_000
 """Deletes a second that the engine is allowed: the measurement is of the engine, not of its cap of 50."""
@@ -57,7 +58,9 @@ def run(settings: Settings) -> Report:
         quiet = _idle_requests(fleet)
     peer = _kubernetes(directory / "peer", sample, settings)
     figures = (
-        figure("DELETE rate of a plain loader, 64 in flight per cluster", [first, second, third], "deletes/s"),
+        figure(
+            f"DELETE rate of a plain loader, {IN_FLIGHT} in flight per cluster", [first, second, third], "deletes/s"
+        ),
         figure(f"1 owner with {many:,} dependents", one.rate, "deletes/s", fsync=FSYNC),
         figure("  of the loader's rate", one.rate / ((first + second) / 2) * 100, "%", at_least=60),
         figure("  API calls per delete", one.calls, "calls", at_most=3),

@@ -104,7 +104,7 @@ def sign(key: bytes, owners: str, cluster: ClusterId, dependent: ObjectRef) -> s
 
 def is_signed(key: bytes, owners: str, signature: str, cluster: ClusterId, dependent: ObjectRef) -> bool:
     """Return whether the engine itself wrote a dependent's owners."""
-    return bool(key) and hmac.compare_digest(sign(key, owners, cluster, dependent), signature)
+    return bool(key and signature) and hmac.compare_digest(sign(key, owners, cluster, dependent), signature)
 
 
 def _is_from(source: From, cluster: ClusterId, dependent: ObjectRef) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 
-MOST = 64
+MOST = 96
 """In flight at first and at most. An API server admits some 600 requests at once by default, shared with all its clients,
 and answers a write in 5 to 20 ms: this is several thousand a second, more than one process sends."""
 LEAST = 1

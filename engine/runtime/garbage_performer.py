@@ -16,9 +16,10 @@ from engine.runtime.release import Barrier
 from schemas.actions import Action, Collect, Outcome, RecordEvent, RemoveFinalizer, Result
 from schemas.names import ClusterName, ObjectRef
 
-SETTLING = 48
+SETTLING = 72
 """Dependents under way at once in one cluster: three quarters of what a process may ask it at a time. The more there are, the
-more of them etcd commits together (64 cost 7 % less than 32); the rest is for proofs and for other keys."""
+more of them etcd commits together (64 cost 7 % less than 32, 72 a tenth less than 48, 96 no less than 72); the rest is for
+proofs and for other keys."""
 PREPARE_SECONDS = 3.0
 """For a proof, which takes little more than a second if the owner's cluster answers; else the decision waits for it."""
 

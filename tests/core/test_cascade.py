@@ -23,6 +23,7 @@ from engine.core.cascade import (
     seen_propagation,
     settle,
     tombstone,
+    went_at_once,
 )
 from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, OwnerReference, owned, owner_label
 from engine.core.plan import intent
@@ -332,6 +333,20 @@ def test_how_a_deletion_was_asked_for_is_read_from_its_beginning(
     past: tuple[Fact, ...], wanted: Propagation | None
 ) -> None:
     assert seen_propagation(past, Uid("u1")) is wanted
+
+
+@pytest.mark.parametrize(
+    ("last", "at_once"),
+    [
+        (fact(OWNER, body("owner", "u1"), gone=True), True),
+        (fact(OWNER, body("owner", "u1", deletionTimestamp="x", finalizers=["orphan"]), gone=True), False),
+        (fact(OWNER, body("owner", "u1"), gone=True, cause=Cause.INFERRED), False),
+        (fact(OWNER, None, gone=True), False),
+        (fact(OWNER, body("owner", "u1")), False),
+    ],
+)
+def test_only_what_a_watch_has_shown_to_go_without_waiting_needs_no_history(last: Fact, *, at_once: bool) -> None:
+    assert went_at_once(last) is at_once
 
 
 def test_the_history_of_another_uid_of_that_name_says_nothing() -> None:

@@ -29,6 +29,7 @@ NOMINEES = "engine/runtime/nominees.py"
 LATELY = "engine/runtime/lately.py"
 PERFORMER = "engine/runtime/garbage_performer.py"
 LIVE_READS = "engine/runtime/live_reads.py"
+RECORDS = "engine/runtime/delete_records.py"
 SHARED_READS = "engine/runtime/shared_reads.py"
 TURNS = "engine/runtime/turns.py"
 WAKES = "engine/runtime/wakes.py"
@@ -177,7 +178,13 @@ MUTANTS = (
         "                if not held.ok:\n",
         "                if False:\n",
     ),
-    Mutant("no record is left", COLLECTOR, "        self._record(case, fate, ownerships)\n", ""),
+    Mutant("no record is left", RECORDS, "            self._next = self._last = _Round()\n", "            return\n"),
+    Mutant(
+        "who went at once by Orphan is told by nobody",
+        CASCADE,
+        " and _WAITED not in last",
+        "",
+    ),
     Mutant(
         "a decision is closed before its deletes are on record",
         PERFORMER,
@@ -221,8 +228,8 @@ MUTANTS = (
     Mutant(
         "an old list is read",
         LIVE_READS,
-        "listing is not None and self._clock.monotonic() - listed_at <= seconds:",
-        "listing is not None:",
+        "if self._is_usable(group, self._clock.monotonic()):",
+        "if group in self._listings:",
     ),
     Mutant("whoever judges again reads the same list", LIVE_READS, "            if anew:\n", "            if False:\n"),
     Mutant(
@@ -378,8 +385,8 @@ MUTANTS = (
     Mutant(
         "a list of a namespace is used for ever",
         LIVE_READS,
-        "(_whole(mine), WHOLE_SECONDS)",
-        "(_whole(mine), 1e9)",
+        "(LISTED_SECONDS if group[3] else WHOLE_SECONDS)",
+        "(LISTED_SECONDS if group[3] else 1e9)",
     ),
     Mutant(
         "what STATE knows to be gone hides the others",

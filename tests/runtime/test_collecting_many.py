@@ -12,8 +12,17 @@ import pytest
 from engine.core.cascade import Hint
 from engine.core.grants import SIGNATURE_ANNOTATION
 from engine.core.ownership import CASCADE_FINALIZER, OWNER_LABEL, owner_label
+from engine.runtime import shared_reads
+from engine.runtime.delete_records import DeleteRecords
 from engine.runtime.garbage_performer import SETTLING, GarbagePerformer
-from engine.runtime.live_reads import LISTED_FROM, LISTED_SECONDS, WHOLE_FROM, WHOLE_MOST, WHOLE_SECONDS
+from engine.runtime.live_reads import (
+    LISTED_FROM,
+    LISTED_SECONDS,
+    RENEWED_SECONDS,
+    WHOLE_FROM,
+    WHOLE_MOST,
+    WHOLE_SECONDS,
+)
 from engine.runtime.performer import Performer
 from engine.runtime.ports import ClusterUnreachable, EventLogError, Message, Reply
 from engine.runtime.shared_reads import SharedReads
@@ -23,7 +32,7 @@ from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
 from schemas.actions import Action, Collect, Outcome, RemoveFinalizer, Result
 from schemas.deletions import DELETIONS
-from schemas.names import Uid
+from schemas.names import ClusterId, ResourceVersion, Uid
 from tests.fakes import JSON_HEADERS, Clock, Sent
 from tests.runtime.test_collector import Bench
 
@@ -240,6 +249,29 @@ async def test_a_namespace_that_cannot_be_listed_as_a_whole_is_listed_owner_by_o
     assert {one.result for one in await perform(bench, groups[-1])} == {Result.DONE}
 
 
+async def test_a_list_serves_while_it_is_made_anew(bench: Bench) -> None:
+    gate, made = asyncio.Event(), actions(bench, labelled(bench))
+    half = len(made) // 2
+    assert len(await listed(bench, [made[:half]])) == 1
+    bench.clock.now += RENEWED_SECONDS + 1
+    request = bench.b.request
+
+    async def slowly(method: str, path: str, **rest: Any) -> Reply:
+        reply = await request(method, path, **rest)
+        if path.endswith("/configmaps"):
+            await gate.wait()
+        return reply
+
+    bench.b.request = slowly  # type: ignore[method-assign]
+    assert len(await listed(bench, [made[:half], made[:half]])) == 2
+    assert {one.result for one in await perform(bench, made[:half])} == {Result.DONE}
+    gate.set()
+    await asyncio.sleep(0)
+    bench.clock.now += LISTED_SECONDS - RENEWED_SECONDS  # the first one is too old by now, the second is not
+    assert {one.result for one in await perform(bench, made[half:])} == {Result.DONE}
+    assert [one.path for one in bench.b.sent("GET") if not one.path.endswith("/configmaps")] == []
+
+
 async def test_a_dependent_that_changed_since_its_namespace_was_listed_is_judged_anew(bench: Bench) -> None:
     groups = of_many_owners(bench, WHOLE_FROM + 1)
     assert (await listed(bench, groups))[-1]
@@ -279,6 +311,42 @@ async def test_every_delete_is_on_record_before_the_decision_is_closed(
     await perform(bench, actions(bench, made))
     pattern = f"{subjects.FACTS}.b.{subjects.escape(DELETIONS.group)}.{DELETIONS.plural}.>"
     assert len(await bench.log.last("STATE", [pattern])) == MANY
+
+
+async def test_records_are_published_together_and_nobody_waits_for_those_of_later_deletes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, rounds, later = bench.log.publish, list[int](), asyncio.Event()
+
+    async def by_rounds(messages: Sequence[Message]) -> None:
+        rounds.append(len(messages))
+        if len(rounds) > 2:
+            await later.wait()
+        await publish(messages)
+
+    monkeypatch.setattr(bench.log, "publish", by_rounds)
+    records = DeleteRecords(bench.log, bench.clock, by="test")
+    made = actions(bench, labelled(bench))
+
+    def record(some: Sequence[Collect]) -> None:
+        for one in some:
+            records.add(
+                one, ResourceVersion("1"), (ClusterId("b"), 1), propagation="Background", reason="r", ownerships=()
+            )
+
+    record(made[:1])
+    await asyncio.sleep(0)  # it is on its way
+    record(made[1:-1])
+    waiting = asyncio.create_task(records.stored(bench.clock.monotonic() + 10))
+    await asyncio.sleep(0)
+    record(made[-1:])
+    await asyncio.wait_for(waiting, 5)
+    assert rounds[0] == 1
+    assert sum(rounds) >= len(made) - 1
+    assert len(rounds) <= 3
+    later.set()
+    await records.stored(bench.clock.monotonic() + 10)
+    assert sum(rounds) == len(made)
 
 
 async def test_an_owner_is_not_let_go_while_a_dependent_is_not_settled(bench: Bench) -> None:
@@ -353,6 +421,18 @@ async def test_an_answer_from_before_it_was_forgotten_is_not_used_again() -> Non
     gate.set()
     assert await early == "old"
     assert await reads.read("a", ask) == "new"
+
+
+async def test_answers_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_reads, "MOST_KEPT", 10)
+    reads: SharedReads[int, int] = SharedReads(Clock(), 5.0)
+
+    async def ask() -> int:
+        return 1
+
+    for key in range(25):
+        await reads.read(key, ask)
+    assert len(reads._kept) <= 10
 
 
 # --- turns at a key ---

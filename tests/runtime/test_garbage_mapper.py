@@ -10,16 +10,18 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from engine.core.cascade import UNREGISTRATIONS
 from engine.core.ownership import OwnerReference, owned
 from engine.runtime.clock import SystemClock
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.garbage_mapper import GarbageMapper
-from engine.runtime.ports import Message
+from engine.runtime.ports import Delivery, Message
 from engine.sandbox.memory_log import MemoryLog
 from reconcilers.garbage import garbage
 from schemas import subjects
 from schemas.actions import Json
 from schemas.clusters import cluster_ref
+from schemas.deletions import DELETIONS, deletion_ref
 from schemas.facts import Cause, FactId, FactType, encode_fact
 from schemas.names import ObjectRef, Resource, ResourceVersion, Uid
 from tests.builders import C1, C2, cluster_fact, fact_message, identity
@@ -124,3 +126,49 @@ async def test_a_dependent_that_leaves_wakes_an_owner_that_is_there_and_none_tha
         await log.publish([described(OTHER, owned(body("other"), REFERENCE), "14")])
         await eventually(lambda: woken(log, OTHER))
         assert woken(log, OWNER) is not owner_is_gone
+
+
+async def test_records_of_deletes_are_handed_to_nobody_where_the_watched_types_are_known() -> None:
+    log, clusters, clock = MemoryLog(), (C1, C2), SystemClock()
+    await log.prepare()
+    directory = FleetDirectory(log, clock, clusters)
+    all_types = GarbageMapper(log, garbage, clusters, directory, clock, WINDOW_SECONDS)
+    some = GarbageMapper(log, garbage, clusters, directory, clock, WINDOW_SECONDS, watched=[MAPS])
+    others = GarbageMapper(log, garbage, clusters, directory, clock, WINDOW_SECONDS, watched=[MAPS, DELETIONS])
+    assert len({one.durable for one in (all_types, some, others)}) == 3
+    handed: list[str] = []
+    handle = some.handle
+
+    async def noting(delivery: Delivery) -> None:
+        handed.append(delivery.record.subject)
+        await handle(delivery)
+
+    some.handle = noting  # type: ignore[method-assign]
+    record = deletion_ref(DEPENDENT, Uid("uid-dep"))
+    wanted = [DEPENDENT, cluster_ref(C1), ObjectRef(C1, UNREGISTRATIONS.group, UNREGISTRATIONS.plural, "", "one")]
+    for number, ref in enumerate([record, *wanted]):
+        if ref == cluster_ref(C1):
+            key, fact = cluster_fact(C1)
+            await log.publish([Message(subject=subjects.fact(ref), body=fact, id=key)])
+        else:
+            await log.publish([described(ref, body(ref.name), str(number + 1))])
+    mapping = asyncio.create_task(some.run(1.0))
+    await eventually(lambda: len(handed) >= len(wanted))
+    mapping.cancel()
+    await asyncio.gather(mapping, return_exceptions=True)
+    assert set(handed) == {subjects.fact(ref) for ref in wanted}
+
+
+async def test_a_dependent_that_goes_leaves_every_owner_that_is_indexed_for_it() -> None:
+    async with mapped() as log:
+        await log.publish([described(OWNER, body("owner"), "12")])
+        await eventually(lambda: present(log))
+        # Its last state names nobody: what it named before was mapped, the change in between was passed over.
+        await log.purge("REQUESTS", ">")
+        await log.publish([described(DEPENDENT, body("dep"), "13", deleted=True)])
+        await eventually(lambda: not present(log) and woken(log, OWNER))
+    async with mapped() as log:
+        await log.publish([described(OWNER, body("owner"), "12")])
+        await log.purge("REQUESTS", ">")
+        await log.publish([described(DEPENDENT, owned(body("dep"), REFERENCE), "13", deleted=True)])
+        await eventually(lambda: not present(log) and woken(log, OWNER))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -12,7 +14,7 @@ from engine.core.view import Cluster
 from engine.runtime import nominees as nominees_module
 from engine.runtime.lately import Lately
 from engine.runtime.nominees import LAST_LOOK_SECONDS, Nominees
-from engine.runtime.ports import Message
+from engine.runtime.ports import Message, Record
 from engine.sandbox.memory_log import MemoryLog
 from reconcilers.garbage import garbage
 from schemas import subjects
@@ -225,3 +227,39 @@ async def test_a_key_that_cannot_see_all_of_its_dependents_looks_again_though_no
     await bench.forget(*gone)
     view = await bench.view()
     assert garbage(view, Request("garbage", OWNER)).again_after == LATELY_SECONDS
+
+
+async def test_the_batch_after_next_is_read_while_a_batch_is_deleted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [dependent(C2, number) for number in range(4 * BATCH)]
+    await bench.nominate(*wanted)
+    first = await bench.view()
+    gone = [held.ref for held in next_batch(first, first.held)]
+    for _ in range(20):
+        await asyncio.sleep(0)  # the deletes take some time
+    reads, last = list[str](), bench.log.last
+
+    async def seen(stream: str, names: Sequence[str], *, most: int | None = None) -> dict[str, Record]:
+        reads.append(stream)
+        return await last(stream, names, most=most)
+
+    monkeypatch.setattr(bench.log, "last", seen)
+    bench.nominees.after(first, OWNER, deleted(bench, *gone))
+    second = await bench.batch()
+    assert len(second) == BATCH
+    assert not set(second) & set(gone)
+    assert "INDEX" not in reads
+
+
+async def test_what_was_read_ahead_is_never_all_there_is(bench: Bench) -> None:
+    await bench.nominate(*(dependent(C2, number) for number in range(2 * BATCH)))
+    first = await bench.view()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await bench.nominate(dependent(C3, 1))
+    bench.nominees.after(first, OWNER, deleted(bench, *(held.ref for held in next_batch(first, first.held))))
+    second = await bench.view()
+    assert second.more
+    bench.nominees.after(second, OWNER, deleted(bench, *(held.ref for held in next_batch(second, second.held))))
+    assert dependent(C3, 1) in await bench.batch()
