@@ -2,8 +2,8 @@
 
 An owner may have a hundred thousand. INDEX is read for two batches; if a decision leaves another batch, that is kept in this
 process for the next, which follows at once. What that needs of INDEX and STATE is read while the batch before it is deleted,
-so that nobody waits in between. INDEX and STATE know of a delete only after its fact has passed through two
-processes, so what this process has deleted is remembered for as long. Nothing here is evidence: each is looked at live.
+so that nobody waits in between. INDEX and STATE know of a delete only after its fact has passed through two processes, so
+what this process has deleted is remembered for as long. Nothing here is evidence: each is looked at live.
 
 Rules:
     * Dependents that something can be done about come first: hundreds in a cluster that does not answer, or that have gone
@@ -38,7 +38,7 @@ SCANNED = 20_000
 AHEAD_SECONDS = 0.3
 """After a view has been loaded, until the next one is read for: the first deletes go first."""
 LEFT_KEPT = 64
-"""Owners whose remaining dependents are kept between two decisions."""
+"""Owners whose remaining dependents are kept between two decisions, or read ahead."""
 LAST_LOOK_SECONDS = 60.0
 """After the last dependent has been deleted: a last look ends the memory of the key, when most cascades are over."""
 
@@ -90,7 +90,10 @@ class Nominees:
         view.in_batches = True
         pattern = subjects.dependents_of(identity, owner)
         await self._show(view, pattern, owner)
-        if view.more or len(view.held) > view.at_once:
+        self._forget_old(view.now)
+        # Those that are open come first: where there are none, the next decision has nothing to do either.
+        others = view.more or len(view.held) > view.at_once
+        if others and view.held and is_open(view, view.held[0]) and len(self._ahead) < LEFT_KEPT:
             task = asyncio.create_task(self._read_ahead(view, pattern), name=f"read ahead for {owner}")
             self._ahead[owner] = view.now, task
 
@@ -155,16 +158,19 @@ class Nominees:
         stepped = any(one.result is Result.DONE or one.version for one in settled)
         left = tuple(held for held in view.held if held.ref not in touched)
         opened = any(is_open(view, held) for held in left)
-        # Another process went on with what is old.
-        for place in [place for place, kept in self._left.items() if view.now - kept.at > LATELY_SECONDS]:
-            del self._left[place]
-        for place in [place for place, (at, _) in self._ahead.items() if view.now - at > LATELY_SECONDS]:
-            self._ahead.pop(place)[1].cancel()
+        self._forget_old(view.now)
         if stepped and opened and len(self._left) < LEFT_KEPT:
             self._left[owner] = _Left(view.now, left)
         if stepped and (opened or view.more):
             return view.now
         return self._clock.time() + LAST_LOOK_SECONDS if deleted_by(outcomes) else math.inf
+
+    def _forget_old(self, now: float) -> None:
+        """Forget what another process went on with, or nothing came of."""
+        for place in [place for place, kept in self._left.items() if now - kept.at > LATELY_SECONDS]:
+            del self._left[place]
+        for place in [place for place, (at, _) in self._ahead.items() if now - at > LATELY_SECONDS]:
+            self._ahead.pop(place)[1].cancel()
 
     async def _sift(self, view: GarbageView, found: Sequence[Held]) -> None:
         """Show dependents, in front a batch of those that are open and that STATE does not know to be gone."""

@@ -31,6 +31,9 @@ class Request:
     """One answered request of an audit log."""
 
     at: str
+    """When it was answered: what it changed was changed before that, under load long before."""
+    begun: str
+    """When it was received: it changed nothing before that."""
     user: str
     verb: str
     place: Place
@@ -105,6 +108,7 @@ class AuditLog:
                 place = (place[0], place[1], (body.get("metadata") or {}).get("name", ""))
             request = Request(
                 at=event["stageTimestamp"],
+                begun=event["requestReceivedTimestamp"],
                 user=event["user"]["username"],
                 verb=event["verb"],
                 place=place,

@@ -57,14 +57,21 @@ class Life:
 
     @property
     def removed(self) -> str:
-        """When it was finally removed: its last successful change; empty while it is there."""
+        """When its final removal was answered, its last successful change; empty while it is there."""
         return "" if self.alive else max((one.at for one in self.requests if one.changed), default="")
 
-    def references(self, at: str) -> list[Json]:
-        """Return the owners that it named at a time."""
+    @property
+    def removal(self) -> str:
+        """When that was received."""
+        changes = [one for one in self.requests if one.changed]
+        return "" if self.alive or not changes else max(changes, key=lambda one: one.at).begun
+
+    def references(self, at: str, *, begun: bool = False) -> list[Json]:
+        """Return the owners that it named at a time, as told by what was answered until then, or had `begun`."""
         named = "[]"
         for one in self.requests:
-            if one.at <= at and one.changed and (notes := one.annotations) is not None and OWNERS in notes:
+            in_time = (one.begun if begun else one.at) <= at
+            if in_time and one.changed and (notes := one.annotations) is not None and OWNERS in notes:
                 named = notes[OWNERS] or "[]"
         found: list[Json] = json.loads(named)
         return found
@@ -171,16 +178,18 @@ def _repeated(one: Life) -> list[str]:
 
 
 def _in_order(owner: Life, dependent: Life, *, blocking_only: bool) -> None:
-    """The owner was removed after this dependent, or after it had let go of the owner."""
+    """The owner was removed after this dependent, or after it had let go of the owner.
 
-    def holds(at: str) -> bool:
-        return any(
-            owner.means(one) and (one.get("blockOwnerDeletion") or not blocking_only)
-            for one in dependent.references(at)
-        )
+    What the engine waits for has had its effect when it asks for the removal, so it was received before. When it was answered
+    proves nothing: somebody else's patch takes effect, and its audit record is written some time later.
+    """
 
-    if dependent.uid == owner.uid or not (dependent.created < owner.asked and holds(owner.asked)):
+    def holds(named: Iterable[Json]) -> bool:
+        return any(owner.means(one) and (one.get("blockOwnerDeletion") or not blocking_only) for one in named)
+
+    if dependent.uid == owner.uid or not (dependent.created < owner.asked and holds(dependent.references(owner.asked))):
         return
-    if dependent.removed and dependent.removed <= owner.removed:
+    if dependent.removal and dependent.removal <= owner.removal:
         return
-    assert not holds(owner.removed), f"I3: {owner} was removed at {owner.removed} while {dependent} held it"
+    left = dependent.references(owner.removal, begun=True)
+    assert not holds(left), f"I3: the removal of {owner} was asked for at {owner.removal} while {dependent} held it"

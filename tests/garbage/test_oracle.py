@@ -15,8 +15,11 @@ OWNER_PLACE, DEP_PLACE = ("configmaps", "ns", "owner"), ("configmaps", "ns", "de
 REFERENCE = {"clusterID": "id-a", "kind": "ConfigMap", "namespace": "ns", "name": "owner", "uid": "o1"}
 
 
-def request(second: int, verb: str, body: Json | None = None, *, engine: bool = False, code: int = 200) -> Request:
-    return Request(f"{second:02}", ENGINE if engine else "somebody", verb, ("", "", ""), code, body or {})
+def request(
+    second: int, verb: str, body: Json | None = None, *, engine: bool = False, code: int = 200, began: int = 0
+) -> Request:
+    user = ENGINE if engine else "somebody"
+    return Request(f"{second:02}", f"{began or second:02}", user, verb, ("", "", ""), code, body or {})
 
 
 def owner(*requests: Request, alive: bool = False) -> Life:
@@ -51,6 +54,18 @@ def test_what_follows_its_owner_is_as_it_should_be() -> None:
         ]
     )
     check([owner(alive=True), dependent(alive=True)])
+
+
+@pytest.mark.parametrize("began", [6, 9])
+def test_a_patch_whose_answer_came_late_counts_from_when_it_was_received(began: int) -> None:
+    going = owner(asked(3, "Foreground"), request(8, "patch", began=7))
+    parted = request(10, "patch", PARTED, engine=True, began=began)
+    found = [going, dependent(parted, alive=True, blockOwnerDeletion=True)]
+    if began < 7:
+        check(found)  # another worker saw its effect, and let the owner go, before it was answered
+    else:
+        with pytest.raises(AssertionError, match="I3"):
+            check(found)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_xgc_23_orphan_everywhere_first(scene: Scene) -> None:
     scene.known(*deps)
     scene.delete(owner, "Orphan")
     scene.gone(owner)
-    parted = [one.at for dep in deps for one in scene.requests(dep) if one.by_engine and one.changed]
+    parted = [one.begun for dep in deps for one in scene.requests(dep) if one.by_engine and one.changed]
     assert scene.removed_at(owner) > max(parted)
     scene.kept(*deps)
     assert all(scene.refs(dep) == [] for dep in deps)

@@ -263,3 +263,17 @@ async def test_what_was_read_ahead_is_never_all_there_is(bench: Bench) -> None:
     assert second.more
     bench.nominees.after(second, OWNER, deleted(bench, *(held.ref for held in next_batch(second, second.held))))
     assert dependent(C3, 1) in await bench.batch()
+
+
+async def test_nothing_is_read_ahead_where_nothing_can_be_done(bench: Bench) -> None:
+    await bench.nominate(*(dependent(C2, number) for number in range(4 * BATCH)))
+    bench.states[C2] = ClusterState.SUSPECT
+    await bench.view()
+    assert not bench.nominees._ahead
+    bench.states[C2] = ClusterState.LIVE
+    await bench.view()
+    assert bench.nominees._ahead
+    bench.clock.now += LATELY_SECONDS + 1
+    bench.states[C2] = ClusterState.SUSPECT
+    await bench.view()
+    assert not bench.nominees._ahead

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.core.ownership import DEPENDENTS_FINALIZER, OWNER_LABEL, OwnerReference, owned
+from engine.runtime.budget import MOST
 from engine.runtime.object_writer import NEVER, TRIES
 from engine.runtime.performer import Performer
 from engine.runtime.ports import Reply, Seen
@@ -700,11 +701,11 @@ async def test_an_unreachable_cluster_fails_its_own_actions_only(fleet: Fleet) -
 
 async def test_a_cluster_whose_slots_are_taken_holds_nobody_else_up(fleet: Fleet) -> None:
     fleet.c2.delay = 0.5
-    slow = [asyncio.create_task(fleet.perform(apply(fleet.c2, name=f"s{n}"))) for n in range(100)]
+    slow = [asyncio.create_task(fleet.perform(apply(fleet.c2, name=f"s{n}"))) for n in range(MOST + 36)]
     await asyncio.sleep(0.05)
     async with asyncio.timeout(0.2):
         assert summary(await fleet.perform(apply(fleet.c1))) == [("Apply", Result.DONE)]
-    assert fleet.c2.most_in_flight == 64
+    assert fleet.c2.most_in_flight == MOST
     for task in slow:
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
@@ -718,14 +719,14 @@ async def test_a_busy_cluster_is_asked_less_and_then_more_again(fleet: Fleet, co
     budget = fleet.performer.budget(fleet.c2.name)
     fleet.c2.before = lambda _: status(code, reason, "slow down", retry_after=1)
     await fleet.perform(*(apply(fleet.c2, name=f"d{n}") for n in range(30)))
-    assert budget.limit == 32, "thirty answers to requests of one moment are one cut"
+    assert budget.limit == MOST // 2, "thirty answers to requests of one moment are one cut"
     fleet.clock.now += 2
     await fleet.perform(apply(fleet.c2))
-    assert budget.limit == 16
+    assert budget.limit == MOST // 4
     fleet.c2.before = None
     for n in range(40):
         await fleet.perform(apply(fleet.c2, name=f"e{n}"))
-    assert 16 < budget.limit < 32
+    assert MOST // 4 < budget.limit < MOST // 2
 
 
 async def test_waiting_for_a_slot_ends_with_the_lease(fleet: Fleet) -> None:
