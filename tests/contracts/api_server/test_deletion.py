@@ -188,6 +188,20 @@ async def test_foreground_deletion_waits_for_dependents_that_block(place: Place)
     assert await is_gone(place, "b")
 
 
+@pytest.mark.parametrize(("policy", "waited"), [("Background", False), ("Orphan", True), ("Foreground", True)], ids=str)
+async def test_the_last_state_that_a_watch_shows_tells_whether_an_object_waited_to_go(
+    place: Place, policy: str, *, waited: bool
+) -> None:
+    """`engine.core.cascade.went_at_once` and its callers depend on it."""
+    await family(place)
+    start = (await place.session.get(place.maps)).version
+    async with place.session.watch(place.maps, resourceVersion=start, fieldSelector="metadata.name=a") as stream:
+        await place.session.delete(f"{place.maps}/a", propagationPolicy=policy)
+        shown = await stream.take(2 if waited else 1)
+    assert [event["type"] for event in shown] == (["MODIFIED", "DELETED"] if waited else ["DELETED"])
+    assert ("deletionTimestamp" in shown[-1]["object"]["metadata"]) is waited
+
+
 async def test_a_dependent_of_what_never_was_is_collected(place: Place) -> None:
     reference = {
         "apiVersion": "v1",
