@@ -1,13 +1,13 @@
 """The records of the collector's deletes, on their way to FACTS (SEC-27): who, what, and on which evidence.
 
 The next delete does not wait for a record, the key's `closed` entry does; should the process die in between, the `open` entry
-names what was about to be collected. One publish is under way at a time, and what is recorded meanwhile goes with the next.
+names what was about to be collected.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -16,6 +16,7 @@ import structlog
 from engine.core.collection import Ownership, Standing
 from engine.core.evidence import Absent, Look
 from engine.runtime.ports import Clock, EventLog, EventLogError, Message
+from engine.runtime.rounds import Rounds
 from schemas.actions import Collect
 from schemas.deletions import Deletion, DeletionMeta, DeletionSpec, OwnerEvidence, deletion_fact
 from schemas.names import ClusterId, ResourceVersion
@@ -32,10 +33,9 @@ class DeleteRecords:
     def __init__(self, log: EventLog, clock: Clock, by: str) -> None:
         """Publish to `log`, as deletes `by` an engine and its field manager."""
         self._event_log, self._clock, self._by = log, clock, by
-        self._next: _Round | None = None
-        self._last: _Round | None = None
-        """The newest one, whether it waits, is being sent or is stored."""
-        self._sender: asyncio.Task[None] | None = None
+        self._rounds = Rounds(self._publish, "records of deletes")
+        self._stored: asyncio.Future[None] | None = None
+        """Of the newest round."""
 
     def add(
         self,
@@ -73,35 +73,19 @@ class DeleteRecords:
         )
         _log.debug("deleted", object=record.spec.object, uid=action.uid, reason=reason)
         subject, fact_id, body = deletion_fact(action.ref, *place, record)
-        if self._next is None:
-            self._next = self._last = _Round()
-        self._next.messages.append(Message(subject=subject, body=body, id=fact_id, ttl=RECORD_SECONDS))
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send(), name="records of deletes")
+        self._stored = self._rounds.add([Message(subject=subject, body=body, id=fact_id, ttl=RECORD_SECONDS)])
 
     async def stored(self, deadline: float) -> None:
         """Wait until all records so far are stored, or could not be, or until monotonic time `deadline`."""
-        if self._last is not None:
-            await asyncio.wait([self._last.over], timeout=max(0.0, deadline - self._clock.monotonic()))
+        if self._stored is not None:
+            await asyncio.wait([self._stored], timeout=max(0.0, deadline - self._clock.monotonic()))
 
-    async def _send(self) -> None:
-        while self._next is not None:
-            sending, self._next = self._next, None
-            try:
-                await self._event_log.publish(sending.messages)
-            except EventLogError as error:
-                places = [message.subject for message in sending.messages]
-                _log.error("records of deletes could not be published", records=places, error=str(error))
-            finally:
-                sending.over.set_result(None)
-
-
-class _Round:
-    """What is sent together."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _publish(self, records: Sequence[Message]) -> None:
+        try:
+            await self._event_log.publish(records)
+        except EventLogError as error:
+            places = [record.subject for record in records]
+            _log.error("records of deletes could not be published", records=places, error=str(error))
 
 
 def _evidence(one: Ownership, action: Collect) -> OwnerEvidence:

@@ -95,7 +95,7 @@ class DependentsIndex:
     ) -> Changed:
         place = _place(dependent)
         found = await self._event_log.last(INDEX, [place, *wanted, *probable, *([around] if around else [])])
-        own = _matching(found, around) if around else ()
+        own = tuple(one for subject, one in found.items() if one.body != ABSENT and subjects.matches(around, subject))
         listed, seq = _listed(found.get(place)), _seq(found.get(place))
         former = tuple(subject for subject in listed if subject not in wanted)
         before = {
@@ -136,12 +136,6 @@ def _kept(before: Held | None, now: Held) -> Held:
 def _matters(before: Held, now: Held) -> bool:
     """Return whether an owner would decide otherwise now."""
     return (before.owners, before.blocking) != (now.owners, now.blocking)
-
-
-def _matching(found: Mapping[str, Record], pattern: str) -> tuple[Record, ...]:
-    """Return the entries whose subjects match a pattern that ends in `>`, and that are still true."""
-    head = pattern.removesuffix(">")
-    return tuple(one for subject, one in found.items() if subject.startswith(head) and one.body != ABSENT)
 
 
 def _place(dependent: ObjectRef) -> str:

@@ -9,9 +9,11 @@ what it wrote before is seen by whoever answers.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterable
 
 from engine.runtime.ports import EventLog, Message
+from engine.runtime.rounds import Rounds
 
 
 class Wakes:
@@ -19,9 +21,7 @@ class Wakes:
 
     def __init__(self, log: EventLog) -> None:
         """Publish to `log`."""
-        self._event_log = log
-        self._next: _Round | None = None
-        self._sender: asyncio.Task[None] | None = None
+        self._rounds = Rounds(functools.partial(log.publish_many, "REQUESTS"), "publish requests")
 
     async def publish(self, messages: Iterable[Message]) -> None:
         """Publish requests; the latest body of a subject counts.
@@ -30,32 +30,6 @@ class Wakes:
             EventLogError: when the outcome is unknown; publish them again.
 
         """
-        wanted = {message.subject: message for message in messages}
-        if not wanted:
-            return
-        if self._next is None:
-            self._next = _Round()
-        mine = self._next
-        mine.messages |= wanted
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send_all(), name="publish requests")
-        await asyncio.shield(mine.stored)
-
-    async def _send_all(self) -> None:
-        while self._next is not None:
-            sending, self._next = self._next, None
-            try:
-                await self._event_log.publish_many("REQUESTS", list(sending.messages.values()))
-            except Exception as problem:  # noqa: BLE001 - whoever asked must learn it, whatever it is
-                sending.stored.set_exception(problem)
-                sending.stored.exception()  # they may all have been cancelled
-            else:
-                sending.stored.set_result(None)
-
-
-class _Round:
-    """What is sent together."""
-
-    def __init__(self) -> None:
-        self.messages: dict[str, Message] = {}
-        self.stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wanted = list(messages)
+        if wanted:
+            await asyncio.shield(self._rounds.add(wanted))

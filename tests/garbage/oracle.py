@@ -57,14 +57,18 @@ class Life:
 
     @property
     def removed(self) -> str:
-        """When its final removal was answered, its last successful change; empty while it is there."""
-        return "" if self.alive else max((one.at for one in self.requests if one.changed), default="")
+        """When its final removal was answered; empty while it is there."""
+        return last.at if (last := self._removal()) is not None else ""
 
     @property
     def removal(self) -> str:
         """When that was received."""
-        changes = [one for one in self.requests if one.changed]
-        return "" if self.alive or not changes else max(changes, key=lambda one: one.at).begun
+        return last.begun if (last := self._removal()) is not None else ""
+
+    def _removal(self) -> Request | None:
+        """Return its last successful change, if it is gone."""
+        changes = [one for one in self.requests if one.changed and not self.alive]
+        return max(changes, key=lambda one: one.at, default=None)
 
     def references(self, at: str, *, begun: bool = False) -> list[Json]:
         """Return the owners that it named at a time, as told by what was answered until then, or had `begun`."""

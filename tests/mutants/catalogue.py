@@ -178,7 +178,7 @@ MUTANTS = (
         "                if not held.ok:\n",
         "                if False:\n",
     ),
-    Mutant("no record is left", RECORDS, "            self._next = self._last = _Round()\n", "            return\n"),
+    Mutant("no record is left", RECORDS, "            await self._event_log.publish(records)\n", "            pass\n"),
     Mutant(
         "who went at once by Orphan is told by nobody",
         CASCADE,
@@ -250,8 +250,8 @@ MUTANTS = (
     Mutant(
         "whoever asks while a request is under way is told that it is stored",
         WAKES,
-        "        await asyncio.shield(mine.stored)\n",
-        "        await asyncio.sleep(0)\n",
+        "            await asyncio.shield(self._rounds.add(wanted))\n",
+        "            self._rounds.add(wanted)\n            await asyncio.sleep(0)\n",
     ),
     Mutant("a held key is free", FENCE, " and waited < entry.lease", " and waited < 0"),
     Mutant(
