@@ -251,7 +251,8 @@ def test_the_same_in_clusters_of_ones_own(project: Project, foos: Foos, tmp_path
     with terminal(project, tmp_path) as shell:
         shell.stay("CROSSCURRENT_UID=$(id -u) docker compose up --scale own=4 own", "")
         until(lambda: len(project.containers("own")) == 4, what=project.report)
-        project.wait_healthy(["own-watchers"])
+        # All four: one still loading its modules has no handler yet, and a stop would end it as SIGTERM does.
+        project.wait_healthy(["own-watchers", "own"])
         foos.scale("kept", 4, replicas=9)
         foos.settle()
         shell.interrupt_all(seconds=60)
@@ -260,8 +261,12 @@ def test_the_same_in_clusters_of_ones_own(project: Project, foos: Foos, tmp_path
 
 def test_stopped_in_order_every_process_of_ours_ends_by_itself(project: Project) -> None:
     ours = ("own", "own-watchers", *CLUSTERS)
-    codes = {project.state(one)["ExitCode"] for service in ours for one in project.containers(service, stopped=True)}
-    assert codes == {0}
+    codes = {
+        (service, project.state(one)["ExitCode"])
+        for service in ours
+        for one in project.containers(service, stopped=True)
+    }
+    assert codes == {(service, 0) for service in ours}, project.report()
 
 
 def test_down_leaves_nothing(project: Project, tmp_path: Path) -> None:
