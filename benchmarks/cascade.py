@@ -1,8 +1,10 @@
 """Cascades across clusters (PB-05): how fast the collector deletes, against a plain loader and Kubernetes' own collector.
 
-One owner with many dependents over two clusters, then many owners with ten each. The loader deletes objects of the same size
-on the same API servers, in parallel and with nothing to decide; kube-controller-manager runs with its default settings in a
-cluster of its own, on a sample. Requests are counted in the API servers' audit logs, by the engine's own identity.
+One owner with many dependents over two clusters, then many owners with ten each. The loader is given the same work on the
+same API servers: owners and dependents of the same shape and size that mean nothing to the collector. It deletes them in
+parallel and has nothing to decide. Rounds are interleaved, and each measurement is made between two runs of the loader.
+kube-controller-manager runs with its default settings in a cluster of its own, on a sample. Requests are counted in the API
+servers' audit logs, by the engine's own identity.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import json
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
-from benchmarks.figures import Report, Settings, figure
+from benchmarks.figures import Figure, Report, Settings, figure, ratios
 from benchmarks.fleet import FSYNC, Fleet, shares
 from benchmarks.kube_client import session
 from engine.runtime.budget import MOST
@@ -33,6 +35,10 @@ CAP = 100_000
 """Deletes a second that the engine is allowed: the measurement is of the engine, not of its cap of 50."""
 PADDING = {"data": {"text": "x" * 500}}
 IDLE_SECONDS = 20.0
+LOADED = 4_000
+"""Dependents that the loader deletes at a time."""
+OURS, STRANGE = "crosscurrent.dev", "somebody.example"
+"""Of labels and annotations: what the collector looks for, and what is as long and means nothing to it."""
 
 Json = dict[str, Any]
 
@@ -46,61 +52,83 @@ def run(settings: Settings) -> Report:
         "resources": ["v1/configmaps"],
         "garbage": {"deletes_per_second": CAP, "brake": {"settle_seconds": 0.5}},
     }
+    ones, several = list[_Measured](), list[_Measured]()
     with Fleet(directory, clusters=3, workers=2, say=settings.say, audit=True, config=config) as fleet:
         _grant(fleet)
-        # Before, between and after: a machine is not equally fast all the time, and each is compared with its neighbours.
-        first = _loader_rate(fleet, settings, many)
-        one = _measure(fleet, settings, [many])
-        second = _loader_rate(fleet, settings, many)
-        several = _measure(fleet, settings, [10] * owners)
-        third = _loader_rate(fleet, settings, many)
+        for number in range(settings.rounds):
+            ones.append(_measure(fleet, settings, f"one{number}", [many]))
+            several.append(_measure(fleet, settings, f"many{number}", [10] * owners))
         settings.say("cascade: looking away")
         quiet = _idle_requests(fleet)
     peer = _kubernetes(directory / "peer", sample, settings)
     figures = (
-        figure(
-            f"DELETE rate of a plain loader, {IN_FLIGHT} in flight per cluster", [first, second, third], "deletes/s"
-        ),
-        figure(f"1 owner with {many:,} dependents", one.rate, "deletes/s", fsync=FSYNC),
-        figure("  of the loader's rate", one.rate / ((first + second) / 2) * 100, "%", at_least=60),
-        figure("  API calls per delete", one.calls, "calls", at_most=3),
-        figure(f"{owners:,} owners with 10 dependents", several.rate, "deletes/s", fsync=FSYNC),
-        figure("  of the loader's rate", several.rate / ((second + third) / 2) * 100, "%", at_least=60),
-        figure("  API calls per delete", several.calls, "calls", at_most=3),
+        *_figures(f"1 owner with {many:,} dependents", ones),
+        *_figures(f"{owners:,} owners with 10 dependents", several),
         figure(f"kube-controller-manager by default, 1 owner with {sample:,}", peer, "deletes/s"),
-        figure("  this collector over that one, 1 owner", one.rate / peer, "x", at_least=10),
+        figure("  this collector over that one, 1 owner", [one.rate / peer for one in ones], "x", at_least=10),
         figure(f"calls of an idle collector in {IDLE_SECONDS:g} s", quiet, "calls", at_most=0, strict=True),
     )
-    notes = (f"rate cap set to {CAP:,} a second per cluster (50 by default)", one.usage, several.usage)
+    notes = (
+        f"rate cap set to {CAP:,} a second per cluster (50 by default)",
+        f"loader: {IN_FLIGHT} requests in flight per cluster, {min(many, LOADED):,} dependents at a time, and their owners",
+        *(one.usage for one in (ones[-1], several[-1])),
+    )
     return Report(f"{NAME} (PB-05, 3 real clusters)", figures, notes)
 
 
-def _loader_rate(fleet: Fleet, settings: Settings, most: int) -> float:
-    rate = asyncio.run(_loader(fleet, min(most, 4_000)))
+class _Measured(NamedTuple):
+    rate: float
+    """Dependents a second, from the first request to delete an owner to the last answer to one for a dependent."""
+    loader: float
+    """The same of the loader, the mean of before and after: a machine is not equally fast all the time."""
+    calls: float
+    """For each dependent."""
+    usage: str
+
+
+def _figures(name: str, rounds: list[_Measured]) -> tuple[Figure, ...]:
+    loaders, rates = [one.loader for one in rounds], [one.rate for one in rounds]
+    shares_of = [share * 100 for share in ratios(rates, loaders)]
+    return (
+        figure(f"{name}: a plain loader", loaders, "deletes/s"),
+        figure("  this collector", rates, "deletes/s", fsync=FSYNC),
+        figure("  of the loader's rate", shares_of, "%", at_least=60),
+        figure("  API calls per delete", [one.calls for one in rounds], "calls", at_most=3),
+    )
+
+
+def _measure(fleet: Fleet, settings: Settings, prefix: str, counts: list[int]) -> _Measured:
+    """Let the loader delete some, the collector all, and the loader some again."""
+    before = _loaded(fleet, settings, f"{prefix}-before", counts)
+    rate, calls, usage = _collected(fleet, settings, prefix, counts)
+    after = _loaded(fleet, settings, f"{prefix}-after", counts)
+    return _Measured(rate, (before + after) / 2, calls, usage)
+
+
+def _loaded(fleet: Fleet, settings: Settings, prefix: str, counts: list[int]) -> float:
+    """Return how many dependents a second the loader deletes, together with their owners."""
+    some = [min(counts[0], LOADED)] * min(len(counts), LOADED // counts[0] or 1)
+    rate = asyncio.run(_loader(fleet, prefix, some))
     settings.say(f"cascade: the loader deletes {rate:.0f} a second")
     return rate
 
 
-class _Measured:
-    def __init__(self, rate: float, calls: float, usage: str) -> None:
-        self.rate, self.calls, self.usage = rate, calls, usage
-
-
-def _measure(fleet: Fleet, settings: Settings, counts: list[int]) -> _Measured:
-    """Make owners with so many dependents each, delete the owners, and return how fast the dependents went."""
-    prefix, total = f"o{len(counts)}", sum(counts)
+def _collected(fleet: Fleet, settings: Settings, prefix: str, counts: list[int]) -> tuple[float, float, str]:
+    """Make owners with so many dependents each, delete the owners, and return how the dependents went."""
+    total = sum(counts)
     settings.say(f"cascade: creating {len(counts)} owners with {total} dependents")
-    asyncio.run(_create(fleet, prefix, counts))
-    fleet.until(lambda: _indexed(fleet, prefix, counts), 300, "the dependents are not indexed")
+    asyncio.run(_create(fleet, prefix, counts, OURS))
+    fleet.until(lambda: _indexed(fleet, prefix, total), 300, "the dependents are not indexed")
     before = {name: server.audit_log.stat().st_size for name, server in fleet.servers.items()}
     window = fleet.window()
     started = time.time()
-    asyncio.run(_delete(fleet, "c1", [f"{prefix}-{number}" for number in range(len(counts))]))
+    asyncio.run(_delete(fleet, "c1", _owners(prefix, counts)))
     fleet.until(lambda: _left(fleet, prefix) == 0, 600, "dependents are still there", every=0.5)
     usage = window.close()
     seconds = max(_last_delete(server.audit_log, before[name]) for name, server in fleet.servers.items()) - started
     calls = sum(_calls(server.audit_log, before[name], fleet.users[name]) for name, server in fleet.servers.items())
-    return _Measured(total / seconds, calls / total, shares(usage))
+    settings.say(f"cascade: the collector deletes {total / seconds:.0f} a second")
+    return total / seconds, calls / total, shares(usage)
 
 
 def _grant(fleet: Fleet) -> None:
@@ -112,23 +140,34 @@ def _grant(fleet: Fleet) -> None:
         )
 
 
-async def _create(fleet: Fleet, prefix: str, counts: list[int]) -> None:
+async def _create(fleet: Fleet, prefix: str, counts: list[int], domain: str) -> None:
     """Create owners in c1 and their dependents in c2 and c3, labelled as the collector would have done."""
-    owners = await _post(fleet, "c1", [{"metadata": {"name": f"{prefix}-{n}"}} for n in range(len(counts))])
+    owners = await _post(fleet, "c1", [{"metadata": {"name": name}} for name in _owners(prefix, counts)])
     identity = fleet.servers["c1"].identity
-    bodies: dict[str, list[Json]] = {"c2": [], "c3": []}
+    bodies: dict[str, list[Json]] = {}
     for owner, count in zip(owners, counts, strict=True):
         name, uid = owner["metadata"]["name"], owner["metadata"]["uid"]
         reference = {"clusterID": identity, "apiVersion": "v1", "kind": "ConfigMap", "resource": "configmaps"}
         reference |= {"namespace": "default", "name": name, "uid": uid}
-        for number in range(count):
-            metadata = {
-                "name": f"{prefix}-dep-{name}-{number}",
-                "labels": {f"owner.crosscurrent.dev/{uid}": "", "benchmark": prefix},
-                "annotations": {"crosscurrent.dev/owners": json.dumps([reference])},
-            }
-            bodies["c2" if number % 2 else "c3"].append({"metadata": metadata, **PADDING})
+        for cluster, dependents in _dependents(name, count).items():
+            for dependent in dependents:
+                metadata = {
+                    "name": dependent,
+                    "labels": {f"owner.{domain}/{uid}": "", "benchmark": prefix},
+                    "annotations": {f"{domain}/owners": json.dumps([reference])},
+                }
+                bodies.setdefault(cluster, []).append({"metadata": metadata, **PADDING})
     await asyncio.gather(*(_post(fleet, cluster, found) for cluster, found in bodies.items()))
+
+
+def _owners(prefix: str, counts: list[int]) -> list[str]:
+    return [f"{prefix}-{number}" for number in range(len(counts))]
+
+
+def _dependents(owner: str, count: int) -> dict[str, list[str]]:
+    """Return the names of an owner's dependents, by cluster."""
+    names = [f"{owner}-dep-{number}" for number in range(count)]
+    return {"c2": names[1::2], "c3": names[::2]}
 
 
 async def _post(fleet: Fleet, cluster: str, bodies: list[Json]) -> list[Json]:
@@ -156,15 +195,17 @@ async def _delete(fleet: Fleet, cluster: str, names: list[str]) -> None:
         await asyncio.gather(*(delete(http, name) for name in names))
 
 
-async def _loader(fleet: Fleet, count: int) -> float:
-    """Return how many objects a second two loaders delete in two clusters at once; the engine sees them go, as it would."""
-    names = [f"plain-{number}" for number in range(count // 2)]
-    bodies = [{"metadata": {"name": name}, **PADDING} for name in names]
-    await asyncio.gather(_post(fleet, "c2", bodies), _post(fleet, "c3", bodies))
+async def _loader(fleet: Fleet, prefix: str, counts: list[int]) -> float:
+    """Delete owners and dependents that are nobody's concern; return dependents a second. The engine sees them go."""
+    await _create(fleet, prefix, counts, STRANGE)
+    names: dict[str, list[str]] = {"c1": _owners(prefix, counts)}
+    for owner, count in zip(names["c1"], counts, strict=True):
+        for cluster, dependents in _dependents(owner, count).items():
+            names.setdefault(cluster, []).extend(dependents)
     await asyncio.sleep(5.0)
     started = time.monotonic()
-    await asyncio.gather(_delete(fleet, "c2", names), _delete(fleet, "c3", names))
-    return 2 * len(names) / (time.monotonic() - started)
+    await asyncio.gather(*(_delete(fleet, cluster, found) for cluster, found in names.items()))
+    return sum(counts) / (time.monotonic() - started)
 
 
 def _left(fleet: Fleet, prefix: str) -> int:
@@ -176,7 +217,7 @@ def _left(fleet: Fleet, prefix: str) -> int:
     return left
 
 
-def _indexed(fleet: Fleet, prefix: str, counts: list[int]) -> bool:
+def _indexed(fleet: Fleet, prefix: str, total: int) -> bool:
     """Return whether the engine has heard of everything: the last dependent created is answered for by its own index."""
 
     async def count() -> int:
@@ -184,12 +225,10 @@ def _indexed(fleet: Fleet, prefix: str, counts: list[int]) -> bool:
         from crosscurrent.settings import load  # noqa: PLC0415
 
         async with connected(load(fleet.directory / "crosscurrent.yaml")) as log:
-            wanted = f".{prefix}-dep-"
-            return len(
-                [1 async for one in log.scan("INDEX", ["dependents.>"], headers_only=True) if wanted in one.subject]
-            )
+            found = log.scan("INDEX", ["dependents.>"], headers_only=True)
+            return len([1 async for one in found if f".{prefix}-" in one.subject])
 
-    return asyncio.run(count()) >= sum(counts)
+    return asyncio.run(count()) >= total
 
 
 def _calls(audit_log: Path, after: int, user: str) -> int:

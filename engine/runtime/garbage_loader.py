@@ -6,6 +6,7 @@ again on live evidence, with preconditions, so that old rows can mislead it to a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
 from engine.core.assembly import cluster_of
@@ -21,7 +22,7 @@ from engine.core.cascade import (
 )
 from engine.core.ownership import all_references
 from engine.core.related import Related
-from engine.core.view import Cluster, KubeObject, Row
+from engine.core.view import KubeObject, Row
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.lately import Lately
 from engine.runtime.nominees import Nominees
@@ -81,22 +82,22 @@ class GarbageLoader(ViewLoader):
         entry = fence.entry
         incarnation = await self._event_log.incarnation("STATE")
         mine, names = subjects.fact(request.object), tuple(self._names)
-        read = await self._event_log.last(
-            "STATE", [mine, *(subjects.fact(cluster_ref(name)) for name in names), f"{subjects.SYNC}.>"]
-        )
-        clusters = [cluster_of(name, read.get(subjects.fact(cluster_ref(name)))) for name in names]
-        synced, seen = _synced(read.values(), clusters)
         targets = entry.targets if entry else ()
+        # A fleet has thousands of these records, and a key needs those of a few types.
+        syncs = _syncs([request.object, *(target.ref for target in targets)])
+        read = await self._event_log.last(
+            "STATE", [mine, *(subjects.fact(cluster_ref(name)) for name in names), *syncs]
+        )
         view = GarbageView(
             now=self._now.time(),
-            clusters=clusters,
+            clusters=[cluster_of(name, read.get(subjects.fact(cluster_ref(name)))) for name in names],
             rows={},
-            synced=synced,
+            synced=frozenset(),
             targets=targets,
             reconciler=request.reconciler,
         )
         view.engine, view.watched = self._engine, self._watched
-        view.types = self._types(seen)
+        _add_synced(view, read.values())
         loaded = Loaded(
             subject=fence.subject,
             entry=entry,
@@ -133,8 +134,13 @@ class GarbageLoader(ViewLoader):
             view.held = await self._nominees.some(home.identity, ref, HELD_READ * view.at_once)
         wanted = [target.ref for target in view.targets.values()]
         if found is not None:
-            wanted += self._owners(view, found)
-            view.since = await self._index.since(found.ref)
+            owners = self._owners(view, found)
+            wanted += owners
+            syncs = [f"{subjects.SYNC}.>"] if going else _syncs(owners)
+            since, records = await asyncio.gather(self._index.since(found.ref), self._event_log.last("STATE", syncs))
+            view.since = since
+            _add_synced(view, records.values())
+            view.types = self._types(records) if going else ()
         if row is not None and (going or (row.fact.deleted and view.held and not went_at_once(row.fact))):
             view.past = await self._histories.read(ref)
             wanted.append(tombstone(ref, row.fact.uid, "", "").ref if row.fact.uid else ref)
@@ -154,24 +160,27 @@ class GarbageLoader(ViewLoader):
         assert isinstance(view, GarbageView)  # noqa: S101 - this loader makes no other
         return self._nominees.after(view, place, outcomes)
 
-    def _types(self, seen: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    def _types(self, records: Iterable[str]) -> tuple[str, ...]:
         """Return every type in which dependents may be; the barrier finds out in which version it is served."""
         declared = {(one.group, one.plural): str(one) for one in self._declared or ()}
+        seen = {subjects.parse_sync(subject)[1:] for subject in records}
         others = {place: str(Resource(place[0], "v1", place[1])) for place in seen}
         return tuple(sorted(text for (group, _), text in (others | declared).items() if group != OURS))
 
 
-def _synced(
-    records: Iterable[Record], clusters: Iterable[Cluster]
-) -> tuple[frozenset[tuple[ClusterName, str, str]], set[tuple[str, str]]]:
-    """Return the types whose contents are known, by cluster, and every type that anybody watches."""
-    standing = {cluster.name: (cluster.identity, cluster.epoch) for cluster in clusters}
-    synced, seen = set(), set()
+def _syncs(places: Iterable[ObjectRef]) -> list[str]:
+    """Return the subjects of the sync records of the types that are at some places."""
+    named = (subjects.sync(ref.cluster, ref.group, ref.resource) for ref in places if ref.resource)
+    return list(dict.fromkeys(named))
+
+
+def _add_synced(view: GarbageView, records: Iterable[Record]) -> None:
+    """Let a view know of the types whose contents are known, as far as there are sync records of them among these."""
+    synced = set(view.synced)
     for stored in records:
-        if not stored.subject.startswith(f"{subjects.SYNC}."):
-            continue
-        record, place = decode_sync(stored.body), subjects.parse_sync(stored.subject)
-        seen.add(place[1:])
-        if record.synced and standing.get(record.cluster) == (record.identity, record.epoch):
-            synced.add(place)
-    return frozenset(synced), seen
+        if stored.subject.startswith(f"{subjects.SYNC}."):
+            record, place = decode_sync(stored.body), subjects.parse_sync(stored.subject)
+            home = view.clusters.get(record.cluster)
+            if record.synced and home is not None and (home.identity, home.epoch) == (record.identity, record.epoch):
+                synced.add(place)
+    view.synced = frozenset(synced)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import lru_cache
 
 import msgspec
 
@@ -180,13 +181,13 @@ def pub_ack(body: bytes) -> PubAck:
         return PubAck(error=PubError(0, 0, f"not an acknowledgement: {body[:80]!r}"))
 
 
-_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
-
-
 def rfc3339(nanoseconds: int) -> str:
     """Return a time since the epoch as RFC 3339 UTC with nanoseconds."""
-    global _second  # noqa: PLW0603 - the last second seen: most records of a batch share it
     seconds, fraction = divmod(nanoseconds, _NS)
-    if _second[0] != seconds:
-        _second = (seconds, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)))
-    return f"{_second[1]}.{fraction:09d}Z"
+    return f"{_whole_second(seconds)}.{fraction:09d}Z"
+
+
+@lru_cache(maxsize=1000)
+def _whole_second(seconds: int) -> str:
+    """Return a second as text: several consumers of a process are at different times, each with many records a second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
