@@ -6,7 +6,6 @@ again on live evidence, with preconditions, so that old rows can mislead it to a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
 from engine.core.assembly import cluster_of
@@ -119,28 +118,27 @@ class GarbageLoader(ViewLoader):
         return len(loaded.view.rows) > before
 
     async def _add_related(self, view: GarbageView, ref: ObjectRef, entry: Entry | None) -> None:
+        found, row = view.get(ref), view.rows.get(ref)
+        going = found is not None and found.deleting
+        owners = self._owners(view, found) if found is not None else []
+        # An owner that is going is let go through a barrier over these types, whatever else is known of its cluster.
+        records = await self._event_log.last("STATE", [f"{subjects.SYNC}.>"] if going else _syncs(owners))
+        _add_synced(view, records.values())
+        view.types = self._types(records) if going else ()
         home = view.clusters.get(ref.cluster)
         if home is None or not home.identity:
             return
         outcomes = entry.outcomes if entry else ()
         view.at_once = batch_after(outcomes)
-        found, row = view.get(ref), view.rows.get(ref)
-        going = found is not None and found.deleting
         if entry is not None and view.now - entry.now < LATELY_SECONDS:
             view.asked = deleted_by(outcomes)
         if found is None or going:
             await self._nominees.show(view, home.identity, ref)
         else:
             view.held = await self._nominees.some(home.identity, ref, HELD_READ * view.at_once)
-        wanted = [target.ref for target in view.targets.values()]
+        wanted = [*(target.ref for target in view.targets.values()), *owners]
         if found is not None:
-            owners = self._owners(view, found)
-            wanted += owners
-            syncs = [f"{subjects.SYNC}.>"] if going else _syncs(owners)
-            since, records = await asyncio.gather(self._index.since(found.ref), self._event_log.last("STATE", syncs))
-            view.since = since
-            _add_synced(view, records.values())
-            view.types = self._types(records) if going else ()
+            view.since = await self._index.since(found.ref)
         if row is not None and (going or (row.fact.deleted and view.held and not went_at_once(row.fact))):
             view.past = await self._histories.read(ref)
             wanted.append(tombstone(ref, row.fact.uid, "", "").ref if row.fact.uid else ref)

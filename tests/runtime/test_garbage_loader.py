@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import pytest
 
 from engine.core.cascade import GarbageView
-from engine.core.ownership import CASCADE_FINALIZER, OwnerReference, owned
+from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, OwnerReference, owned
 from engine.runtime.garbage_loader import GarbageLoader
 from engine.runtime.lately import Lately
 from engine.runtime.ports import Message, Record
 from engine.sandbox.memory_log import MemoryLog
+from reconcilers.garbage import garbage
 from schemas import subjects
-from schemas.actions import Json, Request
+from schemas.actions import Json, RemoveFinalizer, Request
 from schemas.clusters import cluster_ref
 from schemas.decisions import Entry, EntryState, Target, encode_entry
 from schemas.names import ObjectRef, Resource, Uid
@@ -56,10 +57,15 @@ async def log() -> Watched:
     for name in (C1, C2, C3):
         key, fact = cluster_fact(name)
         await made.publish([Message(subject=subjects.fact(cluster_ref(name)), body=fact, id=key)])
+    await sync(made)
+    return made
+
+
+async def sync(log: MemoryLog) -> None:
+    for name in (C1, C2, C3):
         for kind in (MAPS, SECRETS, JOBS):
             subject = subjects.sync(name, kind.group, kind.plural)
-            await made.publish([Message(subject=subject, body=sync_fact(name, kind), id=subject)])
-    return made
+            await log.publish([Message(subject=subject, body=sync_fact(name, kind), id=subject)])
 
 
 async def put(log: MemoryLog, ref: ObjectRef, resource: Resource, body: Json) -> None:
@@ -79,6 +85,15 @@ async def load(log: MemoryLog, ref: ObjectRef) -> GarbageView:
 def body(kind: str, name: str, **metadata: object) -> Json:
     own = {"name": name, "namespace": "default", "uid": f"uid-{name}", "resourceVersion": "5", **metadata}
     return {"apiVersion": "v1", "kind": kind, "metadata": own}
+
+
+GOING = body(
+    "Secret",
+    "owner",
+    deletionTimestamp="2026-11-23T00:00:00Z",
+    finalizers=[CASCADE_FINALIZER],
+    annotations={PROPAGATION_ANNOTATION: "Foreground"},
+)
 
 
 def place(cluster: str, kind: Resource) -> tuple[str, str, str]:
@@ -102,8 +117,19 @@ async def test_a_key_reads_the_sync_records_of_what_it_remembers(log: Watched) -
 
 
 async def test_an_owner_that_waits_for_its_dependents_reads_in_which_types_there_may_be_any(log: Watched) -> None:
-    going = body("Secret", "owner", deletionTimestamp="2026-11-23T00:00:00Z", finalizers=[CASCADE_FINALIZER])
-    await put(log, OWNER, SECRETS, going)
+    await put(log, OWNER, SECRETS, GOING)
     view = await load(log, OWNER)
     assert view.types == ("batch/v1/jobs", "v1/configmaps", "v1/secrets")
     assert len(view.synced) == 9
+
+
+async def test_it_reads_them_also_where_its_cluster_has_not_said_who_it_is_or_there_would_be_no_barrier() -> None:
+    log = Watched()
+    await log.prepare()
+    await sync(log)
+    await put(log, OWNER, SECRETS, GOING)
+    view = await load(log, OWNER)
+    assert not view.clusters[C1].identity
+    released = garbage(view, Request("garbage", OWNER)).actions[-1]
+    assert isinstance(released, RemoveFinalizer)
+    assert released.dependents == ("batch/v1/jobs", "v1/configmaps", "v1/secrets")
