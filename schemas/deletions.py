@@ -31,7 +31,7 @@ class OwnerEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Whether its deletion was seen or asked for, rather than inferred."""
 
 
-class DeletionSpec(msgspec.Struct, frozen=True, kw_only=True):
+class DeletionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who deleted what, and why it might."""
 
     object: str
@@ -44,6 +44,8 @@ class DeletionSpec(msgspec.Struct, frozen=True, kw_only=True):
     time: str
     reason: str
     owners: tuple[OwnerEvidence, ...]
+    unanswered: bool = False
+    """Whether no answer came to the request: it may have been carried out, and is made again if the object is there."""
 
 
 class DeletionMeta(msgspec.Struct, frozen=True):

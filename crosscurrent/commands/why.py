@@ -155,7 +155,8 @@ def _inputs(decided: Decided, *, wide: bool) -> Iterator[str]:
 
 def _deletion(spec: DeletionSpec) -> Iterator[str]:
     """Say who deleted it, under which precondition, and what was found of each of its owners."""
-    yield f"deleted by {spec.by} at {spec.time}: {spec.reason}"
+    doubt = " (no answer came to the request, which may have been carried out or not)" if spec.unanswered else ""
+    yield f"deleted by {spec.by} at {spec.time}: {spec.reason}{doubt}"
     owners = [
         (f"owner {one.owner}: {one.standing}{', seen or asked for' if one.intent else ''}", one.looks)
         for one in spec.owners

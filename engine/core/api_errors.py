@@ -52,6 +52,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that the server asked to wait."""
     authentic: bool = True
     """Whether it is a Kubernetes Status, rather than something that stands in between."""
+    sent: bool = False
+    """Where no answer came: whether the request may have been carried out all the same."""
 
     def absent(self, name: str, plural: str) -> bool:
         """Return whether it proves that the object which was asked for does not exist: it, and not its namespace."""
@@ -152,9 +154,10 @@ def _foreign(code: int, body: bytes, wait: float) -> Status:
     return Status(code=code, reason="NotKubernetes", message=message, retry_after=wait, authentic=False)
 
 
-def unreachable(message: str) -> Status:
-    """Return what stands for no answer at all."""
-    return Status(code=0, reason="Unreachable", message=message[:MAX_MESSAGE_CHARACTERS], authentic=False)
+def unreachable(message: str, *, sent: bool = False) -> Status:
+    """Return what stands for no answer at all; `sent` if the request may have been carried out."""
+    text = message[:MAX_MESSAGE_CHARACTERS]
+    return Status(code=0, reason="Unreachable", message=text, authentic=False, sent=sent)
 
 
 def is_passing(code: int, reason: str) -> bool:

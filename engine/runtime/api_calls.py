@@ -366,7 +366,7 @@ async def _send(
             method, path, params=params, body=data, content_type=content_type, accept=accept, timeout=timeout
         )
     except ClusterUnreachable as error:
-        return unreachable(str(error))
+        return unreachable(str(error), sent=error.sent)
     except CredentialsRejected as error:
         return Status(code=0, reason="Unauthorized", message=str(error), authentic=False)
 

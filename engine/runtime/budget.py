@@ -1,4 +1,7 @@
-"""How many requests one cluster gets at once: additive increase, multiplicative decrease on 429 and 504 (DESIGN §7).
+"""How many requests one cluster gets at once: additive increase, multiplicative decrease on overload (DESIGN §7).
+
+Overload is a 429, a 504, and an answer that did not come within a request's time: it may be the server's or our own that is
+too busy, and either gets more done with fewer requests at once.
 
 One budget per cluster, shared by everything that writes to it, so that a slow cluster holds up nobody else.
 """
@@ -7,14 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 from contextlib import suppress
+
+from engine.runtime.ports import Clock, ClusterUnreachable, Reply
 
 MOST = 96
 """In flight at first and at most. An API server admits some 600 requests at once by default, shared with all its clients,
 and answers a write in 5 to 20 ms: this is several thousand a second, more than one process sends."""
 LEAST = 1
 """There is always one, or nothing would ever find out that the cluster recovered."""
-OVERLOADED = (429, 504)
+GATEWAY_TIMEOUT = 504
+OVERLOADED = (429, GATEWAY_TIMEOUT)
 """An API server that could not answer within the time that a request gave it is as overloaded as one that says so: what it
 did for it is lost, and the request comes again."""
 CALM_SECONDS = 1.0
@@ -63,11 +70,27 @@ class Budget:
         self._taken -= 1
         self._wake()
 
+    async def learn_from(self, exchange: Awaitable[Reply], clock: Clock) -> Reply:
+        """Return the answer of an exchange, and take into account how it ended.
+
+        Raises:
+            ClusterUnreachable: as the exchange did.
+
+        """
+        try:
+            reply = await exchange
+        except ClusterUnreachable as error:
+            if error.sent:
+                self.learn(GATEWAY_TIMEOUT, clock.monotonic())
+            raise
+        self.learn(reply.status, clock.monotonic())
+        return reply
+
     def learn(self, status: int, now: float) -> None:
         """Take an answer into account.
 
         Args:
-            status: HTTP status, 0 for no answer (which says nothing about the load).
+            status: HTTP status.
             now: monotonic seconds.
 
         """

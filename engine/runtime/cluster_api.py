@@ -150,7 +150,8 @@ class KubernetesApi:
         except TimeoutError as error:
             busy = f"all {self._connections} connections stayed busy" if queued else "no answer"
             message = f"{self._name}: {method} {path}: {busy} within {timeout:g} s"
-            raise ClusterUnreachable(message) from error
+            sent = not queued and not isinstance(error, aiohttp.ConnectionTimeoutError)
+            raise ClusterUnreachable(message, sent=sent) from error
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._unreachable(f"{method} {path}", error) from error
 
@@ -283,7 +284,8 @@ class KubernetesApi:
     def _unreachable(self, what: str, error: BaseException) -> ClusterUnreachable:
         if isinstance(error, RuntimeError) and "closed" not in str(error).lower():
             raise error  # a mistake of ours; aiohttp's are "Session is closed" and "Connection closed"
-        return ClusterUnreachable(f"{self._name}: {what}: {_said(error)}")
+        sent = not isinstance(error, aiohttp.ClientConnectorError | RuntimeError)
+        return ClusterUnreachable(f"{self._name}: {what}: {_said(error)}", sent=sent)
 
 
 def _target(path: str, params: Mapping[str, str] | None) -> str:

@@ -7,7 +7,8 @@ Rules:
       something else wrote it meanwhile and all that it was judged by is the same, with the uid alone, or a busy object could
       never be collected (G13); if that changed, it is judged anew.
     * Owners whose absence is inferred pass the breaker first. Every delete takes a turn under the cluster's rate cap.
-    * Every delete leaves a record of who, what and on which evidence (SEC-27; `engine.runtime.delete_records`).
+    * Every delete leaves a record of who, what and on which evidence (SEC-27; `engine.runtime.delete_records`), one to which
+      no answer came as well: it may have been carried out, and then nothing else would tell.
     * A dependent whose owners are all there, and which may refer to them, is made findable by a live LIST, after its owners
       have been held by a finalizer: none can be added once they are being deleted (G18).
 """
@@ -279,19 +280,21 @@ class Collector:
                 return again
             case.live = again
             refused = await self._send_delete(case, None, fate)
+        if refused is None or refused.sent:
+            self._records.add(
+                action,
+                case.live.resource_version,
+                (case.identity, case.epoch),
+                propagation=fate.propagation.value,
+                reason=fate.reason,
+                ownerships=ownerships,
+                unanswered=refused is not None,
+            )
         if refused is not None:
             if refused.stale:
                 return None
             return gone(action) if absent(refused, action) else refusal(action, refused)
         self._lately.add(action.uid, case.epoch)
-        self._records.add(
-            action,
-            case.live.resource_version,
-            (case.identity, case.epoch),
-            propagation=fate.propagation.value,
-            reason=fate.reason,
-            ownerships=ownerships,
-        )
         return outcome_of(action, Result.DONE, code=200, uid=action.uid, reason=fate.reason, message=_told(ownerships))
 
     async def _same_owners(self, case: _Case) -> Metadata | Outcome | None:

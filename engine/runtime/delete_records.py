@@ -46,8 +46,9 @@ class DeleteRecords:
         propagation: str,
         reason: str,
         ownerships: Iterable[Ownership],
+        unanswered: bool = False,
     ) -> None:
-        """Record a delete that has just been made.
+        """Record a delete that has just been made, or may have been.
 
         Args:
             action: what was deleted.
@@ -56,6 +57,7 @@ class DeleteRecords:
             propagation: how it was deleted.
             reason: why.
             ownerships: what was found of its owners.
+            unanswered: whether no answer came.
 
         """
         record = Deletion(
@@ -69,6 +71,7 @@ class DeleteRecords:
                 time=_rfc3339(self._clock.time()),
                 reason=reason,
                 owners=tuple(_evidence(one, action) for one in ownerships),
+                unanswered=unanswered,
             ),
         )
         _log.debug("deleted", object=record.spec.object, uid=action.uid, reason=reason)

@@ -42,11 +42,10 @@ class GatedApi:
         """Send a request once it is its turn; see the port."""
         await self._budget.take()
         try:
-            reply = await self._api.request(
+            exchange = self._api.request(
                 method, path, params=params, body=body, content_type=content_type, accept=accept, timeout=timeout
             )
-            self._budget.learn(reply.status, self._clock.monotonic())
-            return reply
+            return await self._budget.learn_from(exchange, self._clock)
         finally:
             self._budget.give_back()
 

@@ -149,7 +149,7 @@ class MemberApi:
             raise ClusterUnreachable(message) from problem
         except (EventLogError, msgspec.DecodeError) as problem:
             message = f"{self._name}: {what}: no answer from its agent: {problem}"
-            raise ClusterUnreachable(message) from problem
+            raise ClusterUnreachable(message, sent=True) from problem
         if not isinstance(answer, Lent):
             self._ticket = (answer.ticket, self._clock.monotonic())
         return answer

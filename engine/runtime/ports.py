@@ -231,7 +231,17 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class ClusterUnreachable(Exception):
-    """Raised when no HTTP answer came: refused, timed out, TLS or DNS failure, connection lost. Never means absence."""
+    """Raised when no HTTP answer came: refused, timed out, TLS or DNS failure, connection lost. Never means absence.
+
+    Attributes:
+        sent: whether the request may have reached the API server all the same, and may have been carried out.
+
+    """
+
+    def __init__(self, message: str = "", *, sent: bool = False) -> None:
+        """Take what happened, in words."""
+        super().__init__(message)
+        self.sent = sent
 
 
 class CredentialsRejected(Exception):

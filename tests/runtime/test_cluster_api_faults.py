@@ -110,8 +110,32 @@ async def test_an_answer_that_is_cut_off_is_no_answer() -> None:
         exchange.abort()
 
     async with RawServer(cut) as server, opened(server.context()) as api:
-        with pytest.raises(ClusterUnreachable):
-            await api.request("GET", "/version", timeout=2)
+        with pytest.raises(ClusterUnreachable) as raised:
+            await api.request("DELETE", "/version", timeout=2)
+        assert raised.value.sent, "it may have been carried out"
+
+
+async def test_it_is_told_whether_a_request_may_have_been_carried_out(deaf: socket.socket) -> None:
+    async def late(exchange: Exchange) -> None:
+        await asyncio.sleep(10)
+        await exchange.answer()
+
+    async def sent(context: Context, seconds: float, *, connections: int = 1, others: int = 0) -> bool:
+        async with opened(context, connections=connections, connect_timeout=0.2) as api:
+            before = [asyncio.create_task(api.request("GET", "/slow", timeout=5)) for _ in range(others)]
+            await asyncio.sleep(0.05)
+            with pytest.raises(ClusterUnreachable) as raised:
+                await api.request("DELETE", "/version", timeout=seconds)
+            for one in before:
+                one.cancel()
+            await asyncio.gather(*before, return_exceptions=True)
+            return raised.value.sent
+
+    async with RawServer(late) as server:
+        assert await sent(server.context(), 0.3), "no answer in time"
+        assert not await sent(server.context(), 0.3, others=1), "it waited for a connection"
+        refused = server.context()
+    assert not await sent(refused, 1), "nobody listens"
 
 
 async def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,8 @@ from engine.runtime.wakes import Wakes
 from engine.sandbox.memory_log import MemoryLog
 from schemas import subjects
 from schemas.actions import Action, Collect, Outcome, RemoveFinalizer, Result
-from schemas.deletions import DELETIONS
+from schemas.deletions import DELETIONS, Deletion
+from schemas.facts import decode_fact
 from schemas.names import ClusterId, ResourceVersion, Uid
 from tests.fakes import JSON_HEADERS, Clock, Sent
 from tests.runtime.test_collector import Bench
@@ -311,6 +312,25 @@ async def test_every_delete_is_on_record_before_the_decision_is_closed(
     await perform(bench, actions(bench, made))
     pattern = f"{subjects.FACTS}.b.{subjects.escape(DELETIONS.group)}.{DELETIONS.plural}.>"
     assert len(await bench.log.last("STATE", [pattern])) == MANY
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_delete_to_which_no_answer_came_leaves_a_record_that_says_so(bench: Bench, *, sent: bool) -> None:
+    """It may have been carried out, and then the dependent is simply gone when it is looked at again."""
+
+    def lost(asked: Sent) -> Reply | None:
+        if asked.method == "DELETE":
+            raise ClusterUnreachable("no answer within 2 s", sent=sent)
+        return None
+
+    made = labelled(bench)
+    bench.b.before = lost
+    outcomes = await perform(bench, actions(bench, made))
+    assert {one.reason for one in outcomes} == {"Unreachable"}
+    pattern = f"{subjects.FACTS}.b.{subjects.escape(DELETIONS.group)}.{DELETIONS.plural}.>"
+    stored = await bench.log.last("STATE", [pattern])
+    records = [msgspec.json.decode(decode_fact(one.body).data, type=Deletion).spec for one in stored.values()]
+    assert [one.unanswered for one in records] == [True] * (MANY if sent else 0), "not where nothing can have arrived"
 
 
 async def test_records_are_published_together_and_nobody_waits_for_those_of_later_deletes(

@@ -12,7 +12,7 @@ from engine.core.ownership import DEPENDENTS_FINALIZER, OWNER_LABEL, OwnerRefere
 from engine.runtime.budget import MOST
 from engine.runtime.object_writer import NEVER, TRIES
 from engine.runtime.performer import Performer
-from engine.runtime.ports import Reply, Seen
+from engine.runtime.ports import ClusterUnreachable, Reply, Seen
 from schemas.actions import (
     Action,
     AddFinalizer,
@@ -727,6 +727,20 @@ async def test_a_busy_cluster_is_asked_less_and_then_more_again(fleet: Fleet, co
     for n in range(40):
         await fleet.perform(apply(fleet.c2, name=f"e{n}"))
     assert MOST // 4 < budget.limit < MOST // 2
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_cluster_that_does_not_answer_in_time_is_asked_less_and_one_that_cannot_be_reached_is_not(
+    fleet: Fleet, *, sent: bool
+) -> None:
+    def late(_: Sent) -> Reply:
+        raise ClusterUnreachable("no answer within 2 s", sent=sent)
+
+    budget = fleet.performer.budget(fleet.c2.name)
+    fleet.c2.before = late
+    [outcome] = await fleet.perform(apply(fleet.c2))
+    assert outcome.reason == "Unreachable"
+    assert budget.limit == (MOST // 2 if sent else MOST)
 
 
 async def test_waiting_for_a_slot_ends_with_the_lease(fleet: Fleet) -> None:
