@@ -71,7 +71,8 @@ def run(settings: Settings) -> Report:
     notes = (
         f"rate cap set to {CAP:,} a second per cluster (50 by default)",
         f"loader: {IN_FLIGHT} requests in flight per cluster, {min(many, LOADED):,} dependents at a time, and their owners",
-        *(one.usage for one in (ones[-1], several[-1])),
+        ones[-1].usage,
+        several[-1].usage,
     )
     return Report(f"{NAME} (PB-05, 3 real clusters)", figures, notes)
 
@@ -107,8 +108,8 @@ def _measure(fleet: Fleet, settings: Settings, prefix: str, counts: list[int]) -
 
 def _loaded(fleet: Fleet, settings: Settings, prefix: str, counts: list[int]) -> float:
     """Return how many dependents a second the loader deletes, together with their owners."""
-    some = [min(counts[0], LOADED)] * min(len(counts), LOADED // counts[0] or 1)
-    rate = asyncio.run(_loader(fleet, prefix, some))
+    each = min(counts[0], LOADED)
+    rate = asyncio.run(_loader(fleet, prefix, [each] * min(len(counts), LOADED // each)))
     settings.say(f"cascade: the loader deletes {rate:.0f} a second")
     return rate
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from engine.core.objects import fields_hashes
+from engine.core.ownership import OwnerReference
 from engine.core.view import Cluster, Row, View
 from schemas.actions import Request
 from schemas.clusters import CLUSTERS, ClusterMeta, ClusterRecord, ClusterState, ClusterStatus, cluster_ref
@@ -45,6 +46,21 @@ def foo_body(name: str = "example-foo", **metadata: Any) -> dict[str, Any]:
 
 def request(ref: ObjectRef | None = None, reconciler: str = "foo") -> Request:
     return Request(reconciler, ref or foo_ref())
+
+
+def reference_to(owner: ObjectRef, kind: str, *, blocking: bool = False) -> OwnerReference:
+    """Reference to an object of the core group whose uid is `uid-<name>`."""
+    return OwnerReference(
+        cluster_id=identity(owner.cluster),
+        cluster=owner.cluster,
+        api_version="v1",
+        kind=kind,
+        resource=owner.resource,
+        namespace=owner.namespace,
+        name=owner.name,
+        uid=Uid(f"uid-{owner.name}"),
+        block_owner_deletion=blocking,
+    )
 
 
 def a_fact(ref: ObjectRef, body: dict[str, Any] | None, *, managers: str = "", version: str = "") -> Fact:

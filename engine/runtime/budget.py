@@ -20,8 +20,7 @@ MOST = 96
 and answers a write in 5 to 20 ms: this is several thousand a second, more than one process sends."""
 LEAST = 1
 """There is always one, or nothing would ever find out that the cluster recovered."""
-GATEWAY_TIMEOUT = 504
-OVERLOADED = (429, GATEWAY_TIMEOUT)
+OVERLOADED = (429, 504)
 """An API server that could not answer within the time that a request gave it is as overloaded as one that says so: what it
 did for it is lost, and the request comes again."""
 CALM_SECONDS = 1.0
@@ -81,7 +80,7 @@ class Budget:
             reply = await exchange
         except ClusterUnreachable as error:
             if error.sent:
-                self.learn(GATEWAY_TIMEOUT, clock.monotonic())
+                self._cut(clock.monotonic())
             raise
         self.learn(reply.status, clock.monotonic())
         return reply
@@ -95,13 +94,16 @@ class Budget:
 
         """
         if status in OVERLOADED:
-            if now >= self._calm_until:
-                self._limit = max(LEAST, self._limit / 2)
-                self._calm_until = now + CALM_SECONDS
+            self._cut(now)
         elif 200 <= status < 300:
             # One more for every full window of successes.
             self._limit = min(self._most, self._limit + 1 / self._limit)
             self._wake()
+
+    def _cut(self, now: float) -> None:
+        if now >= self._calm_until:
+            self._limit = max(LEAST, self._limit / 2)
+            self._calm_until = now + CALM_SECONDS
 
     def _wake(self) -> None:
         while self._waiting and self._taken < self.limit:

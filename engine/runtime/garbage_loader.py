@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from engine.core.assembly import cluster_of
+from engine.core.assembly import cluster_of, synced_types
 from engine.core.cascade import (
     LATELY_SECONDS,
     OURS,
@@ -25,14 +25,14 @@ from engine.core.view import KubeObject, Row
 from engine.runtime.dependents_index import DependentsIndex
 from engine.runtime.lately import Lately
 from engine.runtime.nominees import Nominees
-from engine.runtime.ports import Clock, EventLog, Record
+from engine.runtime.ports import Clock, EventLog
 from engine.runtime.state_rows import add_missing
 from engine.runtime.view_loader import Fence, Loaded, ViewLoader
 from schemas import subjects
 from schemas.actions import Outcome, Request
 from schemas.clusters import cluster_ref
 from schemas.decisions import Entry
-from schemas.facts import decode_fact, decode_sync
+from schemas.facts import decode_fact
 from schemas.names import ClusterName, ObjectRef, Resource
 
 HELD_READ = 2
@@ -87,16 +87,16 @@ class GarbageLoader(ViewLoader):
         read = await self._event_log.last(
             "STATE", [mine, *(subjects.fact(cluster_ref(name)) for name in names), *syncs]
         )
+        clusters = [cluster_of(name, read.get(subjects.fact(cluster_ref(name)))) for name in names]
         view = GarbageView(
             now=self._now.time(),
-            clusters=[cluster_of(name, read.get(subjects.fact(cluster_ref(name)))) for name in names],
+            clusters=clusters,
             rows={},
-            synced=frozenset(),
+            synced=synced_types(read, read, clusters),
             targets=targets,
             reconciler=request.reconciler,
         )
         view.engine, view.watched = self._engine, self._watched
-        _add_synced(view, read.values())
         loaded = Loaded(
             subject=fence.subject,
             entry=entry,
@@ -123,7 +123,7 @@ class GarbageLoader(ViewLoader):
         owners = self._owners(view, found) if found is not None else []
         # An owner that is going is let go through a barrier over these types, whatever else is known of its cluster.
         records = await self._event_log.last("STATE", [f"{subjects.SYNC}.>"] if going else _syncs(owners))
-        _add_synced(view, records.values())
+        view.synced |= synced_types(records, records, view.clusters.values())
         view.types = self._types(records) if going else ()
         home = view.clusters.get(ref.cluster)
         if home is None or not home.identity:
@@ -170,15 +170,3 @@ def _syncs(places: Iterable[ObjectRef]) -> list[str]:
     """Return the subjects of the sync records of the types that are at some places."""
     named = (subjects.sync(ref.cluster, ref.group, ref.resource) for ref in places if ref.resource)
     return list(dict.fromkeys(named))
-
-
-def _add_synced(view: GarbageView, records: Iterable[Record]) -> None:
-    """Let a view know of the types whose contents are known, as far as there are sync records of them among these."""
-    synced = set(view.synced)
-    for stored in records:
-        if stored.subject.startswith(f"{subjects.SYNC}."):
-            record, place = decode_sync(stored.body), subjects.parse_sync(stored.subject)
-            home = view.clusters.get(record.cluster)
-            if record.synced and home is not None and (home.identity, home.epoch) == (record.identity, record.epoch):
-                synced.add(place)
-    view.synced = frozenset(synced)

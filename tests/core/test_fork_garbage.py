@@ -23,8 +23,8 @@ from schemas import subjects
 from schemas.actions import Patch, Propagation
 from schemas.clusters import cluster_ref
 from schemas.facts import SyncType
-from schemas.names import ClusterName, ObjectRef, Resource, Uid
-from tests.builders import C1, C2, C3, NOW, cluster_fact, fact_message, identity, sync_fact
+from schemas.names import ClusterName, ObjectRef, Resource
+from tests.builders import C1, C2, C3, NOW, cluster_fact, fact_message, reference_to, sync_fact
 
 MAPS = Resource("", "v1", "configmaps")
 Json = dict[str, Any]
@@ -53,17 +53,7 @@ def body(name: str, *owners: tuple[ClusterName, str], finalizers: tuple[str, ...
 
 
 def reference(cluster: ClusterName, owner: str) -> OwnerReference:
-    return OwnerReference(
-        cluster_id=identity(cluster),
-        cluster=cluster,
-        api_version="v1",
-        kind="ConfigMap",
-        resource="configmaps",
-        namespace="default",
-        name=owner,
-        uid=Uid(f"uid-{owner}"),
-        block_owner_deletion=True,
-    )
+    return reference_to(ObjectRef(cluster, "", "configmaps", "default", owner), "ConfigMap", blocking=True)
 
 
 def a_fork(*objects: tuple[ClusterName, Json], synced: SyncType = SyncType.COMPLETED) -> Fork:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from engine.core.cascade import GarbageView
-from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, OwnerReference, owned
+from engine.core.ownership import CASCADE_FINALIZER, PROPAGATION_ANNOTATION, owned
 from engine.runtime.garbage_loader import GarbageLoader
 from engine.runtime.lately import Lately
 from engine.runtime.ports import Message, Record
@@ -17,24 +17,15 @@ from schemas import subjects
 from schemas.actions import Json, RemoveFinalizer, Request
 from schemas.clusters import cluster_ref
 from schemas.decisions import Entry, EntryState, Target, encode_entry
-from schemas.names import ObjectRef, Resource, Uid
-from tests.builders import C1, C2, C3, cluster_fact, fact_message, identity, sync_fact
+from schemas.names import ObjectRef, Resource
+from tests.builders import C1, C2, C3, cluster_fact, fact_message, reference_to, sync_fact
 from tests.fakes import Clock
 
 MAPS, SECRETS, JOBS = Resource("", "v1", "configmaps"), Resource("", "v1", "secrets"), Resource("batch", "v1", "jobs")
 OWNER = ObjectRef(C1, "", "secrets", "default", "owner")
 DEPENDENT = ObjectRef(C2, "", "configmaps", "default", "dep")
 REMEMBERED = ObjectRef(C3, "batch", "jobs", "default", "job")
-REFERENCE = OwnerReference(
-    cluster_id=identity(C1),
-    cluster=C1,
-    api_version="v1",
-    kind="Secret",
-    resource="secrets",
-    namespace="default",
-    name="owner",
-    uid=Uid("uid-owner"),
-)
+REFERENCE = reference_to(OWNER, "Secret")
 
 
 class Watched(MemoryLog):

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engine.core.cascade import UNREGISTRATIONS
-from engine.core.ownership import OwnerReference, owned
+from engine.core.ownership import owned
 from engine.runtime.clock import SystemClock
 from engine.runtime.fleet_directory import FleetDirectory
 from engine.runtime.garbage_mapper import GarbageMapper
@@ -24,7 +24,7 @@ from schemas.clusters import cluster_ref
 from schemas.deletions import DELETIONS, deletion_ref
 from schemas.facts import Cause, FactId, FactType, encode_fact
 from schemas.names import ObjectRef, Resource, ResourceVersion, Uid
-from tests.builders import C1, C2, cluster_fact, fact_message, identity
+from tests.builders import C1, C2, cluster_fact, fact_message, identity, reference_to
 from tests.world import eventually
 
 MAPS = Resource("", "v1", "configmaps")
@@ -33,16 +33,7 @@ OWNER, DEPENDENT = (
     ObjectRef(C2, "", "configmaps", "default", "dep"),
 )
 OTHER = ObjectRef(C2, "", "configmaps", "default", "other")
-REFERENCE = OwnerReference(
-    cluster_id=identity(C1),
-    cluster=C1,
-    api_version="v1",
-    kind="ConfigMap",
-    resource="configmaps",
-    namespace="default",
-    name="owner",
-    uid=Uid("uid-owner"),
-)
+REFERENCE = reference_to(OWNER, "ConfigMap")
 WINDOW_SECONDS = 300.0
 
 
